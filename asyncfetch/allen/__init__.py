@@ -1,0 +1,58 @@
+"""What the API's bytes mean: records, queries, replies and image requests. Pure."""
+
+from __future__ import annotations
+
+from asyncfetch.allen.envelope import Page, parse_json, parse_xml
+from asyncfetch.allen.images import COLORMAPS, ImageRequest
+from asyncfetch.allen.records import (
+    Alignment2d,
+    Alignment3d,
+    Gene,
+    Product,
+    SectionDataSet,
+    SectionImage,
+    parse_data_set,
+    parse_section_image,
+)
+from asyncfetch.allen.rma import (
+    Filter,
+    Options,
+    Pipe,
+    Query,
+    Service,
+    Step,
+    data_set_query,
+    parse_criteria,
+    query_url,
+    section_image_query,
+    section_images_query,
+    text,
+)
+
+__all__ = [
+    "COLORMAPS",
+    "Alignment2d",
+    "Alignment3d",
+    "Filter",
+    "Gene",
+    "ImageRequest",
+    "Options",
+    "Page",
+    "Pipe",
+    "Product",
+    "Query",
+    "SectionDataSet",
+    "SectionImage",
+    "Service",
+    "Step",
+    "data_set_query",
+    "parse_criteria",
+    "parse_data_set",
+    "parse_json",
+    "parse_section_image",
+    "parse_xml",
+    "query_url",
+    "section_image_query",
+    "section_images_query",
+    "text",
+]

@@ -1,0 +1,220 @@
+"""Requests for images, with the rules of every parameter (image_download_services.txt, FACTS.md section 4). Pure.
+
+Not known, and left to the server: what it sends beyond the last tier, and for a box that reaches out of the image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from asyncfetch.errors import SelectionError
+from asyncfetch.geometry import tier_shape
+
+if TYPE_CHECKING:
+    from asyncfetch.allen.records import SectionImage
+
+__all__ = ["COLORMAPS", "VIEWS", "ImageRequest"]
+
+#: Colour maps of the service, by name (ImageDownloadApi.COLORMAPS).
+COLORMAPS = {
+    "gray": 0,
+    "hotmetal": 1,
+    "jet": 2,
+    "redtemp": 3,
+    "expression": 4,
+    "red": 5,
+    "blue": 6,
+    "green": 7,
+    "aba": 8,
+    "aibsmap_alt": 9,
+    "colormap": 10,
+    "projection": 11,
+}
+
+VIEWS = ("expression", "projection", "tumor_feature_annotation", "tumor_feature_boundary")
+
+_ENDPOINTS = {
+    "image": "image_download",
+    "section": "section_image_download",
+    "atlas": "atlas_image_download",
+    "projection": "projection_image_download",
+}
+#: The channels are windowed between these levels: connectivity images have 12 bits.
+_MOST_LEVEL = 4095
+_SENT = (
+    "downsample",
+    "quality",
+    "left",
+    "top",
+    "width",
+    "height",
+    "downsample_dimensions",
+    "view",
+    "range",
+    "rgb",
+    "contrast",
+    "colormap",
+    "annotation",
+    "atlas",
+)
+
+
+class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask for an image, a tier of it, or a box of a tier.
+
+    Attributes
+    ----------
+    image_id : int
+        SubImage.id.
+    kind : "image", "section", "atlas" or "projection"
+        The service that is asked; ``image`` serves sections, too.
+    downsample : int, optional
+        How many times the image is halved.
+    quality : int, optional
+        JPEG quality from 0 to 100; about 85 where none is asked for.
+    left, top : int, optional
+        Corner of a box, in full-resolution pixels.
+    width, height : int, optional
+        Size of the box, in pixels of the tier asked for.
+    downsample_dimensions : bool, optional
+        Whether the service is to adjust width and height to the tier.
+    view : str, optional
+        One of `VIEWS` instead of the image itself.
+    range : tuple of int, optional
+        Six levels, lower and upper for red, green and blue.
+    rgb : tuple of float, optional
+        Three gains from 0 to 1.
+    contrast : tuple of float, optional
+        Gain and bias from 0 to 1.
+    colormap : (float, str or int), optional
+        Lower threshold from 0 to 1, and the name or id of a colour map.
+    annotation : bool, optional
+        Whether to draw the annotations of an atlas image.
+    atlas : int, optional
+        Atlas.id whose annotations are meant.
+
+    Raises
+    ------
+    SelectionError
+        A parameter breaks its rule; the message names it and its value.
+    """
+
+    image_id: int
+    kind: Literal["image", "section", "atlas", "projection"] = "image"
+    downsample: int | None = None
+    quality: int | None = None
+    left: int | None = None
+    top: int | None = None
+    width: int | None = None
+    height: int | None = None
+    downsample_dimensions: bool | None = None
+    view: str | None = None
+    range: tuple[int, ...] | None = None
+    rgb: tuple[float, ...] | None = None
+    contrast: tuple[float, ...] | None = None
+    colormap: tuple[float, str | int] | None = None
+    annotation: bool | None = None
+    atlas: int | None = None
+
+    def __post_init__(self) -> None:
+        self._require(
+            "image_id", isinstance(self.image_id, int) and self.image_id >= 0, "an id, 0 or greater"
+        )
+        self._require("kind", self.kind in _ENDPOINTS, f"one of {', '.join(_ENDPOINTS)}")
+        for name in ("downsample", "left", "top"):
+            self._check_integer(name, 0)
+        for name in ("width", "height"):
+            self._check_integer(name, 1)
+        self._check_integer("quality", 0, 100)
+        self._require("view", self.view is None or self.view in VIEWS, f"one of {', '.join(VIEWS)}")
+        self._check_range()
+        self._check_shares("rgb", 3)
+        self._check_shares("contrast", 2)
+        self._check_colormap()
+        is_for_atlas = self.kind in {"atlas", "image"}
+        self._require("annotation", self.annotation is None or is_for_atlas, "left out unless kind is atlas")
+        self._require("atlas", self.atlas is None or is_for_atlas, "left out unless kind is atlas")
+
+    @property
+    def is_box(self) -> bool:
+        """Whether a part of the image is asked for."""
+        return any(value is not None for value in (self.left, self.top, self.width, self.height))
+
+    def url(self, base_url: str) -> str:
+        """Return the address of the image; what is not set is left out."""
+        pairs = [(name, getattr(self, name)) for name in _SENT]
+        query = "&".join(f"{name}={self._sent(name, value)}" for name, value in pairs if value is not None)
+        path = f"{base_url.rstrip('/')}/api/v2/{_ENDPOINTS[self.kind]}/{self.image_id}"
+        return f"{path}?{query}" if query else path
+
+    def expected_shape(self, section: SectionImage) -> tuple[int, int] | None:
+        """Return height and width, in pixels, that the image must have.
+
+        Returns
+        -------
+        tuple of int, or None
+            For a whole image the size of its tier; for a box the size asked for if it lies within the image; None
+            where the service's rule is not known.
+        """
+        downsample = self.downsample or 0
+        height, width = tier_shape(*section.shape, downsample)
+        if not self.is_box:
+            return height, width
+        if self.width is None or self.height is None or self.downsample_dimensions is not None:
+            return None
+        right = (self.left or 0) + (self.width << downsample)
+        bottom = (self.top or 0) + (self.height << downsample)
+        return (self.height, self.width) if right <= section.width and bottom <= section.height else None
+
+    def _sent(self, name: str, value: object) -> str:
+        if name == "colormap" and self.colormap is not None:
+            threshold, colormap = self.colormap
+            number = COLORMAPS[colormap] if isinstance(colormap, str) else colormap
+            return f"0.5,{threshold},0,256,{number}"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, tuple):
+            return ",".join(str(each) for each in value)
+        return str(value)
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise SelectionError(f"image {self.image_id}: {name} = {getattr(self, name)!r} must be {rule}")
+
+    def _check_integer(self, name: str, least: int, most: int | None = None) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        rule = f"an integer of at least {least}" + ("" if most is None else f" and at most {most}")
+        self._require(name, is_integer and value >= least and (most is None or value <= most), rule)
+
+    def _check_range(self) -> None:
+        if self.range is None:
+            return
+        holds = len(self.range) == 6 and all(isinstance(each, int) for each in self.range)
+        holds = holds and all(
+            0 <= low <= high <= _MOST_LEVEL
+            for low, high in zip(self.range[::2], self.range[1::2], strict=True)
+        )
+        self._require(
+            "range", holds, f"six integers, lower and upper of each channel, from 0 to {_MOST_LEVEL}"
+        )
+
+    def _check_shares(self, name: str, n: int) -> None:
+        values = getattr(self, name)
+        holds = values is None or (len(values) == n and all(0 <= each <= 1 for each in values))
+        self._require(name, holds, f"{n} numbers from 0 to 1")
+
+    def _check_colormap(self) -> None:
+        if self.colormap is None:
+            return
+        threshold, colormap = self.colormap
+        known = colormap in COLORMAPS if isinstance(colormap, str) else colormap in COLORMAPS.values()
+        self._require(
+            "colormap",
+            known and 0 <= threshold <= 1,
+            f"a threshold from 0 to 1 and one of {', '.join(COLORMAPS)}",
+        )

@@ -1,0 +1,130 @@
+"""The command line: arguments in, data on stdout, progress and messages on stderr, an exit code out.
+
+Each command imports what it needs when it runs, so that ``asyncfetch --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from asyncfetch.version import __version__
+from asyncfetch.cli.exits import ExitCode, exit_code_of_error
+from asyncfetch.errors import AsyncFetchError, SettingsError
+from asyncfetch.settings import ENVIRONMENT_PREFIX, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+__all__ = ["app", "main", "print_json", "report_errors", "settings_from", "tell"]
+
+app = typer.Typer(
+    name="asyncfetch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    # imported here because each module registers its commands on the app above
+    from asyncfetch.cli import demo, inspection, mirror, serve  # noqa: F401
+
+    try:
+        app()
+    except BrokenPipeError:
+        # the reader of a pipe went away (``| head``): nothing is wrong with us
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(ExitCode.DONE) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"asyncfetch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def asyncfetch(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Mirror section images of the Allen Brain Atlas into registered OME-Zarr stores.
+
+    Exit codes: 0 all done, 1 error, 2 usage, 3 some items failed (they are listed), 4 nothing matched,
+    5 service unavailable, 6 verification failed, 130 interrupted and resumable.
+    """
+
+
+def tell(text: str) -> None:
+    """Print a message on stderr."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Mapping[str, Any] | list[Any]) -> None:
+    """Print data on stdout as one JSON document."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
+    """Turn the errors of a command into one message and the right exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except AsyncFetchError as error:
+            _fail(error, as_json=bool(kwargs.get("as_json")))
+        except KeyboardInterrupt:
+            tell("interrupted; what is committed stays, and `asyncfetch resume` goes on from there")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+    return wrapped
+
+
+def _fail(error: AsyncFetchError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"error": type(error).__name__, "message": error.message, **_plain(error.facts)})
+    tell(f"error: {error.message}")
+    raise typer.Exit(exit_code_of_error(error)) from None
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if not isinstance(value, bytes)}
+
+
+def settings_from(config: Path | None, **arguments: Any) -> Settings:
+    """Gather settings from the command's arguments, the environment and a TOML file, in this order.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or a value is wrong; the message names it.
+    """
+    environment = {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+    return Settings.from_layers(arguments, environment, _read_toml(config) if config else {})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}", setting="config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no TOML file: {error}", setting="config") from error

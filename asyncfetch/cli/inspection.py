@@ -1,0 +1,131 @@
+"""``asyncfetch status`` and ``asyncfetch info``: what a store holds, read from its commits alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asyncfetch.cli.app import app, print_json, report_errors
+from asyncfetch.cli.exits import ExitCode
+
+if TYPE_CHECKING:
+    from asyncfetch.store import Store, StoredDataSet
+
+__all__ = ["info", "status"]
+
+Out = Annotated[str, typer.Argument(metavar="OUT", help="The store.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+@app.command()
+@report_errors
+def status(out: Out, as_json: AsJson = False) -> None:
+    """Tell how far the runs of a store are: sections committed of sections known, for each data set and view."""
+    from asyncfetch import store
+
+    opened = store.open(out)
+    rows = [row for data_set_id in opened.data_set_ids for row in _progress(opened.data_set(data_set_id))]
+    n_open = len(opened.runs)
+    if as_json:
+        print_json({"store": opened.location, "unfinished_runs": opened.runs, "views": rows})
+    else:
+        for row in rows:
+            typer.echo(
+                f"data set {row['data_set_id']} {row['view']}: {row['n_committed']} of {row['n_sections']} sections, "
+                f"{row['size_bytes'] / 1e6:.1f} MB of JPEGs, layers {', '.join(row['layers']) or 'none'}"
+            )
+        if not rows:
+            typer.echo(f"{opened.location} holds no data sets yet")
+        if n_open:
+            typer.echo(f"{n_open} unfinished run{'s' * (n_open > 1)}; go on with: asyncfetch resume {out}")
+
+
+def _progress(data_set: StoredDataSet) -> list[dict[str, Any]]:
+    n_sections = len(data_set.table.get("id", ()))
+    rows = []
+    for view in data_set.views:
+        commits = data_set.sections(view)
+        rows.append(
+            {
+                "data_set_id": data_set.id,
+                "view": view,
+                "n_sections": n_sections,
+                "n_committed": len(commits),
+                "size_bytes": sum(commit.size_bytes for commit in commits),
+                "layers": sorted({layer for commit in commits for layer in commit.layers}),
+            }
+        )
+    return rows
+
+
+@app.command()
+@report_errors
+def info(
+    out: Out,
+    data_set_id: Annotated[
+        int | None, typer.Option("--dataset", metavar="ID", help="List the sections of this data set.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe a store: its data sets, their registered grids, and on request each section."""
+    from asyncfetch import store
+
+    opened = store.open(out)
+    if data_set_id is not None:
+        _print_sections(opened.data_set(data_set_id), as_json=as_json)
+        return
+    described = [_describe(opened, each) for each in opened.data_set_ids]
+    if as_json:
+        print_json({"store": opened.location, "data_sets": described})
+        return
+    for each in described:
+        typer.echo(f"data set {each['id']}: {', '.join(each['views']) or 'no views'}")
+        for view, grid in each["registered"].items():
+            n_z, n_y, n_x = grid["shape"]
+            typer.echo(
+                f"  {view}: {grid['plane']} planes of {n_y} x {n_x} voxels (y, x) at {grid['um']:g} µm in "
+                f"reference space {grid['reference_space_id']}, {grid['n_filled']} of {n_z} slots filled"
+            )
+    if not described:
+        typer.echo(f"{opened.location} holds no data sets yet")
+
+
+def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
+    data_set = opened.data_set(data_set_id)
+    registered = {}
+    for view in data_set.views:
+        layout = data_set.registered_layout(view)
+        if layout is not None:
+            placed = [commit for commit in data_set.sections(view) if "registered" in commit.layers]
+            registered[view] = {
+                "plane": str(layout.plane),
+                "um": layout.um,
+                "shape": list(layout.shape),
+                "reference_space_id": layout.reference_space_id,
+                "n_filled": len(placed),
+            }
+    return {"id": data_set_id, "views": list(data_set.views), "registered": registered}
+
+
+def _print_sections(data_set: StoredDataSet, *, as_json: bool) -> None:
+    commits = [(view, commit) for view in data_set.views for commit in data_set.sections(view)]
+    if not commits:
+        typer.echo(f"data set {data_set.id} has no committed sections", err=True)
+        raise typer.Exit(ExitCode.NOTHING_MATCHED)
+    if as_json:
+        print_json([commit.to_attributes() for _, commit in commits])
+        return
+    typer.echo("view\timage_id\tsection_number\theight\twidth\tdownsample\tsize_bytes\tlayers\ttime")
+    for view, commit in commits:
+        fields = (
+            view,
+            commit.image_id,
+            commit.section_number,
+            *commit.shape,
+            commit.downsample,
+            commit.size_bytes,
+            ",".join(commit.layers),
+            commit.time,
+        )
+        typer.echo("\t".join(str(field) for field in fields))

@@ -1,0 +1,218 @@
+"""``asyncfetch mirror`` and ``asyncfetch resume``."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+
+from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+from asyncfetch.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asyncfetch.events import Listener
+    from asyncfetch.mirroring import Report
+
+__all__ = ["mirror", "resume", "run_to_report"]
+
+_MOST_LISTED = 20
+
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where the API answers.", show_default="http://api.brain-map.org"),
+]
+Jobs = Annotated[int | None, typer.Option(metavar="N", help="Image requests in flight.", show_default="8")]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", metavar="N", help="Most requests started in any second.", show_default="10"),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="SIZE", help="Budget for decoded pixels, such as 1GiB.", show_default="1GiB"
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(metavar="N", help="Threads that decode, warp and write.", show_default="cores")
+]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings as a TOML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+@app.command()
+@report_errors
+def mirror(
+    selection: Annotated[
+        list[str], typer.Argument(metavar="SELECTION...", help="dataset:ID or image:ID, several allowed.")
+    ],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The store: a directory.")],
+    um: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PITCH",
+            help='Pitch of the registered grid in µm, which picks the tier that is fetched; "full" fetches and '
+            "registers at full resolution.",
+            show_default="25",
+        ),
+    ] = None,
+    downsample: Annotated[
+        int | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
+    ] = None,
+    view: Annotated[
+        str | None, typer.Option(metavar="VIEWS", help="Such as image,expression.", show_default="image")
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
+        ),
+    ] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(metavar="CODEC", help="zstd, blosc-lz4, jpegxl or none.", show_default="zstd"),
+    ] = None,
+    parallel: Annotated[
+        bool | None,
+        typer.Option(
+            "--parallel", help="atldld's approximation: sections parallel to the grid.", show_default=False
+        ),
+    ] = None,
+    base_url: BaseUrl = None,
+    jobs: Jobs = None,
+    rate: Rate = None,
+    memory: Memory = None,
+    workers: Workers = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Mirror data sets or single images into a store; what the store holds already is not fetched again."""
+    settings = settings_from(
+        config,
+        um=um,
+        downsample=downsample,
+        views=view,
+        layers=layers,
+        codec=codec,
+        parallel=parallel,
+        base_url=base_url,
+        jobs=jobs,
+        requests_per_s=rate,
+        memory_bytes=memory,
+        workers=workers,
+    )
+    from asyncfetch import mirroring
+
+    async def run(on_event: Listener, drain: anyio.Event) -> Report:
+        return await mirroring.mirror(selection, out, settings=settings, on_event=on_event, drain=drain)
+
+    _conclude(run_to_report(run, quiet=quiet), as_json=as_json)
+
+
+@app.command()
+@report_errors
+def resume(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The store of an interrupted run.")],
+    base_url: BaseUrl = None,
+    jobs: Jobs = None,
+    rate: Rate = None,
+    memory: Memory = None,
+    workers: Workers = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with the runs of a store that did not end; only what has no commit is fetched."""
+    given = settings_from(
+        config, base_url=base_url, jobs=jobs, requests_per_s=rate, memory_bytes=memory, workers=workers
+    )
+    from asyncfetch import mirroring
+
+    async def run(on_event: Listener, drain: anyio.Event) -> Report:
+        return await mirroring.resume(out, settings=given, on_event=on_event, drain=drain)
+
+    _conclude(run_to_report(run, quiet=quiet), as_json=as_json)
+
+
+def run_to_report(
+    run: Callable[[Listener, anyio.Event], Awaitable[Report]], *, quiet: bool = False
+) -> Report:
+    """Run with progress; the first interrupt drains, the second stops.
+
+    Parameters
+    ----------
+    run : callable
+        Takes a listener and an event which, once set, lets the run start nothing more.
+    quiet : bool
+        Show no progress.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The run was stopped by a second interrupt.
+    """
+
+    async def body() -> Report | None:
+        drain = anyio.Event()
+        report: Report | None = None
+
+        async def wait_for_interrupts() -> None:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _signal in signals:
+                    if drain.is_set():
+                        scope.cancel()
+                        return
+                    drain.set()
+                    tell("stopping: the sections in flight are finished; interrupt again to stop at once")
+
+        with show_progress(quiet=quiet) as listener:
+            async with anyio.create_task_group() as tasks:
+                scope = tasks.cancel_scope
+                tasks.start_soon(wait_for_interrupts)
+                report = await run(listener, drain)
+                scope.cancel()
+        return report
+
+    report = anyio.run(body)
+    if report is None:
+        raise KeyboardInterrupt
+    return report
+
+
+def _conclude(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report.as_dict())
+    tell(describe(report))
+    code = exit_code_of_report(report)
+    if code != ExitCode.DONE:
+        raise typer.Exit(code)
+
+
+def describe(report: Report) -> str:
+    """Return what a run did, in a few lines for people."""
+    lines = [
+        (
+            f"{report.n_committed} sections written, {report.n_skipped} stored already, {report.n_failed} failed; "
+            f"{report.n_requests} requests ({report.n_retries} retries), {report.received_bytes / 1e6:.1f} MB, "
+            f"{report.pixels / 1e6:.0f} MPix in {report.elapsed_s:.1f} s; {report.location}"
+        )
+    ]
+    lines += _listed("failed", report.failures)
+    lines += _listed("stored but not registered", report.unplaced)
+    if report.interrupted:
+        lines.append(f"interrupted; go on with: asyncfetch resume {report.location}")
+    return "\n".join(lines)
+
+
+def _listed(title: str, failures: list[Any]) -> list[str]:
+    lines = [f"{title}: {each.item} {each.view or ''}: {each.message}" for each in failures[:_MOST_LISTED]]
+    if len(failures) > _MOST_LISTED:
+        lines.append(f"{title}: {len(failures) - _MOST_LISTED} more; --json lists all")
+    return lines

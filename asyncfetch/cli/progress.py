@@ -1,0 +1,145 @@
+"""Progress on stderr: a live line on a terminal, plain lines elsewhere. Both only listen to events."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asyncfetch.events import (
+    DataSetPlanned,
+    RequestFinished,
+    RequestRetried,
+    SectionCommitted,
+    SectionFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asyncfetch.events import Event, Listener
+
+__all__ = ["show_progress"]
+
+_LINE_EVERY_S = 5.0
+
+
+@contextmanager
+def show_progress(*, quiet: bool = False) -> Iterator[Listener]:
+    """Show the events of a run on stderr while the block runs.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    Listener
+        To be handed to the run.
+    """
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield lambda _event: None
+    elif console.is_terminal:
+        with _LiveLine(console) as listener:
+            yield listener
+    else:
+        yield _PlainLines(lambda text: console.print(text, soft_wrap=True, markup=False))
+
+
+class _Tally:
+    """Count what the events say, for either kind of display."""
+
+    def __init__(self) -> None:
+        self.started_s = time.monotonic()
+        self.n_sections = 0
+        self.n_done = 0
+        self.n_failed = 0
+        self.pixels = 0
+        self.received_bytes = 0
+
+    def count(self, event: Event) -> None:
+        if isinstance(event, DataSetPlanned):
+            self.n_sections += event.n_to_fetch
+        elif isinstance(event, SectionCommitted):
+            self.n_done += 1
+            self.pixels += event.pixels
+        elif isinstance(event, SectionFailed):
+            self.n_failed += 1
+        elif isinstance(event, RequestFinished):
+            self.received_bytes += event.size_bytes
+
+    @property
+    def figures(self) -> str:
+        elapsed_s = max(time.monotonic() - self.started_s, 1e-3)
+        megabytes = self.received_bytes / 1e6
+        text = f"{megabytes:.1f} MB, {megabytes / elapsed_s:.1f} MB/s, {self.pixels / 1e6 / elapsed_s:.1f} MPix/s"
+        return f"{text}, {self.n_failed} failed" if self.n_failed else text
+
+
+def _story(event: Event) -> str | None:
+    """Return the line that an event is worth, if any."""
+    if isinstance(event, DataSetPlanned):
+        return (
+            f"data set {event.data_set_id} {event.view}: {event.n_sections} sections, "
+            f"{event.n_committed} stored already, {event.n_to_fetch} to fetch"
+        )
+    if isinstance(event, SectionFailed):
+        return f"image {event.image_id} failed: {event.cause}"
+    if isinstance(event, RequestRetried):
+        return f"again in {event.delay_s:.1f} s (attempt {event.attempt} failed): {event.cause}"
+    return None
+
+
+class _PlainLines:
+    """Print what is worth a line, and how far the run is every few seconds."""
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print = print_line
+        self._tally = _Tally()
+        self._next_s = self._tally.started_s + _LINE_EVERY_S
+
+    def __call__(self, event: Event) -> None:
+        self._tally.count(event)
+        if story := _story(event):
+            self._print(story)
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _LINE_EVERY_S
+            self._print(f"{self._tally.n_done}/{self._tally.n_sections} sections, {self._tally.figures}")
+
+
+class _LiveLine:
+    """Keep one line of progress at the bottom of a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tally = _Tally()
+        self._progress = Progress(
+            TextColumn("sections"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("sections", total=None, figures="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        self._tally.count(event)
+        if story := _story(event):
+            self._console.print(story, markup=False)
+        done = self._tally.n_done + self._tally.n_failed
+        total = self._tally.n_sections or None
+        self._progress.update(self._task, completed=done, total=total, figures=self._tally.figures)

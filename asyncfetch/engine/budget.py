@@ -1,0 +1,116 @@
+"""The budget of bytes in flight: pure, first come, first served."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from asyncfetch.errors import SettingsError
+
+__all__ = ["ByteBudget", "Ticket"]
+
+
+class Ticket:
+    """Be one request for bytes of the budget; compared by identity.
+
+    Attributes
+    ----------
+    size_bytes : int
+        What was asked for.
+    is_admitted : bool
+        Whether the bytes are held now.
+    """
+
+    __slots__ = ("is_admitted", "size_bytes")
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.is_admitted = False
+
+    def __repr__(self) -> str:
+        return f"Ticket({self.size_bytes}, {'admitted' if self.is_admitted else 'waiting'})"
+
+
+class ByteBudget:
+    """Hand out a fixed number of bytes in the order in which they are asked for.
+
+    A request larger than the whole budget is admitted when it is alone. Nobody overtakes: a small request
+    waits behind a large one, so that the large one gets its turn.
+
+    Parameters
+    ----------
+    capacity_bytes : int
+        The whole budget.
+    """
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self.capacity_bytes = capacity_bytes
+        self.held_bytes = 0
+        self._held: set[Ticket] = set()
+        self._waiting: deque[Ticket] = deque()
+
+    def request(self, size_bytes: int) -> Ticket:
+        """Ask for bytes; the ticket says whether they are admitted at once.
+
+        Raises
+        ------
+        SettingsError
+            The size is negative.
+        """
+        if size_bytes < 0:
+            raise SettingsError(
+                f"a reservation needs 0 bytes or more, not {size_bytes}", setting="size_bytes"
+            )
+        ticket = Ticket(size_bytes)
+        self._waiting.append(ticket)
+        self._admit()
+        return ticket
+
+    def release(self, ticket: Ticket) -> list[Ticket]:
+        """Give back what a ticket holds, or take it out of the line.
+
+        Returns
+        -------
+        list of Ticket
+            Those that are admitted by it, in their order.
+
+        Raises
+        ------
+        ValueError
+            The ticket was released before.
+        """
+        if ticket.is_admitted:
+            ticket.is_admitted = False
+            self._held.remove(ticket)
+            self.held_bytes -= ticket.size_bytes
+        else:
+            self._waiting.remove(ticket)
+        return self._admit()
+
+    @property
+    def n_held(self) -> int:
+        """How many tickets hold bytes."""
+        return len(self._held)
+
+    @property
+    def n_waiting(self) -> int:
+        """How many tickets wait."""
+        return len(self._waiting)
+
+    def _admit(self) -> list[Ticket]:
+        admitted: list[Ticket] = []
+        while self._waiting:
+            ticket = self._waiting[0]
+            if self._held and self.held_bytes + ticket.size_bytes > self.capacity_bytes:
+                break
+            self._waiting.popleft()
+            ticket.is_admitted = True
+            self._held.add(ticket)
+            self.held_bytes += ticket.size_bytes
+            admitted.append(ticket)
+        return admitted
+
+    def __repr__(self) -> str:
+        return (
+            f"ByteBudget({self.held_bytes}/{self.capacity_bytes} bytes, "
+            f"{self.n_held} held, {self.n_waiting} waiting)"
+        )

@@ -1,0 +1,132 @@
+"""Whether a failed request is sent again, and when: pure, with the time and the random number as arguments."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncfetch.errors import AsyncFetchError
+
+__all__ = ["RetryPolicy", "parse_retry_after"]
+
+_SECONDS = re.compile(r"\d{1,9}(\.\d*)?", re.ASCII)
+# Waiting longer than this with a reservation in hand holds up everybody else; such an item fails by name and
+# can be asked for later.
+_PATIENCE_S = 900.0
+
+
+class RetryPolicy:
+    """Answer "again after t" or "give up".
+
+    An error is answered again when it is transient, attempts are left, and the quota has a token. The delay
+    is drawn with full jitter: uniformly between 0 and ``base_s · 2**(attempt − 1)``, at most ``cap_s``, which
+    spreads clients that failed together. A Retry-After is waited for in full, with the jitter on top; one of
+    more than 15 minutes is answered by giving up.
+
+    The quota keeps an outage from multiplying the traffic: every retry costs one token, every success earns
+    ``earned_by_success``, and there are never more than ``quota`` of them. So n requests with s successes are
+    sent at most ``n + quota + s · earned_by_success`` times.
+
+    Parameters
+    ----------
+    attempts : int
+        Most times one request is sent, the first included.
+    base_s, cap_s : float
+        The bound of the first delay, and of any.
+    quota : float
+        Retries that are free before any success.
+    earned_by_success : float
+        Tokens that a success gives back; 0.5 bears a service that fails one request in three for ever.
+    """
+
+    def __init__(
+        self,
+        attempts: int,
+        base_s: float = 1.0,
+        cap_s: float = 60.0,
+        *,
+        quota: float = 100.0,
+        earned_by_success: float = 0.5,
+    ) -> None:
+        self.attempts = attempts
+        self.base_s = base_s
+        self.cap_s = cap_s
+        self.quota = quota
+        self.earned_by_success = earned_by_success
+        self.tokens = quota
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the quota has no token for another retry."""
+        return self.tokens < 1.0
+
+    def succeeded(self) -> None:
+        """Note that a request succeeded, which earns a part of a retry."""
+        self.tokens = min(self.quota, self.tokens + self.earned_by_success)
+
+    def after(self, error: AsyncFetchError, attempt: int, now_utc: datetime, random: float) -> float | None:
+        """Say in how many seconds the request is sent again.
+
+        Parameters
+        ----------
+        error : AsyncFetchError
+            What the attempt ended in; ``is_transient`` and, where there is one, ``retry_after`` are read.
+        attempt : int
+            Which attempt it was, from 1.
+        now_utc : datetime
+            The wall clock, aware, for a Retry-After that is a date.
+        random : float
+            Uniform in [0, 1).
+
+        Returns
+        -------
+        float or None
+            Seconds, with a token of the quota spent; None means give up.
+        """
+        if not error.is_transient or attempt >= self.attempts or self.is_spent:
+            return None
+        delay_s = random * min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 64))
+        asked_s = parse_retry_after(getattr(error, "retry_after", None), now_utc)
+        if asked_s is not None:
+            if asked_s > _PATIENCE_S:
+                return None
+            delay_s += asked_s
+        self.tokens -= 1.0
+        return delay_s
+
+    def __repr__(self) -> str:
+        return f"RetryPolicy({self.attempts} attempts, {self.tokens:g}/{self.quota:g} tokens)"
+
+
+def parse_retry_after(value: str | None, now_utc: datetime) -> float | None:
+    """Read a Retry-After header (RFC 9110 section 10.2.3) as seconds from now.
+
+    Parameters
+    ----------
+    value : str or None
+        Seconds, or an HTTP date in any of its three forms.
+    now_utc : datetime
+        The wall clock, aware.
+
+    Returns
+    -------
+    float or None
+        0 or more; None where there is no header or none that can be read.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    seconds = (date - now_utc).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,468 @@
+"""How bytes move: the seam, and aiohttp behind it. No other file imports aiohttp.
+
+A :class:`Transport` sends one request, once, and returns the whole body or raises one error of
+:mod:`asyncfetch.errors`; foreign errors end here. It neither waits in line nor tries again.
+
+What FACTS.md section 4 tells of the server shapes this file: 302 before 200, chunked and gzip-encoded bodies, no
+Content-Length, idle connections kept for 15 s. Bodies are decompressed here and not by aiohttp, so that the limit
+holds to the byte against gzip bombs, and so that gzip's own end and checksum prove a body whole that no length
+announces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+import anyio
+from yarl import URL
+
+from asyncfetch.version import __version__
+from asyncfetch.errors import (
+    BodyTooLargeError,
+    ConnectError,
+    NotFoundError,
+    RedirectError,
+    SelectionError,
+    StallError,
+    StatusError,
+    TransportError,
+    TruncatedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asyncfetch.errors import AsyncFetchError
+    from asyncfetch.settings import Settings
+
+__all__ = ["AiohttpTransport", "Reply", "SpeedWatch", "Transport"]
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# The server drops idle connections after 15 s; letting go of them earlier leaves no race.
+_KEEPALIVE_S = 10.0
+# Reading the body of an error to its end keeps the connection; beyond this a new one is cheaper.
+_ERROR_BODY_BYTES = 2**16
+# Four times aiohttp's default: fewer wake-ups for bodies of megabytes.
+_READ_BUFFER_BYTES = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Be one answer, whole.
+
+    Attributes
+    ----------
+    url : str
+        What was asked for, before redirects.
+    status : int
+        The HTTP status, always 200 from :class:`AiohttpTransport`.
+    headers : dict of str to str
+        Names in lower case.
+    body : bytes or bytearray
+        Decompressed; nobody else holds it.
+    elapsed_s : float
+        Seconds from the first byte sent to the last received, redirects included.
+    """
+
+    url: str
+    status: int
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | bytearray = field(repr=False)
+    elapsed_s: float
+
+
+class Transport(Protocol):
+    """Send one request, once."""
+
+    async def fetch(
+        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None]] | None = None
+    ) -> Reply:
+        """Return the reply to a GET.
+
+        Parameters
+        ----------
+        url : str
+            Absolute and percent-encoded; it is sent as it is.
+        limit_bytes : int
+            The most bytes that the decompressed body may have.
+        on_bytes : callable, optional
+            Awaited with the number of bytes of each piece that came; while it waits, nothing more is read.
+
+        Raises
+        ------
+        TransportError
+            The bytes did not come.
+        NotFoundError
+            The server answered 404.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class SpeedWatch:
+    """Tell when a body comes too slowly: pure, the time is an argument.
+
+    Parameters
+    ----------
+    min_bytes_per_s : float
+        The least speed, over one window.
+    window_s : float
+        Windows follow one another without overlap.
+    now : float
+        Seconds; where the first window begins.
+    """
+
+    def __init__(self, min_bytes_per_s: float, window_s: float, now: float) -> None:
+        self._min_bytes_per_s = min_bytes_per_s
+        self._window_s = window_s
+        self._begins = now
+        self._received = 0
+
+    def received(self, size_bytes: int, now: float) -> bool:
+        """Count bytes; return whether the window that ends with them was too slow."""
+        self._received += size_bytes
+        elapsed = now - self._begins
+        if elapsed < self._window_s:
+            return False
+        is_slow = self._received < self._min_bytes_per_s * elapsed
+        self._begins, self._received = now, 0
+        return is_slow
+
+    def paused(self, seconds: float) -> None:
+        """Leave out a time in which nothing was read on purpose."""
+        self._begins += seconds
+
+
+class AiohttpTransport:
+    """Send requests over HTTP/1.1 with aiohttp.
+
+    The connection pool never queues: the gate decides what is open. Nothing limits the time of a whole
+    body; what ends a request is that no connection comes within ``connect_timeout_s``, that no byte comes
+    for ``stall_timeout_s``, or that fewer than ``min_speed_bytes_per_s`` come over ``stall_timeout_s``.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``connect_timeout_s``, ``stall_timeout_s`` and ``min_speed_bytes_per_s`` are read.
+    before_redirect : callable, optional
+        Awaited before a redirect is followed, with no connection in hand: every hop is a request to the server.
+    """
+
+    def __init__(
+        self, settings: Settings, before_redirect: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._connect_timeout_s = settings.connect_timeout_s
+        self._stall_timeout_s = settings.stall_timeout_s
+        self._min_speed = settings.min_speed_bytes_per_s
+        self._before_redirect = before_redirect
+        self._session: aiohttp.ClientSession | None = None
+
+    async def fetch(
+        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None]] | None = None
+    ) -> Reply:
+        """Return the reply to a GET, redirects on the same host and port followed.
+
+        Parameters
+        ----------
+        url : str
+            Absolute and percent-encoded; it is sent as it is.
+        limit_bytes : int
+            The most bytes that the decompressed body may have.
+        on_bytes : callable, optional
+            Awaited with the number of bytes of each piece that came; while it waits, nothing more is read.
+
+        Raises
+        ------
+        ConnectError
+            There is no connection, or it broke before the headers.
+        StallError
+            Bytes came too slowly or not at all.
+        TruncatedError
+            The body ended early.
+        RedirectError
+            A redirect leads elsewhere, or nowhere.
+        BodyTooLargeError
+            The body has more than ``limit_bytes``.
+        NotFoundError, StatusError
+            The server answered 404, or another status that is not 200.
+        SelectionError
+            The URL is none.
+        """
+        begin = anyio.current_time()
+        here = _parse_url(url)
+        seen = {here}
+        while True:
+            outcome = await _Exchange(self, url, here, limit_bytes, on_bytes).run()
+            if not isinstance(outcome, URL):
+                status, headers, body = outcome
+                return Reply(url, status, headers, body, anyio.current_time() - begin)
+            if outcome in seen or len(seen) > _MAX_REDIRECTS:
+                what = "in a loop" if outcome in seen else f"more than {_MAX_REDIRECTS} times"
+                raise RedirectError(
+                    f"{url} was redirected {what}, last to {outcome}; ask again later",
+                    location=str(outcome),
+                    url=url,
+                )
+            seen.add(outcome)
+            here = outcome
+            if self._before_redirect is not None:
+                await self._before_redirect()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def open_session(self) -> aiohttp.ClientSession:
+        """Return the session, made when it is first used, on the loop that uses it."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout_s),
+                headers={
+                    "User-Agent": f"asyncfetch/{__version__}",
+                    "Accept": "*/*",
+                    "Accept-Encoding": "gzip",
+                },
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                read_bufsize=_READ_BUFFER_BYTES,
+            )
+        return self._session
+
+    def __repr__(self) -> str:
+        return f"AiohttpTransport({'closed' if self._session is None else 'open'})"
+
+
+def _parse_url(url: str) -> URL:
+    # A blank or a line break would become part of the request itself.
+    if url.isascii() and url.isprintable() and " " not in url:
+        with contextlib.suppress(ValueError):
+            parsed = URL(url, encoded=True)
+            if parsed.scheme in {"http", "https"} and parsed.host:
+                return parsed
+    raise SelectionError(f"{url!r} is no percent-encoded http or https URL; check base_url", url=url)
+
+
+class _Exchange:
+    """Send one request of a chain of redirects and read its answer."""
+
+    def __init__(
+        self,
+        transport: AiohttpTransport,
+        url: str,
+        here: URL,
+        limit_bytes: int,
+        on_bytes: Callable[[int], Awaitable[None]] | None,
+    ) -> None:
+        self._session = transport.open_session()
+        self._connect_timeout_s = transport._connect_timeout_s
+        self._stall_timeout_s = transport._stall_timeout_s
+        self._min_speed = transport._min_speed
+        self._url = url
+        self._here = here
+        self._limit_bytes = limit_bytes
+        self._on_bytes = on_bytes
+        self._n_received = 0
+        self._has_headers = False
+
+    async def run(self) -> URL | tuple[int, dict[str, str], bytearray]:
+        first_deadline = anyio.current_time() + self._connect_timeout_s + self._stall_timeout_s
+        try:
+            with anyio.CancelScope(deadline=first_deadline) as scope:
+                return await self._send(scope)
+        except (aiohttp.ClientError, OSError, UnicodeError, _UndecodableError) as error:
+            raise self._mapped(error) from error
+        waited_s = (
+            self._stall_timeout_s if self._has_headers else self._connect_timeout_s + self._stall_timeout_s
+        )
+        raise self._stalled(f"no byte for {waited_s:g} s", waited_s)
+
+    async def _send(self, scope: anyio.CancelScope) -> URL | tuple[int, dict[str, str], bytearray]:
+        response = await self._session.get(self._here, allow_redirects=False)
+        try:
+            self._has_headers = True
+            if response.status == 200:
+                body = await self._read(scope, response)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return response.status, headers, body
+            words = await self._drain(scope, response)
+            if response.status in _REDIRECTS and "Location" in response.headers:
+                return self._redirected(response.headers["Location"])
+            raise self._refused(response, words)
+        finally:
+            # Releasing keeps the connection if the body was read to its end, and closes it if not.
+            response.release()
+
+    async def _read(self, scope: anyio.CancelScope, response: aiohttp.ClientResponse) -> bytearray:
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        length = response.content_length
+        if not encoding and length is not None and length > self._limit_bytes:
+            raise self._too_large()
+        inflater = _Inflater.for_encoding(encoding)
+        body = bytearray()
+        watch = SpeedWatch(self._min_speed, self._stall_timeout_s, anyio.current_time())
+        scope.deadline = anyio.current_time() + self._stall_timeout_s
+        async for piece in response.content.iter_any():
+            now = anyio.current_time()
+            self._n_received += len(piece)
+            if watch.received(len(piece), now):
+                raise self._stalled(f"less than {self._min_speed:g} bytes/s", self._stall_timeout_s)
+            room = self._limit_bytes + 1 - len(body)
+            body += inflater.inflate(piece, room) if inflater else piece
+            if len(body) > self._limit_bytes:
+                raise self._too_large()
+            if self._on_bytes is not None:
+                scope.deadline = float("inf")
+                await self._on_bytes(len(piece))
+                watch.paused(anyio.current_time() - now)
+                now = anyio.current_time()
+            scope.deadline = now + self._stall_timeout_s
+        if inflater and not inflater.is_whole:
+            raise self._truncated(f"its {encoding} stream ended early")
+        return body
+
+    async def _drain(self, scope: anyio.CancelScope, response: aiohttp.ClientResponse) -> str | None:
+        # Only a plain body has words to tell; the rest is read to keep the connection.
+        words = bytearray()
+        scope.deadline = anyio.current_time() + self._stall_timeout_s
+        try:
+            async for piece in response.content.iter_any():
+                words += piece
+                if len(words) > _ERROR_BODY_BYTES:
+                    break
+        except aiohttp.ClientError:
+            # The status has been said; how its page ends adds nothing.
+            response.close()
+        if not words or response.headers.get("Content-Encoding"):
+            return None
+        return words[:200].decode(errors="replace").strip()
+
+    def _redirected(self, location: str) -> URL:
+        try:
+            target = self._here.join(URL(location)).with_fragment(None)
+            stays = target.origin() == self._here.origin()
+        except ValueError as error:
+            raise RedirectError(
+                f"{self._url} was redirected to {location!r}, which is no URL; ask again later",
+                location=location,
+                url=self._url,
+            ) from error
+        if not stays:
+            raise RedirectError(
+                f"{self._url} was redirected to {target}, on another host or port, which is not followed; "
+                f"if that is where the API is now, set base_url to {target.origin()}",
+                location=str(target),
+                url=self._url,
+            )
+        return target
+
+    def _refused(self, response: aiohttp.ClientResponse, words: str | None) -> AsyncFetchError:
+        if response.status == 404:
+            return NotFoundError(
+                f"{self._url} does not exist (HTTP 404); check the id", service_message=words, url=self._url
+            )
+        retry_after = response.headers.get("Retry-After")
+        advice = f"; the server asks to wait: {retry_after}" if retry_after else ""
+        error = StatusError(
+            f"{self._url} was answered with HTTP {response.status} {response.reason or ''}".rstrip() + advice,
+            status=response.status,
+            retry_after=retry_after,
+            url=self._url,
+        )
+        if not advice:
+            todo = "ask again later" if error.is_transient else "check the request"
+            error.args = (f"{error.message}; {todo}",)
+        return error
+
+    def _mapped(self, error: Exception) -> AsyncFetchError:
+        url, cause = self._url, f"{type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
+            return SelectionError(f"{url} is no URL that can be asked for: {error}", url=url)
+        if self._has_headers and isinstance(
+            error, (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError)
+        ):
+            return self._truncated(f"the connection broke ({cause})")
+        if isinstance(error, (aiohttp.ClientConnectionError, OSError)):
+            host = self._here.authority
+            return ConnectError(
+                f"{url}: no connection to {host} ({cause}); check the network and base_url, or ask again later",
+                url=url,
+            )
+        if isinstance(error, _UndecodableError):
+            return TransportError(f"{url}: the body cannot be decompressed ({error}); ask again", url=url)
+        return TransportError(f"{url}: the answer is no HTTP ({cause}); ask again later", url=url)
+
+    def _stalled(self, what: str, waited_s: float) -> StallError:
+        return StallError(
+            f"{self._url} stalled: {what} after {self._n_received} bytes; ask again, or raise stall_timeout_s",
+            received_bytes=self._n_received,
+            waited_s=waited_s,
+            url=self._url,
+        )
+
+    def _truncated(self, what: str) -> TruncatedError:
+        return TruncatedError(
+            f"{self._url} ended before its end, after {self._n_received} bytes: {what}; ask again",
+            received_bytes=self._n_received,
+            url=self._url,
+        )
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(
+            f"{self._url} is larger than the {self._limit_bytes} bytes that it can have; it was not read further",
+            limit_bytes=self._limit_bytes,
+            url=self._url,
+        )
+
+
+class _UndecodableError(Exception):
+    pass
+
+
+class _Inflater:
+    """Decompress a gzip body in pieces, never making more bytes than asked for."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._is_fresh = True
+
+    @classmethod
+    def for_encoding(cls, encoding: str) -> _Inflater | None:
+        """Return what decodes a Content-Encoding, or None where the bytes are plain."""
+        if encoding in {"gzip", "x-gzip"}:
+            return cls()
+        if encoding in {"", "identity"}:
+            return None
+        raise _UndecodableError(f"the Content-Encoding {encoding!r} was not asked for")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the stream has come to its own end."""
+        return self._stream.eof or self._is_fresh
+
+    def inflate(self, piece: bytes, room: int) -> bytes | bytearray:
+        """Return at most ``room`` bytes of what ``piece`` holds; a full result means that there may be more."""
+        made = bytearray()
+        while piece and len(made) < room:
+            # gzip allows members one after another (RFC 1952 section 2.2); what else follows is padding.
+            if self._stream.eof:
+                if not piece.startswith(b"\x1f"):
+                    break
+                self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            self._is_fresh = False
+            try:
+                made += self._stream.decompress(piece, room - len(made))
+            except zlib.error as error:
+                raise _UndecodableError(str(error)) from error
+            piece = self._stream.unused_data
+        return made

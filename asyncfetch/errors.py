@@ -1,0 +1,327 @@
+"""Every error that asyncfetch raises, in one tree, split by what a caller can do about it.
+
+::
+
+    AsyncFetchError
+    ├── SelectionError            what was asked for is malformed or does not exist (a ValueError)
+    │   └── AlignmentError        this section cannot be placed: a matrix is missing
+    ├── SettingsError             a setting is out of range or contradicts the store (a ValueError)
+    ├── TransportError            the bytes did not come: try again
+    │   ├── ConnectError          no connection: refused, reset, unknown host
+    │   ├── StallError            bytes came too slowly or not at all
+    │   ├── TruncatedError        the body ended early
+    │   ├── StatusError           429, a 5xx or another HTTP status that is no answer
+    │   ├── RedirectError         a redirect loop, or one to another host
+    │   └── BodyTooLargeError     more bytes than the request can have
+    ├── ServiceError              the API said no, with its words
+    │   ├── NotFoundError         404, or no row with that id
+    │   ├── QueryError            the query is wrong; asking again does not help
+    │   ├── TransientServiceError a failure that the service calls its own; asking again helps
+    │   └── ReplyError            the reply is not what the API speaks: HTML, no JSON, an odd shape
+    ├── ImageError                the bytes are not the image they claim to be
+    │   ├── NotAnImageError       no JPEG at all: an HTML or XML page under status 200
+    │   ├── CorruptImageError     a JPEG that does not decode to its end
+    │   └── ImageSizeError        a JPEG with other dimensions than were asked for
+    └── StoreError                the disk or the layout of the store
+        ├── StoreSpaceError       no space left
+        ├── StoreAccessError      a path that cannot be read or written
+        └── StoreLayoutError      a store that is no asyncfetch store, or of another kind
+
+Facts are attributes, never only words in the message. ``is_transient`` says whether the same request can
+succeed later; the engine's retry policy reads nothing else. Every class pickles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AlignmentError",
+    "AsyncFetchError",
+    "BodyTooLargeError",
+    "ConnectError",
+    "CorruptImageError",
+    "ImageError",
+    "ImageSizeError",
+    "NotAnImageError",
+    "NotFoundError",
+    "QueryError",
+    "RedirectError",
+    "ReplyError",
+    "SelectionError",
+    "ServiceError",
+    "SettingsError",
+    "StallError",
+    "StatusError",
+    "StoreAccessError",
+    "StoreError",
+    "StoreLayoutError",
+    "StoreSpaceError",
+    "TransientServiceError",
+    "TransportError",
+    "TruncatedError",
+]
+
+
+class AsyncFetchError(Exception):
+    """Be the base of every error that asyncfetch raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        One sentence that names what failed, where, and what to do.
+    url : str, optional
+        The request that failed, where there was one.
+    """
+
+    #: Whether the same request can succeed when it is sent again.
+    is_transient: bool = False
+
+    def __init__(self, message: str, *, url: str | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+
+    @property
+    def message(self) -> str:
+        """The sentence alone."""
+        return str(self.args[0])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The attributes that are set, as a dict for reports in JSON."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class SelectionError(AsyncFetchError, ValueError):
+    """Say that what was asked for is malformed or does not exist."""
+
+
+class AlignmentError(SelectionError):
+    """Say that a section cannot be placed because a matrix is missing.
+
+    Parameters
+    ----------
+    matrix : str
+        The name of the missing matrix: ``tsv``, ``tvs``, ``tvr`` or ``trv``.
+    """
+
+    def __init__(self, message: str, *, matrix: str | None = None, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.matrix = matrix
+
+
+class SettingsError(AsyncFetchError, ValueError):
+    """Say that a setting is out of range or contradicts what the store holds.
+
+    Parameters
+    ----------
+    setting : str
+        The name of the setting.
+    """
+
+    def __init__(self, message: str, *, setting: str | None = None, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.setting = setting
+
+
+class TransportError(AsyncFetchError):
+    """Say that the bytes did not come; the same request may succeed later."""
+
+    is_transient = True
+
+
+class ConnectError(TransportError):
+    """Say that there is no connection: refused, reset, or a host that has no address."""
+
+
+class StallError(TransportError):
+    """Say that bytes came too slowly, or not at all, for too long.
+
+    Parameters
+    ----------
+    received_bytes : int
+        How much of the body had come.
+    waited_s : float
+        The seconds over which it was too little.
+    """
+
+    def __init__(
+        self, message: str, *, received_bytes: int = 0, waited_s: float = 0.0, url: str | None = None
+    ) -> None:
+        super().__init__(message, url=url)
+        self.received_bytes = received_bytes
+        self.waited_s = waited_s
+
+
+class TruncatedError(TransportError):
+    """Say that the body ended before its end.
+
+    Parameters
+    ----------
+    received_bytes : int
+        How much of the body had come.
+    """
+
+    def __init__(self, message: str, *, received_bytes: int = 0, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.received_bytes = received_bytes
+
+
+class StatusError(TransportError):
+    """Say that the server answered with an HTTP status that is no answer.
+
+    Parameters
+    ----------
+    status : int
+        The HTTP status.
+    retry_after : str, optional
+        The Retry-After header as it came: seconds, or an HTTP date.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, retry_after: str | None = None, url: str | None = None
+    ) -> None:
+        super().__init__(message, url=url)
+        self.status = status
+        self.retry_after = retry_after
+        self.is_transient = status in {408, 425, 429} or status >= 500
+
+
+class RedirectError(TransportError):
+    """Say that the server redirected in a loop, or to another host.
+
+    Parameters
+    ----------
+    location : str
+        Where the last redirect pointed.
+    """
+
+    is_transient = False
+
+    def __init__(self, message: str, *, location: str | None = None, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.location = location
+
+
+class BodyTooLargeError(TransportError):
+    """Say that the body is larger than the request can have.
+
+    Parameters
+    ----------
+    limit_bytes : int
+        The most that was to be received.
+    """
+
+    is_transient = False
+
+    def __init__(self, message: str, *, limit_bytes: int = 0, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.limit_bytes = limit_bytes
+
+
+class ServiceError(AsyncFetchError):
+    """Say that the API answered no, in its own words.
+
+    Parameters
+    ----------
+    service_message : str
+        The ``msg`` of the reply, word for word.
+    """
+
+    def __init__(self, message: str, *, service_message: str | None = None, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.service_message = service_message
+
+
+class NotFoundError(ServiceError):
+    """Say that the API does not know the id."""
+
+
+class QueryError(ServiceError):
+    """Say that the query is wrong, so that asking again does not help."""
+
+
+class TransientServiceError(ServiceError):
+    """Say that the service failed by its own account, so that asking again helps."""
+
+    is_transient = True
+
+
+class ReplyError(ServiceError):
+    """Say that a reply is not what the API speaks: HTML, no JSON, an odd shape."""
+
+    is_transient = True
+
+
+class ImageError(AsyncFetchError):
+    """Say that the bytes are not the image that they claim to be."""
+
+    is_transient = True
+
+
+class NotAnImageError(ImageError):
+    """Say that the bytes are no JPEG at all, often a page under status 200.
+
+    Parameters
+    ----------
+    beginning : bytes
+        The first bytes, to show what came instead.
+    """
+
+    def __init__(self, message: str, *, beginning: bytes = b"", url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.beginning = beginning
+
+
+class CorruptImageError(ImageError):
+    """Say that a JPEG does not decode to its end."""
+
+
+class ImageSizeError(ImageError):
+    """Say that a JPEG has other dimensions than were asked for.
+
+    Parameters
+    ----------
+    expected : tuple of int
+        Height and width, in pixels, that the metadata promise.
+    actual : tuple of int
+        Height and width, in pixels, of the image.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: tuple[int, int] | None = None,
+        actual: tuple[int, int] | None = None,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(message, url=url)
+        self.expected = expected
+        self.actual = actual
+
+
+class StoreError(AsyncFetchError):
+    """Say that the disk or the layout of the store is in the way.
+
+    Parameters
+    ----------
+    location : str
+        The path or address of what failed.
+    """
+
+    def __init__(self, message: str, *, location: str | None = None, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.location = location
+
+
+class StoreSpaceError(StoreError):
+    """Say that there is no space left."""
+
+
+class StoreAccessError(StoreError):
+    """Say that a path cannot be read or written."""
+
+
+class StoreLayoutError(StoreError):
+    """Say that something is no asyncfetch store, or one of another kind than was asked for."""

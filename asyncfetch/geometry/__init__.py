@@ -1,0 +1,25 @@
+"""Affine maps, sections, grids and tiles: where every pixel lies. Pure float64 arithmetic, no I/O."""
+
+from __future__ import annotations
+
+from asyncfetch.geometry.affine import Affine2D, Affine3D
+from asyncfetch.geometry.grid import REFERENCE_BOXES_UM, Plane, ReferenceGrid
+from asyncfetch.geometry.section import SectionGeometry
+from asyncfetch.geometry.tiers import full_to_tier, tier_for, tier_shape, tier_to_full
+from asyncfetch.geometry.tiles import Box, source_box, tiles_of
+
+__all__ = [
+    "REFERENCE_BOXES_UM",
+    "Affine2D",
+    "Affine3D",
+    "Box",
+    "Plane",
+    "ReferenceGrid",
+    "SectionGeometry",
+    "full_to_tier",
+    "source_box",
+    "tier_for",
+    "tier_shape",
+    "tier_to_full",
+    "tiles_of",
+]

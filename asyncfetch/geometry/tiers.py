@@ -1,0 +1,91 @@
+"""Tiers: an image halved n times, where its pixels lie, and which tier a grid needs."""
+
+from __future__ import annotations
+
+from asyncfetch.errors import SelectionError, SettingsError
+from asyncfetch.geometry.affine import Affine2D
+
+__all__ = ["full_to_tier", "tier_for", "tier_shape", "tier_to_full"]
+
+
+def tier_to_full(downsample: int) -> Affine2D:
+    """Return the map from pixels of tier ``downsample`` to full-resolution pixels.
+
+    Pixel k covers the full-resolution pixels k · 2^n … k · 2^n + 2^n - 1, so full = (k + ½) · 2^n - ½.
+    That the server's tiers cover whole blocks is assumed: it drops the remainder (FACTS.md section 4), but
+    how its pyramid places the rest is not recorded.
+
+    Raises
+    ------
+    SelectionError
+        ``downsample`` is negative.
+    """
+    scale = 2.0 ** _checked(downsample)
+    offset = (scale - 1) / 2
+    return Affine2D.translation(offset, offset) @ Affine2D.scaling(scale)
+
+
+def full_to_tier(downsample: int) -> Affine2D:
+    """Return the map from full-resolution pixels to pixels of tier ``downsample``; see :func:`tier_to_full`.
+
+    Raises
+    ------
+    SelectionError
+        ``downsample`` is negative.
+    """
+    scale = 0.5 ** _checked(downsample)
+    offset = (scale - 1) / 2
+    return Affine2D.translation(offset, offset) @ Affine2D.scaling(scale)
+
+
+def tier_shape(height: int, width: int, downsample: int) -> tuple[int, int]:
+    """Return height and width of tier ``downsample``: halving rounds down (FACTS.md section 4).
+
+    A side never falls below 1; what the server sends for smaller tiers is not known.
+
+    Raises
+    ------
+    SelectionError
+        ``downsample`` is negative.
+    """
+    n = _checked(downsample)
+    return max(height >> n, 1), max(width >> n, 1)
+
+
+def tier_for(um: float, resolution_um: float, tier_count: int | None = None) -> int:
+    """Return the coarsest tier whose pixels are still at least twice as fine as the grid.
+
+    Parameters
+    ----------
+    um : float
+        Pitch of the grid, in µm.
+    resolution_um : float
+        Side of a full-resolution pixel, in µm.
+    tier_count : int, optional
+        Number of tiers that the image has; the result is below it. What lies beyond the last tier is not
+        known (FACTS.md section 4).
+
+    Returns
+    -------
+    int
+        The tier to ask for as ``downsample``; 0 where even full resolution is too coarse.
+
+    Raises
+    ------
+    SettingsError
+        A length is not positive.
+    """
+    if not (um > 0 and resolution_um > 0):
+        raise SettingsError(
+            f"um = {um!r} and the resolution {resolution_um!r} must be positive", setting="um"
+        )
+    n = 0
+    while resolution_um * 2.0 ** (n + 1) * 2 <= um and (tier_count is None or n + 1 < tier_count):
+        n += 1
+    return n
+
+
+def _checked(downsample: int) -> int:
+    if downsample < 0:
+        raise SelectionError(f"downsample counts halvings and cannot be {downsample}")
+    return downsample

@@ -1,0 +1,23 @@
+"""Pixels: JPEG in and out, affine warps, halving, and the threads that they run on."""
+
+from __future__ import annotations
+
+from asyncfetch.imaging.jpeg import JpegHeader, decode, encode, read_header
+from asyncfetch.imaging.pool import Pool
+from asyncfetch.imaging.pyramid import halve, level_shapes
+from asyncfetch.imaging.warp import WARP_BLOCK, Interpolation, prepare_source, step_of, warp
+
+__all__ = [
+    "WARP_BLOCK",
+    "Interpolation",
+    "JpegHeader",
+    "Pool",
+    "decode",
+    "encode",
+    "halve",
+    "level_shapes",
+    "prepare_source",
+    "read_header",
+    "step_of",
+    "warp",
+]

@@ -1,0 +1,278 @@
+"""What a run has to do: each section of a data set compared with the commits of the store. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from asyncfetch.allen import ImageRequest
+from asyncfetch.errors import AlignmentError
+from asyncfetch.geometry import REFERENCE_BOXES_UM, ReferenceGrid, tier_for, tier_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from asyncfetch.allen import SectionDataSet, SectionImage
+    from asyncfetch.geometry import Affine2D
+    from asyncfetch.settings import Interpolation, Layer, Settings, View
+    from asyncfetch.store import Commit
+
+__all__ = ["SectionPlan", "ViewPlan", "interpolation_of", "plan_view", "registered_grid", "tier_of"]
+
+#: Views whose colours are codes: mixing two of them would invent a third.
+_CODED_VIEWS = frozenset({"expression", "tumor_feature_annotation", "tumor_feature_boundary"})
+
+#: libjpeg decodes at 1/2, 1/4 and 1/8 of the size.
+_MOST_HALVINGS = 3
+
+
+class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how one view of one section is fetched and what is made of it.
+
+    Attributes
+    ----------
+    section : SectionImage
+        The record of the section.
+    request : ImageRequest
+        What is asked of the API.
+    shape : tuple of int
+        Height and width, in pixels, that the JPEG must have.
+    layers : tuple of str
+        What is stored: the layers asked for, less ``registered`` where the section cannot be placed.
+    z : int or None
+        The slot in the registered array.
+    grid_to_image : Affine2D or None
+        From grid index (x, y) to full-resolution pixels (x, y).
+    n_halvings : int
+        How often the image is halved, while it is decoded, for the registered plane.
+    """
+
+    section: SectionImage
+    view: View
+    request: ImageRequest
+    shape: tuple[int, int]
+    layers: tuple[Layer, ...]
+    z: int | None = None
+    grid_to_image: Affine2D | None = None
+    n_halvings: int = 0
+
+    @property
+    def downsample(self) -> int:
+        """The tier that is fetched."""
+        return self.request.downsample or 0
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the image that is fetched."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def working_bytes(self) -> int:
+        """Most bytes of decoded pixels held at once while the section is worked on."""
+        full = 3 * self.n_pixels
+        reduced = full >> 2 * self.n_halvings
+        if "sections" not in self.layers:
+            return reduced
+        # the pyramid adds a third; the reduced image is decoded after the pyramid is gone
+        return full + max(full // 3, reduced if self.n_halvings else 0)
+
+
+class ViewPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what there is to do for one view of one data set.
+
+    Attributes
+    ----------
+    data_set : SectionDataSet
+        The record with its sections.
+    grid : ReferenceGrid or None
+        The grid of the registered planes, where planes are made.
+    to_fetch : tuple of SectionPlan
+        Sections that the store does not hold as wanted.
+    committed : tuple of int
+        Ids of the images that it does hold.
+    unplaced : tuple of (SectionImage, AlignmentError)
+        Sections that cannot be registered, and why.
+    """
+
+    data_set: SectionDataSet
+    view: View
+    grid: ReferenceGrid | None
+    to_fetch: tuple[SectionPlan, ...]
+    committed: tuple[int, ...]
+    unplaced: tuple[tuple[SectionImage, AlignmentError], ...]
+
+    @property
+    def n_sections(self) -> int:
+        """How many sections were compared."""
+        return len(self.to_fetch) + len(self.committed)
+
+
+def registered_grid(data_set: SectionDataSet, settings: Settings) -> ReferenceGrid:
+    """Return the grid on which the planes of a data set are registered.
+
+    Raises
+    ------
+    AlignmentError
+        The plane of section or the extent of the reference space is not known. Only the boxes of the spaces
+        9 and 10 are documented (FACTS.md section 5).
+    """
+    box_um = REFERENCE_BOXES_UM.get(data_set.reference_space_id or 0)
+    if box_um is None:
+        raise AlignmentError(
+            f"data set {data_set.id} cannot be registered: the extent of reference space "
+            f"{data_set.reference_space_id} is not known; mirror it with --layers source"
+        )
+    return ReferenceGrid(plane=data_set.plane, um=_pitch_um(data_set, settings), box_um=box_um)
+
+
+def plan_view(
+    data_set: SectionDataSet,
+    view: View,
+    settings: Settings,
+    commits: Mapping[int, Commit],
+    slots: Mapping[int, int],
+    image_ids: Collection[int] | None = None,
+) -> ViewPlan:
+    """Compare the sections of a data set with what the store holds.
+
+    Parameters
+    ----------
+    data_set : SectionDataSet
+        The record with all its sections.
+    view : str
+        The view to be stored.
+    settings : Settings
+        Layers, pitch and tier.
+    commits : mapping of int to Commit
+        What the store holds of this view, by image id.
+    slots : mapping of int to int
+        The slot z of each image that has one, by image id.
+    image_ids : collection of int, optional
+        The images that are wanted; None means all.
+
+    Returns
+    -------
+    ViewPlan
+        Sections in the order of their section numbers.
+    """
+    wants_planes = "registered" in settings.layers
+    grid: ReferenceGrid | None = None
+    no_grid: AlignmentError | None = None
+    if wants_planes:
+        try:
+            grid = registered_grid(data_set, settings)
+        except AlignmentError as error:
+            no_grid = error
+    to_fetch: list[SectionPlan] = []
+    committed: list[int] = []
+    unplaced: list[tuple[SectionImage, AlignmentError]] = []
+    for section in sorted(data_set.section_images, key=lambda each: (each.section_number or 0, each.id)):
+        if image_ids is not None and section.id not in image_ids:
+            continue
+        plan, error = _plan_section(data_set, section, view, settings, grid, no_grid, slots.get(section.id))
+        if error is not None:
+            unplaced.append((section, error))
+        if section.id in commits and _fulfils(commits[section.id], plan, settings, grid):
+            committed.append(section.id)
+        else:
+            to_fetch.append(plan)
+    return ViewPlan(
+        data_set=data_set,
+        view=view,
+        grid=grid,
+        to_fetch=tuple(to_fetch),
+        committed=tuple(committed),
+        unplaced=tuple(unplaced),
+    )
+
+
+def interpolation_of(view: View, settings: Settings) -> Interpolation:
+    """Return how a view is sampled: views whose colours are codes are never mixed."""
+    return "nearest" if view in _CODED_VIEWS else settings.interpolation
+
+
+def tier_of(section: SectionImage, settings: Settings) -> int:
+    """Return the tier that is fetched for a section: fixed, full, or picked by the pitch of the grid."""
+    if settings.downsample is not None:
+        return settings.downsample
+    if settings.um == "full" or not section.resolution:
+        return 0
+    return tier_for(settings.um, section.resolution, section.tier_count)
+
+
+def _pitch_um(data_set: SectionDataSet, settings: Settings) -> float:
+    if settings.um != "full":
+        return settings.um
+    pitches = [section.resolution for section in data_set.section_images if section.resolution]
+    if not pitches:
+        raise AlignmentError(
+            f'data set {data_set.id} cannot be registered at um = "full": none of its sections has a resolution'
+        )
+    return min(pitches)
+
+
+def _plan_section(
+    data_set: SectionDataSet,
+    section: SectionImage,
+    view: View,
+    settings: Settings,
+    grid: ReferenceGrid | None,
+    no_grid: AlignmentError | None,
+    z: int | None,
+) -> tuple[SectionPlan, AlignmentError | None]:
+    downsample = tier_of(section, settings)
+    plan = SectionPlan(
+        section=section,
+        view=view,
+        request=ImageRequest(
+            image_id=section.id,
+            downsample=downsample or None,
+            view=None if view == "image" else view,
+        ),
+        shape=tier_shape(*section.shape, downsample),
+        layers=settings.layers,
+    )
+    if "registered" not in settings.layers:
+        return plan, None
+    try:
+        placed = _place(data_set, section, settings, grid, no_grid, z)
+    except AlignmentError as error:
+        rest = tuple(layer for layer in settings.layers if layer != "registered")
+        return msgspec.structs.replace(plan, layers=rest), error
+    n_halvings = 0
+    if grid is not None and section.resolution:
+        n_halvings = min(_MOST_HALVINGS, tier_for(grid.um, section.resolution * 2**downsample))
+    return msgspec.structs.replace(plan, z=z, grid_to_image=placed, n_halvings=n_halvings), None
+
+
+def _place(
+    data_set: SectionDataSet,
+    section: SectionImage,
+    settings: Settings,
+    grid: ReferenceGrid | None,
+    no_grid: AlignmentError | None,
+    z: int | None,
+) -> Affine2D:
+    """Return the map from grid indices to the section's full-resolution image, or say why there is none."""
+    if grid is None:
+        raise no_grid or AlignmentError(f"data set {data_set.id} has no registered grid")
+    if z is None:
+        raise AlignmentError(f"image {section.id} has no section number, so it has no place in the data set")
+    height, width = section.shape
+    return grid.grid_to_image(
+        data_set.geometry(section),
+        parallel=settings.parallel,
+        detection_xy=(width / 2, height / 2) if settings.parallel else None,
+    )
+
+
+def _fulfils(commit: Commit, plan: SectionPlan, settings: Settings, grid: ReferenceGrid | None) -> bool:
+    """Tell whether what is stored serves as what is wanted: all layers, at the pitch and the tier, or finer."""
+    if not set(plan.layers) <= set(commit.layers):
+        return False
+    if "registered" in plan.layers and (grid is None or commit.um != grid.um):
+        return False
+    if settings.downsample is not None:
+        return commit.downsample == settings.downsample
+    return commit.downsample <= plan.downsample

@@ -1,0 +1,143 @@
+"""What a run leaves to read: how much was done, and every item that was not, with its cause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncfetch.events import (
+    DataSetCompleted,
+    RequestFinished,
+    RequestRetried,
+    RequestStarted,
+    SectionCommitted,
+    SectionSkipped,
+)
+
+if TYPE_CHECKING:
+    from asyncfetch.errors import AsyncFetchError
+    from asyncfetch.events import Event
+
+__all__ = ["Failure", "Report"]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Name one item that could not be had, and why.
+
+    Attributes
+    ----------
+    item : str
+        A selection that fetches this item alone, such as ``image:69177634``.
+    view : str or None
+        The view, where the item is a section.
+    error : str
+        The class of the error.
+    message : str
+        Its sentence.
+    is_transient : bool
+        Whether the same request can succeed later.
+    url : str or None
+        The request, where there was one.
+    """
+
+    item: str
+    view: str | None = None
+    error: str
+    message: str
+    is_transient: bool = False
+    url: str | None = None
+
+    @classmethod
+    def of(cls, item: str, error: AsyncFetchError, view: str | None = None) -> Failure:
+        """Describe an error as the failure of an item."""
+        return cls(
+            item=item,
+            view=view,
+            error=type(error).__name__,
+            message=error.message,
+            is_transient=error.is_transient,
+            url=error.url,
+        )
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """Sum up one run.
+
+    Attributes
+    ----------
+    selection : tuple of str
+        What was asked for.
+    location : str
+        The store.
+    n_committed, n_skipped : int
+        Section views written by this run, and found in the store already.
+    failures : list of Failure
+        Items that could not be had.
+    unplaced : list of Failure
+        Sections that are stored but could not be registered.
+    n_data_sets : int
+        Data sets that the selection named and the API knew.
+    n_completed : int
+        Data sets whose tables and collection metadata are up to date.
+    n_requests, n_retries : int
+        Requests sent, and how many of them again.
+    received_bytes : int
+        Bytes of all bodies.
+    pixels : int
+        Source pixels decoded into committed sections.
+    elapsed_s : float
+        Wall time.
+    interrupted : bool
+        Whether the run was asked to stop before its end; ``resume`` goes on.
+    """
+
+    selection: tuple[str, ...]
+    location: str
+    n_committed: int = 0
+    n_skipped: int = 0
+    failures: list[Failure] = msgspec.field(default_factory=list)
+    unplaced: list[Failure] = msgspec.field(default_factory=list)
+    n_data_sets: int = 0
+    n_completed: int = 0
+    n_requests: int = 0
+    n_retries: int = 0
+    received_bytes: int = 0
+    pixels: int = 0
+    elapsed_s: float = 0.0
+    interrupted: bool = False
+
+    def count(self, event: Event) -> None:
+        """Add what an event tells."""
+        if isinstance(event, RequestStarted):
+            self.n_requests += 1
+        elif isinstance(event, RequestRetried):
+            self.n_retries += 1
+        elif isinstance(event, RequestFinished):
+            self.received_bytes += event.size_bytes
+        elif isinstance(event, SectionSkipped):
+            self.n_skipped += 1
+        elif isinstance(event, SectionCommitted):
+            self.n_committed += 1
+            self.pixels += event.pixels
+        elif isinstance(event, DataSetCompleted):
+            self.n_completed += 1
+
+    def plus(self, other: Report) -> Report:
+        """Return the sum of two reports on one store."""
+        sums = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__struct_fields__
+            if name not in {"location", "interrupted"}
+        }
+        return Report(**sums, location=self.location, interrupted=self.interrupted or other.interrupted)
+
+    @property
+    def n_failed(self) -> int:
+        """How many items failed."""
+        return len(self.failures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields

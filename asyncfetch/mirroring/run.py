@@ -1,0 +1,373 @@
+"""A run: metadata stream in, sections stream out, all under one task group; failures of items are data."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+
+from asyncfetch.client import Client
+from asyncfetch.errors import AsyncFetchError, SettingsError, StoreError
+from asyncfetch.events import (
+    DataSetCompleted,
+    DataSetPlanned,
+    RunFinished,
+    RunStarted,
+    SectionCommitted,
+    SectionFailed,
+    SectionSkipped,
+    ignore,
+)
+from asyncfetch.mirroring.plan import interpolation_of, plan_view, registered_grid
+from asyncfetch.mirroring.report import Failure, Report
+from asyncfetch.mirroring.selection import Selection, parse_selection
+from asyncfetch.mirroring.stages import mirror_section
+from asyncfetch.settings import Settings
+from asyncfetch.store import StoreWriter, ViewLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from asyncfetch.allen import SectionDataSet
+    from asyncfetch.engine import Transport
+    from asyncfetch.events import Event, Listener
+    from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
+    from asyncfetch.settings import View
+    from asyncfetch.store import Location
+
+__all__ = ["mirror", "resume"]
+
+#: Settings that decide what is written; the others may change from one run to the next.
+_KEPT_SETTINGS = ("um", "downsample", "layers", "views", "codec", "interpolation", "parallel", "base_url")
+
+
+async def mirror(
+    selection: str | Iterable[str],
+    location: Location,
+    *,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    transport: Transport | None = None,
+    **choices: Any,
+) -> Report:
+    """Mirror data sets or single section images into a store.
+
+    What the store holds already, as its commits say, is not fetched again, so calling this twice costs the
+    metadata alone, and a run that was killed goes on where it was.
+
+    Parameters
+    ----------
+    selection : str or iterable of str
+        Items such as ``dataset:69289763`` or ``image:69177634``.
+    location : str, Path or zarr Store
+        Where the store lies; it is made if there is nothing.
+    settings : Settings, optional
+        What is fetched, how fast and what is stored; `choices` change single settings.
+    on_event : callable, optional
+        Is called on the event loop with each event; must not block.
+    drain : anyio.Event, optional
+        Once set, the sections in flight are finished and no more are begun.
+    transport : Transport, optional
+        What moves the bytes instead of HTTP.
+    **choices
+        Fields of `Settings`, such as ``um=10``.
+
+    Returns
+    -------
+    Report
+        What was done, and each item that failed with its cause.
+
+    Raises
+    ------
+    SelectionError, SettingsError
+        What was asked for is malformed or contradicts the store.
+    StoreError
+        The store cannot be written; what was committed stays.
+    """
+    chosen = Settings.from_layers(choices, msgspec.structs.asdict(settings or Settings()))
+    selections = parse_selection(selection)
+    writer = await anyio.to_thread.run_sync(StoreWriter.open, location)
+    record = _record_of(selections, chosen)
+    await anyio.to_thread.run_sync(writer.begin_run, record)
+    report = await _run(selections, writer, chosen, on_event, drain, transport)
+    if not report.interrupted and not report.failures:
+        await anyio.to_thread.run_sync(writer.end_run, record)
+    return report
+
+
+async def resume(
+    location: Location,
+    *,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    transport: Transport | None = None,
+) -> Report:
+    """Go on with the runs of a store that did not come to their end.
+
+    Parameters
+    ----------
+    location : str, Path or zarr Store
+        The store.
+    settings : Settings, optional
+        How fast to go on. What is fetched and stored is taken from the runs themselves; so is the address of the
+        API, unless `settings` names another than the default.
+    on_event, drain, transport
+        As for `mirror`.
+
+    Returns
+    -------
+    Report
+        Of all runs together; empty when every run had come to its end.
+
+    Raises
+    ------
+    StoreError
+        There is no store, or it cannot be written.
+    """
+    writer = await anyio.to_thread.run_sync(_open_existing, location)
+    speed = settings or Settings()
+    address = {} if speed.base_url == Settings().base_url else {"base_url": speed.base_url}
+    total = Report(selection=(), location=writer.location)
+    for record in await anyio.to_thread.run_sync(writer.runs):
+        chosen = Settings.from_layers(address, record["settings"], msgspec.structs.asdict(speed))
+        selections = parse_selection(record["selection"])
+        report = await _run(selections, writer, chosen, on_event, drain, transport)
+        if not report.interrupted and not report.failures:
+            await anyio.to_thread.run_sync(writer.end_run, record)
+        total = total.plus(report)
+        if report.interrupted:
+            break
+    return total
+
+
+def _open_existing(location: Location) -> StoreWriter:
+    return StoreWriter.open(location, create=False)
+
+
+def _record_of(selections: tuple[Selection, ...], settings: Settings) -> dict[str, Any]:
+    fields = msgspec.to_builtins(settings)
+    return {
+        "selection": [str(each) for each in selections],
+        "settings": {name: fields[name] for name in _KEPT_SETTINGS},
+    }
+
+
+async def _run(
+    selections: tuple[Selection, ...],
+    writer: StoreWriter,
+    settings: Settings,
+    on_event: Listener,
+    drain: anyio.Event | None,
+    transport: Transport | None,
+) -> Report:
+    report = Report(selection=tuple(map(str, selections)), location=writer.location)
+
+    def listen(event: Event) -> None:
+        report.count(event)
+        on_event(event)
+
+    started_s = time.monotonic()
+    listen(RunStarted(selection=report.selection, location=report.location))
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            Client(settings=settings, on_event=listen, transport=transport)
+        )
+        run = _Run(client, writer, settings, report, listen, drain or anyio.Event())
+        try:
+            await run.go(selections)
+        except* AsyncFetchError as group:
+            raise _first(group) from None
+    report.elapsed_s = time.monotonic() - started_s
+    listen(
+        RunFinished(
+            n_committed=report.n_committed,
+            n_skipped=report.n_skipped,
+            n_failed=report.n_failed,
+            elapsed_s=report.elapsed_s,
+        )
+    )
+    return report
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class _OpenView:
+    """Count how many sections of a view are still on their way."""
+
+    def __init__(self, plan: ViewPlan) -> None:
+        self.plan = plan
+        self.n_left = len(plan.to_fetch)
+
+
+class _Run:
+    """Hold what the tasks of one run share."""
+
+    def __init__(
+        self,
+        client: Client,
+        writer: StoreWriter,
+        settings: Settings,
+        report: Report,
+        listen: Listener,
+        drain: anyio.Event,
+    ) -> None:
+        self._client = client
+        self._writer = writer
+        self._settings = settings
+        self._report = report
+        self._listen = listen
+        self._drain = drain
+
+    async def go(self, selections: tuple[Selection, ...]) -> None:
+        """Plan and mirror at the same time: metadata of later data sets come while images of earlier ones do."""
+        send, receive = anyio.create_memory_object_stream[tuple[_OpenView, "SectionPlan"]](0)
+        async with anyio.create_task_group() as tasks, receive:
+            tasks.start_soon(self._plan_all, selections, send)
+            # as many as keep every connection and every thread busy; the gate and the pool decide the rest
+            for _ in range(self._settings.jobs + 2 * self._client.pool.n_threads):
+                tasks.start_soon(self._mirror_sections, receive.clone())
+
+    async def _plan_all(
+        self,
+        selections: tuple[Selection, ...],
+        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+    ) -> None:
+        async with send:
+            for data_set_id, image_ids, items in await self._by_data_set(selections):
+                if self._drain.is_set():
+                    self._report.interrupted = True
+                    return
+                try:
+                    data_set = await self._client.data_set(data_set_id)
+                    self._report.n_data_sets += 1
+                    for view in self._settings.views:
+                        await self._plan_view(data_set, view, image_ids, send)
+                except (StoreError, SettingsError):
+                    raise
+                except AsyncFetchError as error:
+                    self._report.failures.extend(Failure.of(item, error) for item in items)
+
+    async def _by_data_set(
+        self, selections: tuple[Selection, ...]
+    ) -> list[tuple[int, set[int] | None, list[str]]]:
+        """Group single images by their data set: slots and tables need all sections of a set.
+
+        Returns
+        -------
+        list of (data set id, image ids or None for all, selections behind it)
+        """
+        wanted: dict[int, set[int] | None] = {}
+        items: dict[int, list[str]] = {}
+        for selection in selections:
+            data_set_id = selection.id
+            if selection.kind == "image":
+                try:
+                    data_set_id = (await self._client.section_image(selection.id)).data_set_id
+                except AsyncFetchError as error:
+                    self._report.failures.append(Failure.of(str(selection), error))
+                    continue
+            items.setdefault(data_set_id, []).append(str(selection))
+            if selection.kind == "dataset":
+                wanted[data_set_id] = None
+            else:
+                images = wanted.setdefault(data_set_id, set())
+                if images is not None:
+                    images.add(selection.id)
+        return [(data_set_id, wanted[data_set_id], items[data_set_id]) for data_set_id in wanted]
+
+    async def _plan_view(
+        self,
+        data_set: SectionDataSet,
+        view: View,
+        image_ids: set[int] | None,
+        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+    ) -> None:
+        pool = self._client.pool
+        layout = _layout_of(data_set, view, self._settings)
+        await pool.run(self._writer.begin_view, layout)
+        await pool.run(self._writer.write_table, data_set)
+        commits = await pool.run(self._writer.commits, data_set.id, view)
+        slots = layout.registered.z_by_image if layout.registered else {}
+        plan = plan_view(data_set, view, self._settings, commits, slots, image_ids)
+        self._tell_plan(plan)
+        opened = _OpenView(plan)
+        if not plan.to_fetch:
+            await self._complete(plan)
+        for section in plan.to_fetch:
+            if self._drain.is_set():
+                self._report.interrupted = True
+                return
+            await send.send((opened, section))
+
+    def _tell_plan(self, plan: ViewPlan) -> None:
+        self._listen(
+            DataSetPlanned(
+                data_set_id=plan.data_set.id,
+                view=plan.view,
+                n_sections=plan.n_sections,
+                n_to_fetch=len(plan.to_fetch),
+                n_committed=len(plan.committed),
+                estimated_pixels=sum(section.n_pixels for section in plan.to_fetch),
+            )
+        )
+        for image_id in plan.committed:
+            self._listen(SectionSkipped(data_set_id=plan.data_set.id, image_id=image_id, view=plan.view))
+        self._report.unplaced.extend(
+            Failure.of(f"image:{section.id}", error, plan.view) for section, error in plan.unplaced
+        )
+
+    async def _mirror_sections(
+        self, receive: MemoryObjectReceiveStream[tuple[_OpenView, SectionPlan]]
+    ) -> None:
+        async with receive:
+            async for opened, section in receive:
+                await self._mirror_one(opened, section)
+                opened.n_left -= 1
+                if opened.n_left == 0:
+                    await self._complete(opened.plan)
+
+    async def _mirror_one(self, opened: _OpenView, section: SectionPlan) -> None:
+        where = {"data_set_id": opened.plan.data_set.id, "image_id": section.section.id, "view": section.view}
+        try:
+            commit = await mirror_section(self._client, self._writer, opened.plan, section, self._settings)
+        except StoreError:
+            raise
+        except AsyncFetchError as error:
+            self._report.failures.append(Failure.of(f"image:{section.section.id}", error, section.view))
+            self._listen(SectionFailed(**where, error=type(error).__name__, cause=error.message))
+        else:
+            self._listen(SectionCommitted(**where, size_bytes=commit.size_bytes, pixels=section.n_pixels))
+
+    async def _complete(self, plan: ViewPlan) -> None:
+        await self._client.pool.run(self._writer.finish_data_set, plan.data_set, plan.view)
+        self._listen(DataSetCompleted(data_set_id=plan.data_set.id))
+
+
+def _layout_of(data_set: SectionDataSet, view: View, settings: Settings) -> ViewLayout:
+    grid = None
+    if "registered" in settings.layers:
+        try:
+            grid = registered_grid(data_set, settings)
+        except AsyncFetchError:
+            grid = None  # the plan says of every section why it has no place
+    return ViewLayout.of_data_set(
+        data_set,
+        view,
+        layers=settings.layers,
+        codec=settings.codec,
+        grid=grid,
+        interpolation=interpolation_of(view, settings),
+        parallel=settings.parallel,
+    )

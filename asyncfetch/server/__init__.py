@@ -1,0 +1,35 @@
+"""The replica of the API: the sample atlas, its phantom, and the server that answers from them."""
+
+from __future__ import annotations
+
+from asyncfetch.server.app import (
+    Atlas,
+    Replica,
+    RequestRecord,
+    ServerOptions,
+    create_app,
+    open_replica,
+    open_replica_process,
+)
+from asyncfetch.server.faults import QUERY, Fault, FaultPlan
+from asyncfetch.server.images import DrawnImages, Picture
+from asyncfetch.server.phantom import Phantom
+from asyncfetch.server.sample import SampleAtlas, sample_atlas
+
+__all__ = [
+    "QUERY",
+    "Atlas",
+    "DrawnImages",
+    "Fault",
+    "FaultPlan",
+    "Phantom",
+    "Picture",
+    "Replica",
+    "RequestRecord",
+    "SampleAtlas",
+    "ServerOptions",
+    "create_app",
+    "open_replica",
+    "open_replica_process",
+    "sample_atlas",
+]

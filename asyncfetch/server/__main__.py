@@ -1,0 +1,35 @@
+"""Serve the sample atlas from a process of its own: ``python -m asyncfetch.server '{"port": 0}'``.
+
+The base URL goes to stdout as one line; the argument is a JSON object of the options of ``open_replica``.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+import anyio
+
+from asyncfetch.server.app import open_replica
+
+
+async def _serve(text: str) -> None:
+    options = json.loads(text)
+    faults = options.get("faults") or {}
+    # Keys of JSON are text; those of images are numbers.
+    options["faults"] = {int(key) if key.isdigit() else key: _planned(kind) for key, kind in faults.items()}
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_replica(**options) as replica:
+            sys.stdout.write(f"{replica.base_url}\n")
+            sys.stdout.flush()
+            async for _ in signals:
+                break
+
+
+def _planned(kind: object) -> object:
+    return tuple(kind) if isinstance(kind, list) else kind
+
+
+if __name__ == "__main__":
+    anyio.run(_serve, sys.argv[1] if len(sys.argv) > 1 else "{}")

@@ -1,0 +1,310 @@
+"""The image services: what a download asks for, and the JPEG that answers it, drawn once.
+
+Unknown of the real service (FACTS.md section 4), and chosen here: tiers beyond the last keep halving, down to
+one pixel; a box that reaches over the image is cut at its border, and one beside it is not found; a value that is
+no number is a bad request; a view that the image does not have is not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlencode
+
+import anyio
+import anyio.to_thread
+
+from asyncfetch.errors import NotFoundError, SelectionError
+from asyncfetch.geometry import Box, tier_shape
+from asyncfetch.imaging import jpeg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "DEFAULT_QUALITY",
+    "IMAGE_SERVICE",
+    "DrawnImages",
+    "ImageSource",
+    "Picture",
+    "picture_box",
+    "read_picture",
+]
+
+DEFAULT_QUALITY = 85
+IMAGE_SERVICE = "/cgi-bin/imageservice"
+_MOST_TIERS = 32
+_OTHER_VIEWS = ("projection", "tumor_feature_annotation", "tumor_feature_boundary")
+# What the disk cache holds depends on the drawing; this number is raised when the drawing changes.
+_DRAWING = 1
+
+
+class ImageSource(Protocol):
+    """Give the records and pixels that the image services answer from."""
+
+    def image_row(self, image_id: int) -> dict[str, Any] | None:
+        """Return the record of an image, or None where there is none."""
+        ...
+
+    def image_at(self, path: str) -> tuple[int, str] | None:
+        """Return the image and the view that a record's path names, or None."""
+        ...
+
+    def has_view(self, image_id: int, view: str) -> bool:
+        """Return whether an image exists in a view."""
+        ...
+
+    def draw(
+        self, image_id: int, *, downsample: int = 0, box: Box | None = None, view: str = "image"
+    ) -> NDArray[np.uint8]:
+        """Return the (h, w, 3) pixels of a box of a tier, or (h, w, 1) for the view expression_level."""
+        ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Say which pixels are asked for, and how they are to be packed.
+
+    Attributes
+    ----------
+    image_id : int
+    view : str
+    downsample : int
+    left, top : int
+        Corner in full-resolution pixels.
+    width, height : int
+        Size in pixels of the tier.
+    quality : int
+    is_gray_mask : bool
+        The expression level in grey instead of jet colours (``filter=colormap&filterVals=…,0``).
+    """
+
+    image_id: int
+    view: str
+    downsample: int
+    left: int
+    top: int
+    width: int
+    height: int
+    quality: int = DEFAULT_QUALITY
+    is_gray_mask: bool = False
+
+    def location(self, row: Mapping[str, Any]) -> str:
+        """Return the address that a download redirects to."""
+        path = row["expression_path"] if self.view == "expression" else row["path"]
+        parameters = {
+            "mime": 1,
+            "path": path,
+            "left": self.left,
+            "top": self.top,
+            "width": self.width,
+            "height": self.height,
+            "downsample": self.downsample,
+        }
+        if self.quality != DEFAULT_QUALITY:
+            parameters["quality"] = self.quality
+        if self.is_gray_mask:
+            parameters |= {"filter": "colormap", "filterVals": "0,1,0,256,0"}
+        return f"{IMAGE_SERVICE}?{urlencode(parameters, safe='/,')}"
+
+    @property
+    def key(self) -> str:
+        """A name for the bytes, good as the name of a file."""
+        text = repr((_DRAWING, self))
+        return (
+            f"{self.image_id}-{self.view}-{self.downsample}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        )
+
+
+def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Picture:
+    """Read the parameters of a download.
+
+    Parameters
+    ----------
+    row : mapping
+        The record of the image.
+    parameters : mapping
+        The query of the address; unknown names are ignored.
+
+    Raises
+    ------
+    SelectionError
+        A value is no number, or a size is not positive.
+    NotFoundError
+        The box lies beside the image.
+    """
+    view = _view(parameters)
+    downsample = _number(parameters, "downsample", 0)
+    if not 0 <= downsample <= _MOST_TIERS:
+        raise SelectionError(f"downsample={downsample} is not between 0 and {_MOST_TIERS}")
+    left, top = _number(parameters, "left", row["x"]), _number(parameters, "top", row["y"])
+    tier_height, tier_width = tier_shape(row["height"], row["width"], downsample)
+    is_full_resolution = parameters.get("downsample_dimensions", "").lower() == "true"
+    shift = downsample if is_full_resolution else 0
+    width = _number(parameters, "width", tier_width << shift) >> shift
+    height = _number(parameters, "height", tier_height << shift) >> shift
+    if width < 1 or height < 1:
+        raise SelectionError(f"a box of {width} x {height} pixels is none")
+    quality = min(max(_number(parameters, "quality", DEFAULT_QUALITY), 0), 100)
+    values = parameters.get("filterVals", "")
+    is_gray_mask = view == "expression" and parameters.get("filter") == "colormap" and values.endswith(",0")
+    picture = Picture(
+        row["id"], view, downsample, left, top, width, height, quality=quality, is_gray_mask=is_gray_mask
+    )
+    if picture_box(picture, row).is_empty:
+        raise NotFoundError(f"the box lies beside image {row['id']}")
+    return picture
+
+
+def picture_box(picture: Picture, row: Mapping[str, Any]) -> Box:
+    """Return the pixels of the tier that a picture shows, cut at the borders of the image."""
+    left, top = picture.left >> picture.downsample, picture.top >> picture.downsample
+    asked = Box(top, left, top + picture.height, left + picture.width)
+    return asked.intersect(Box.of_shape(tier_shape(row["height"], row["width"], picture.downsample)))
+
+
+class DrawnImages:
+    """Draw pictures as JPEGs, each once at a time, and keep the latest.
+
+    Parameters
+    ----------
+    source : ImageSource
+        What draws.
+    memory_bytes : int
+        Most bytes of finished bodies kept in memory.
+    folder : path, optional
+        Where JPEGs are kept for the next run; nothing in it is ever removed.
+    gzip_level : int
+        0 to 9; a JPEG does not get smaller, so that the lowest are enough.
+    n_threads : int
+        Pictures drawn at once.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        *,
+        memory_bytes: int = 2**29,
+        folder: str | Path | None = None,
+        gzip_level: int = 1,
+        n_threads: int = 2,
+    ) -> None:
+        self._source = source
+        self._memory_bytes = memory_bytes
+        self._folder = None if folder is None else Path(folder)
+        self._gzip_level = gzip_level
+        self._n_threads = n_threads
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._n_kept_bytes = 0
+        self._making: dict[str, anyio.Lock] = {}
+        self._counting = threading.Lock()
+        #: How many pictures were drawn, not counting those found in memory or on disk.
+        self.n_drawn = 0
+
+    async def jpeg(self, picture: Picture) -> bytes:
+        """Return the JPEG of a picture.
+
+        Raises
+        ------
+        NotFoundError
+            The image does not exist.
+        """
+        return await self._kept_or_made(picture.key, lambda: self._load_or_draw(picture))
+
+    async def gzipped(self, picture: Picture) -> bytes:
+        """Return the JPEG of a picture as a gzip stream, as the service sends it.
+
+        Raises
+        ------
+        NotFoundError
+            The image does not exist.
+        """
+        body = await self.jpeg(picture)
+        return await self._kept_or_made(f"{picture.key}.gz", lambda: self.compress(body))
+
+    def compress(self, body: bytes) -> bytes:
+        """Return a body as a gzip stream; it blocks."""
+        return zlib.compress(body, self._gzip_level, wbits=31)
+
+    async def _kept_or_made(self, key: str, make: Callable[[], bytes]) -> bytes:
+        if (body := self._find(key)) is not None:
+            return body
+        # Whoever comes second waits for the first instead of drawing the same picture again.
+        lock = self._making.setdefault(key, anyio.Lock())
+        try:
+            async with lock:
+                if (body := self._find(key)) is not None:
+                    return body
+                if self._limiter is None:
+                    self._limiter = anyio.CapacityLimiter(self._n_threads)
+                body = await anyio.to_thread.run_sync(make, limiter=self._limiter)
+                self._keep(key, body)
+                return body
+        finally:
+            if not lock.locked():
+                self._making.pop(key, None)
+
+    def _find(self, key: str) -> bytes | None:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        return None
+
+    def _keep(self, key: str, body: bytes) -> None:
+        self._kept[key] = body
+        self._n_kept_bytes += len(body)
+        while self._n_kept_bytes > self._memory_bytes and self._kept:
+            _, dropped = self._kept.popitem(last=False)
+            self._n_kept_bytes -= len(dropped)
+
+    def _load_or_draw(self, picture: Picture) -> bytes:
+        if self._folder is None:
+            return self._draw(picture)
+        path = self._folder / f"{picture.key}.jpg"
+        if path.exists():
+            return path.read_bytes()
+        body = self._draw(picture)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Renaming is atomic: a killed process leaves no half JPEG under the final name.
+        partial = path.with_suffix(f".partial{id(body)}")
+        partial.write_bytes(body)
+        partial.replace(path)
+        return body
+
+    def _draw(self, picture: Picture) -> bytes:
+        row = self._source.image_row(picture.image_id)
+        if row is None:
+            raise NotFoundError(f"there is no image {picture.image_id}")
+        box = picture_box(picture, row)
+        view = "expression_level" if picture.is_gray_mask else picture.view
+        pixels = self._source.draw(picture.image_id, downsample=picture.downsample, box=box, view=view)
+        with self._counting:
+            self.n_drawn += 1
+        return jpeg.encode(pixels, quality=picture.quality)
+
+
+def _view(parameters: Mapping[str, str]) -> str:
+    named = parameters.get("view") or "image"
+    if named == "image":
+        older = [name for name in ("expression", *_OTHER_VIEWS) if parameters.get(name, "").lower() == "true"]
+        named = older[0] if older else "image"
+    return named
+
+
+def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
+    text = parameters.get(name)
+    if text is None or not text.strip():
+        return default
+    try:
+        return int(float(text))
+    except (ValueError, OverflowError):
+        raise SelectionError(f"{name}={text!r} is no number") from None

@@ -1,0 +1,631 @@
+"""The built-in sample atlas: a small, deterministic set of records with real matrices, drawn from the phantom.
+
+Real single facts of the Allen Institute's API (FACTS.md sections 3 and 5, and the recorded records behind it):
+
+* data set 69289763 (sagittal, space 10): all 18 sections with their ids, numbers, sizes and alignments, the
+  alignment of the set, its specimen, donor and products;
+* data sets 479 (coronal, space 9) and 123 (sagittal, space 10): the alignments of the sets, and the sections
+  101349756, 101349764 and 101945191;
+* products, planes, reference spaces, atlases, structure centres and the transform between the spaces 9 and 10.
+
+Everything else is made: the other sections of 479 and 123, their genes, and whole small data sets for what goes
+wrong (ids from 900000001 on). A made image says so itself: its ``path`` starts with ``/sample/made/``, a
+recorded one's with ``/sample/recorded/``; :attr:`SampleAtlas.recorded_image_ids` holds the latter.
+
+The small data sets have images of about 1 700 x 1 200 pixels of 6.52 µm:
+
+========= ======================================================================================
+900000001 failed (``failed`` is true)
+900000002 no alignment3d and no alignment2d
+900000003 single nulls: a section without number, one without alignment2d, one with a null in it
+900000004 Nissl: no expression mask; its sections are associates of 479's
+900000005 sound; alone in the made product 900000000, for quick runs
+========= ======================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asyncfetch.errors import SelectionError
+from asyncfetch.geometry import Affine2D, Affine3D, Box, SectionGeometry, tier_shape, tier_to_full
+from asyncfetch.server import recorded
+from asyncfetch.server.phantom import EXPRESSION_THRESHOLD, MIRROR_UM, Phantom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ATLAS_DATA_SET_ID",
+    "FAILED_DATA_SET_ID",
+    "NISSL_DATA_SET_ID",
+    "NULLS_DATA_SET_ID",
+    "SAMPLE_PRODUCT_ID",
+    "SMALL_DATA_SET_ID",
+    "UNALIGNED_DATA_SET_ID",
+    "Row",
+    "SampleAtlas",
+    "sample_atlas",
+]
+
+type Row = dict[str, Any]
+type Link = tuple[int, int]
+
+#: Ids of what is made.
+FAILED_DATA_SET_ID = 900000001
+UNALIGNED_DATA_SET_ID = 900000002
+NULLS_DATA_SET_ID = 900000003
+NISSL_DATA_SET_ID = 900000004
+SMALL_DATA_SET_ID = 900000005
+SAMPLE_PRODUCT_ID = 900000000
+#: The atlas data set of the adult mouse, a real id; its images are made.
+ATLAS_DATA_SET_ID = 100048576
+
+_ISH, _NISSL = 900000010, 900000011
+# Made data sets are coronal and take the alignment of this one.
+_LIKE = 479
+
+_MODELS = (
+    "Age",
+    "Alignment2d",
+    "Alignment3d",
+    "AlternateImage",
+    "Atlas",
+    "AtlasDataSet",
+    "AtlasImage",
+    "Donor",
+    "Equalization",
+    "Gene",
+    "PlaneOfSection",
+    "Product",
+    "ReferenceSpace",
+    "ReferenceToReferenceTransform",
+    "SectionDataSet",
+    "SectionImage",
+    "Specimen",
+    "Structure",
+    "StructureCenter",
+    "Treatment",
+)
+_LINKS = (
+    "associates",
+    "atlas_data_sets_atlases",
+    "data_sets_genes",
+    "data_sets_products",
+    "data_sets_treatments",
+)
+
+_GENE: Row = dict.fromkeys(
+    (
+        "alias_tags",
+        "chromosome_id",
+        "ensembl_id",
+        "entrez_id",
+        "homologene_id",
+        "legacy_ensembl_gene_id",
+        "sphinx_id",
+    )
+) | {"organism_id": 2, "type": "EntrezGene"}
+
+_SPECIMEN: Row = dict.fromkeys(
+    (
+        "data",
+        "external_specimen_name",
+        "parent_id",
+        "parent_x_coord",
+        "parent_y_coord",
+        "parent_z_coord",
+        "rna_integrity_number",
+        "structure_id",
+        "tissue_ph",
+        "treatment_id",
+    )
+) | {"hemisphere": "(none)", "is_cell_specimen": False, "is_ish": False, "failed_facet": 734881840}
+
+_DONOR_4965: Row = dict.fromkeys(
+    (
+        "condition_description",
+        "data",
+        "date_of_birth",
+        "external_donor_name",
+        "multifocal",
+        "smoker",
+        "theiler_stage",
+        "transgenic_mouse_id",
+    )
+) | {
+    "id": 4965,
+    "age_id": 15,
+    "handedness": "unknown",
+    "name": "05-0660",
+    "organism_id": 2,
+    "pmi": 0.0,
+    "sex": "M",
+    "sex_full_name": "Male",
+    "strain": "C57BL/6J",
+    "tags": "05-0660 unknown",
+}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SampleAtlas:
+    """Hold the records of the sample atlas, and draw its images.
+
+    Attributes
+    ----------
+    tables : mapping of str to list of dict
+        The rows of every model, as the API would give them.
+    links : mapping of str to list of (int, int)
+        The join tables of many-to-many associations, as pairs of ids.
+    recorded_image_ids : frozenset of int
+        Images whose ids, sizes and alignments are those of the real atlas.
+    phantom : Phantom
+        What the images show.
+    """
+
+    tables: Mapping[str, list[Row]]
+    links: Mapping[str, list[Link]]
+    recorded_image_ids: frozenset[int]
+    phantom: Phantom
+    _images: Mapping[int, Row]
+    _drawn_through: Mapping[int, tuple[NDArray[np.float64], int]]
+    _without_mask: frozenset[int]
+
+    def image_row(self, image_id: int) -> Row | None:
+        """Return the record of a section or atlas image, or None where there is none."""
+        return self._images.get(image_id)
+
+    def image_to_reference(self, image_id: int) -> NDArray[np.float64]:
+        """Return the map through which an image is drawn, its alignment where it has one.
+
+        Images without an alignment are drawn through one that their records do not tell.
+
+        Returns
+        -------
+        (3, 3) array of float64
+            Takes (x, y, 1), in pixels of the full-resolution slide, to (p, i, r) in µm of the set's space.
+
+        Raises
+        ------
+        SelectionError
+            There is no such image.
+        """
+        return self._drawn(image_id)[0].copy()
+
+    def reference_space_id(self, image_id: int) -> int:
+        """Return the reference space, 9 or 10, that :meth:`image_to_reference` maps to.
+
+        Raises
+        ------
+        SelectionError
+            There is no such image.
+        """
+        return self._drawn(image_id)[1]
+
+    def image_at(self, path: str) -> tuple[int, str] | None:
+        """Return the image and the view, ``image`` or ``expression``, that a record's path names."""
+        stem, suffix, rest = path.rpartition("/")[2].partition(".aff")
+        name, underscore, view = stem.partition("_")
+        if not suffix or rest or not name.isdigit():
+            return None
+        row = self._images.get(int(name))
+        field = "expression_path" if underscore else "path"
+        if row is None or row[field] != path:
+            return None
+        return row["id"], view or "image"
+
+    def has_view(self, image_id: int, view: str) -> bool:
+        """Return whether an image exists in a view: Nissl images have no expression mask."""
+        if image_id not in self._images:
+            return False
+        return view == "image" or (view == "expression" and image_id not in self._without_mask)
+
+    def draw(
+        self, image_id: int, *, downsample: int = 0, box: Box | None = None, view: str = "image"
+    ) -> NDArray[np.uint8]:
+        """Draw an image or a part of one.
+
+        Parameters
+        ----------
+        image_id : int
+            A section or atlas image.
+        downsample : int
+            The tier.
+        box : Box, optional
+            Pixels of the tier; the whole image when not given. It may reach over the borders.
+        view : str
+            ``image``, ``expression`` (jet colours on black) or ``expression_level`` (grey on black).
+
+        Returns
+        -------
+        (h, w, 3) array of uint8
+            (h, w, 1) for ``expression_level``.
+
+        Raises
+        ------
+        SelectionError
+            There is no such image, or no such view of it.
+        """
+        matrix, space = self._drawn(image_id)
+        if not self.has_view(image_id, "expression" if view == "expression_level" else view):
+            raise SelectionError(f"image {image_id} has no view {view}")
+        row = self._images[image_id]
+        shape = tier_shape(row["height"], row["width"], downsample)
+        to_full = np.vstack([tier_to_full(downsample).matrix, [0.0, 0.0, 1.0]])
+        index_to_reference = matrix @ to_full
+        if view == "image":
+            return self.phantom.render(index_to_reference, shape, box=box, reference_space_id=space)
+        if view == "expression":
+            return self.phantom.expression_mask(index_to_reference, shape, box=box, reference_space_id=space)
+        level = self.phantom.expression(index_to_reference, shape, box=box, reference_space_id=space)
+        level[level <= EXPRESSION_THRESHOLD] = 0
+        return np.rint(level * 255).astype(np.uint8)[..., np.newaxis]
+
+    def _drawn(self, image_id: int) -> tuple[NDArray[np.float64], int]:
+        try:
+            return self._drawn_through[image_id]
+        except KeyError:
+            raise SelectionError(f"the sample atlas has no image {image_id}") from None
+
+
+def sample_atlas() -> SampleAtlas:
+    """Build the sample atlas; every call gives the same records and pixels."""
+    return _Builder().build()
+
+
+class _Builder:
+    """Collect the rows of the sample atlas."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[Row]] = {model: [] for model in _MODELS}
+        self.links: dict[str, list[Link]] = {name: [] for name in _LINKS}
+        self.recorded: set[int] = set()
+        self.drawn_through: dict[int, tuple[NDArray[np.float64], int]] = {}
+        self.without_mask: set[int] = set()
+
+    def build(self) -> SampleAtlas:
+        self.add_small_tables()
+        self.add_69289763()
+        self.add_479()
+        self.add_123()
+        self.add_small_data_sets()
+        self.add_atlas()
+        images = {row["id"]: row for model in ("SectionImage", "AtlasImage") for row in self.tables[model]}
+        return SampleAtlas(
+            tables=self.tables,
+            links=self.links,
+            recorded_image_ids=frozenset(self.recorded),
+            phantom=Phantom(),
+            _images=images,
+            _drawn_through=self.drawn_through,
+            _without_mask=frozenset(self.without_mask),
+        )
+
+    def add_small_tables(self) -> None:
+        empty = {"description": None, "documentation": None, "tags": None}
+        sample = {
+            "id": SAMPLE_PRODUCT_ID,
+            "abbreviation": "Sample",
+            "name": "Made for quick runs",
+            "resource": "asyncfetch",
+            "species": "Mouse",
+        }
+        self.tables["Product"] = [empty | product for product in (*recorded.PRODUCTS, sample)]
+        self.tables["PlaneOfSection"] = [
+            {"id": plane_id, "name": name} for plane_id, name in recorded.PLANES_OF_SECTION.items()
+        ]
+        self.tables["ReferenceSpace"] = [
+            {
+                "id": space,
+                "name": name,
+                "age_id": 15,
+                "organism_id": 2,
+                "anatomy": None,
+                "storage_directory": None,
+            }
+            for space, name in recorded.REFERENCE_SPACES.items()
+        ]
+        self.tables["ReferenceToReferenceTransform"] = [
+            {"id": row_id, "from_reference_space_id": source, "to_reference_space_id": target}
+            | _numbered("t", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, MIRROR_UM))
+            for row_id, source, target in ((1, 9, 10), (2, 10, 9))
+        ]
+        self.tables["Age"] = [
+            {"id": 15, "name": "P56", "days": 56.0, "description": None, "embryonic": False, "organism_id": 2}
+        ]
+        self.tables["Treatment"] = [
+            {"id": _ISH, "name": "ISH", "tags": None},
+            {"id": _NISSL, "name": "NISSL", "tags": None},
+        ]
+        self.tables["Structure"] = [
+            {
+                "id": structure_id,
+                "acronym": acronym,
+                "name": name,
+                "atlas_id": None,
+                "color_hex_triplet": None,
+                "depth": None,
+                "graph_id": 1,
+                "graph_order": order,
+                "ontology_id": 1,
+                "parent_structure_id": None,
+                "structure_id_path": None,
+            }
+            for order, (structure_id, (acronym, name)) in enumerate(recorded.STRUCTURES.items())
+        ]
+        self.tables["StructureCenter"] = [
+            {"id": row_id, "structure_id": structure_id, "reference_space_id": space, "x": x, "y": y, "z": z}
+            for row_id, (structure_id, space, x, y, z) in enumerate(recorded.STRUCTURE_CENTERS, start=1)
+        ]
+
+    def add_69289763(self) -> None:
+        self.tables["Donor"].append(_DONOR_4965)
+        self.add_data_set(
+            69289763,
+            space=10,
+            plane=2,
+            products=(3, 1),
+            gene="Prox1",
+            specimen={"id": 68870790, "name": "05-0660", "donor_id": 4965, "specimen_id_path": "/68870790/"},
+            qc_date="2009-05-02T22:45:57Z",
+            sphinx_id=157167,
+            weight=5470,
+            storage_directory="/external/aibssan/production32/prod327/image_series_69289763/",
+        )
+        for section in recorded.SECTIONS[69289763]:
+            self.add_section(69289763, section, resolution=1.049, is_recorded=True)
+
+    def add_479(self) -> None:
+        self.add_data_set(479, space=9, plane=1, products=(1,), gene="Pvalb")
+        self.add_equalization(479)
+        real = recorded.SECTIONS[479]
+        for section in real:
+            self.add_section(479, section, resolution=1.63, is_recorded=True)
+        for i, number in enumerate(range(20, 501, 8)):
+            # From the size of the last real section to 7 000 x 5 000 in the middle of the brain, and back.
+            growth = math.sin(math.pi * (i + 3) / 64)
+            width, height = int(4536 + 2464 * growth), int(4016 + 984 * growth)
+            section = self.made_section(479, 947900000 + i, number, (width, height), 1.63)
+            self.add_section(479, section, resolution=1.63)
+
+    def add_123(self) -> None:
+        self.add_data_set(
+            123,
+            space=10,
+            plane=2,
+            products=(1,),
+            gene="Adora2a",
+            specimen={"id": 702643, "name": "made 123", "donor_id": 4965, "specimen_id_path": "/702643/"},
+        )
+        # The ids descend as the section numbers ascend, as they do in some real sets.
+        for i, number in enumerate(range(15, 171, 4)):
+            section = self.made_section(123, 912300100 - i, number, (8992, 4936), 1.63)
+            self.add_section(123, section, resolution=1.63)
+        for section in recorded.SECTIONS[123]:
+            self.add_section(123, section, resolution=1.63, is_recorded=True)
+
+    def add_small_data_sets(self) -> None:
+        self.add_small(FAILED_DATA_SET_ID, range(100, 133, 8), failed=True)
+        self.add_small(UNALIGNED_DATA_SET_ID, range(100, 133, 8), is_aligned=False)
+        self.add_small(NULLS_DATA_SET_ID, range(100, 141, 8))
+        self.add_small(NISSL_DATA_SET_ID, range(60, 421, 120), treatment=_NISSL)
+        self.add_small(SMALL_DATA_SET_ID, range(60, 421, 40), products=(SAMPLE_PRODUCT_ID,), gene="Gad1")
+        images = [row for row in self.tables["SectionImage"] if row["data_set_id"] == NULLS_DATA_SET_ID]
+        images[1]["section_number"] = None
+        alignments = {row["section_image_id"]: row for row in self.tables["Alignment2d"]}
+        self.tables["Alignment2d"].remove(alignments[images[2]["id"]])
+        alignments[images[3]["id"]]["tsv_04"] = None
+        nissl = [row for row in self.tables["SectionImage"] if row["data_set_id"] == NISSL_DATA_SET_ID]
+        for row in self.tables["SectionImage"]:
+            if row["data_set_id"] == 479:
+                nearest = min(nissl, key=lambda image: abs(image["section_number"] - row["section_number"]))
+                self.links["associates"].append((row["id"], nearest["id"]))
+
+    def add_small(
+        self,
+        data_set_id: int,
+        numbers: Iterable[int],
+        *,
+        products: tuple[int, ...] = (1,),
+        gene: str | None = None,
+        treatment: int = _ISH,
+        failed: bool = False,
+        is_aligned: bool = True,
+    ) -> None:
+        self.add_data_set(
+            data_set_id,
+            space=9,
+            plane=1,
+            products=products,
+            gene=gene,
+            treatment=treatment,
+            failed=failed,
+            is_aligned=is_aligned,
+        )
+        for i, number in enumerate(numbers):
+            image_id = data_set_id + 1000 * (i + 1)
+            section = self.made_section(data_set_id, image_id, number, (1701 + 16 * (i % 5), 1213), 6.52)
+            self.add_section(data_set_id, section, resolution=6.52, is_aligned=is_aligned)
+            if treatment == _NISSL:
+                self.without_mask.add(image_id)
+
+    def add_atlas(self) -> None:
+        self.tables["Atlas"] = [
+            {
+                "id": atlas_id,
+                "name": name,
+                "structure_graph_id": graph,
+                "image_type": "Atlas - Adult Mouse",
+                "reference_space_id": 9,
+                "specimen_id": None,
+                "treatment_id": _NISSL,
+                "xyz_sort": None,
+            }
+            for atlas_id, (name, graph) in recorded.ATLASES.items()
+        ]
+        self.add_data_set(
+            ATLAS_DATA_SET_ID, space=9, plane=1, products=(1,), treatment=_NISSL, model="AtlasDataSet"
+        )
+        self.links["atlas_data_sets_atlases"].append((ATLAS_DATA_SET_ID, 1))
+        for i, number in enumerate(range(101, 302, 50)):
+            section = self.made_section(ATLAS_DATA_SET_ID, 948576000 + i, number, (1749, 1240), 6.52)
+            self.add_section(ATLAS_DATA_SET_ID, section, resolution=6.52, model="AtlasImage")
+            self.tables["AtlasImage"][-1]["annotated"] = True
+            self.without_mask.add(section.image_id)
+
+    def add_equalization(self, data_set_id: int) -> None:
+        limits = {"red": (0, 932), "green": (0, 1279), "blue": (0, 4095)}
+        row: Row = {"id": len(self.tables["Equalization"]) + 1, "section_data_set_id": data_set_id}
+        for colour, (lower, upper) in limits.items():
+            row |= {f"{colour}_lower": lower, f"{colour}_upper": upper}
+            row |= {f"{colour}_mean": None, f"{colour}_std_dev": None}
+        self.tables["Equalization"].append(row)
+
+    def add_data_set(
+        self,
+        data_set_id: int,
+        *,
+        space: int,
+        plane: int,
+        products: tuple[int, ...],
+        gene: str | None = None,
+        treatment: int = _ISH,
+        failed: bool = False,
+        is_aligned: bool = True,
+        model: str = "SectionDataSet",
+        specimen: Row | None = None,
+        **fields: Any,
+    ) -> None:
+        row = {
+            "id": data_set_id,
+            "blue_channel": None,
+            "delegate": True,
+            "expression": treatment == _ISH,
+            "failed": failed,
+            "failed_facet": 734881840,
+            "green_channel": None,
+            "name": None,
+            "plane_of_section_id": plane,
+            "qc_date": None,
+            "red_channel": None,
+            "reference_space_id": space,
+            "rnaseq_design_id": None,
+            "section_thickness": 25.0,
+            "specimen_id": specimen["id"] if specimen else None,
+            "sphinx_id": None,
+            "storage_directory": None,
+            "weight": 5470,
+        }
+        self.tables[model].append(row | fields)
+        if specimen:
+            self.tables["Specimen"].append(_SPECIMEN | specimen)
+        self.links["data_sets_products"] += [(data_set_id, product) for product in products]
+        self.links["data_sets_treatments"].append((data_set_id, treatment))
+        if gene:
+            gene_id = 900000100 + len(self.tables["Gene"])
+            self.tables["Gene"].append(_GENE | {"id": gene_id, "acronym": gene, "name": f"gene {gene}"})
+            self.links["data_sets_genes"].append((data_set_id, gene_id))
+        if is_aligned:
+            alignment_id, tvr, trv = recorded.ALIGNMENTS_3D.get(
+                data_set_id, (data_set_id, *recorded.ALIGNMENTS_3D[_LIKE][1:])
+            )
+            self.tables["Alignment3d"].append(
+                {"id": alignment_id, "aligned_id": data_set_id, "aligned_type": "DataSet"}
+                | _numbered("trv", trv)
+                | _numbered("tvr", tvr)
+            )
+
+    def made_section(
+        self, data_set_id: int, image_id: int, number: int, size: tuple[int, int], resolution: float
+    ) -> recorded.Section:
+        """Make a section whose image shows the middle of the reference box in its middle.
+
+        The alignment is a similarity with the scale ``resolution`` and a small rotation; the inverse is that of
+        the printed numbers, as in the real records.
+        """
+        _, _, trv = recorded.ALIGNMENTS_3D.get(data_set_id, recorded.ALIGNMENTS_3D[_LIKE])
+        to_volume = Affine3D.from_api(trv)
+        # The middle of the box in p, i, r; along the slice axis the section number decides, not this point.
+        middle = to_volume.apply((6600.0, 4000.0, 5700.0))[:2]
+        # A turn of up to 1.5 degrees and a shift of up to 60 µm that differ from section to section.
+        turn = 0.026 * math.sin(2.4 * number + 1.0)
+        shift = 60.0 * np.array([math.cos(1.7 * number), math.sin(2.9 * number)])
+        linear = resolution * np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+        offset = middle + shift - linear @ (np.array(size) / 2)
+        tsv = _printed(Affine2D(np.column_stack([linear, offset])))
+        tvs = _printed(Affine2D.from_api(tsv).inverse())
+        return recorded.Section(image_id, number, *size, image_id + 500000, tsv, tvs)
+
+    def add_section(
+        self,
+        data_set_id: int,
+        section: recorded.Section,
+        *,
+        resolution: float,
+        is_recorded: bool = False,
+        is_aligned: bool = True,
+        model: str = "SectionImage",
+    ) -> None:
+        source = "recorded" if is_recorded else "made"
+        self.tables[model].append(
+            {
+                "id": section.image_id,
+                "annotated": False,
+                "axes": None,
+                "bits_per_component": 8,
+                "data_set_id": data_set_id,
+                "expression": None,
+                "expression_path": f"/sample/{source}/{data_set_id}/{section.image_id}_expression.aff",
+                "failed": False,
+                "height": section.height,
+                "image_height": section.height,
+                "image_type": "Primary",
+                "image_width": section.width,
+                "isi_experiment_id": None,
+                "lims1_id": section.image_id,
+                "number_of_components": 3,
+                "ophys_experiment_id": None,
+                "path": f"/sample/{source}/{data_set_id}/{section.image_id}.aff",
+                "projection_function": None,
+                "resolution": resolution,
+                "section_number": section.section_number,
+                "specimen_id": None,
+                "structure_id": None,
+                "tier_count": math.ceil(math.log2(max(section.width, section.height) / 256)) + 1,
+                "width": section.width,
+                "x": 0,
+                "y": 0,
+            }
+        )
+        if is_recorded:
+            self.recorded.add(section.image_id)
+        if is_aligned:
+            self.tables["Alignment2d"].append(
+                {"id": section.alignment_id, "section_image_id": section.image_id}
+                | _numbered("tsv", section.tsv)
+                | _numbered("tvs", section.tvs)
+            )
+        _, tvr, _ = recorded.ALIGNMENTS_3D.get(data_set_id, recorded.ALIGNMENTS_3D[_LIKE])
+        geometry = SectionGeometry(
+            tsv=Affine2D.from_api(section.tsv),
+            tvr=Affine3D.from_api(tvr),
+            section_number=section.section_number,
+            section_thickness_um=25.0,
+        )
+        space = 10 if data_set_id in {123, 69289763} else 9
+        self.drawn_through[section.image_id] = (geometry.image_to_reference_matrix(), space)
+
+
+def _numbered(name: str, values: Iterable[float]) -> Row:
+    return {f"{name}_{i:02}": value for i, value in enumerate(values)}
+
+
+def _printed(affine: Affine2D) -> tuple[float, ...]:
+    """Return the numbers with the six significant digits that the API prints."""
+    return tuple(float(f"{value:.6g}") for value in affine.to_api())

@@ -1,0 +1,179 @@
+"""The settings of a client and of a run: one frozen record, checked when it is made.
+
+The record is pure; the command line and :class:`asyncfetch.Client` gather the layers (arguments, the
+``ASYNCFETCH_*`` environment, a TOML table) and hand them to :meth:`Settings.from_layers`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import msgspec
+
+from asyncfetch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ENVIRONMENT_PREFIX", "Codec", "Layer", "Settings", "View", "parse_size"]
+
+ENVIRONMENT_PREFIX = "ASYNCFETCH_"
+
+Layer = Literal["source", "sections", "registered"]
+View = Literal["image", "expression", "projection", "tumor_feature_annotation", "tumor_feature_boundary"]
+Codec = Literal["zstd", "blosc-lz4", "jpegxl", "none"]
+Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hold all that can be chosen about talking to the API and about a mirror.
+
+    Attributes
+    ----------
+    base_url : str
+        Where the API answers. Paths such as ``/api/v2/data`` are appended.
+    jobs : int
+        Image requests in flight at once.
+    requests_per_s : float
+        Most requests that start in any one second. No limit is published (FACTS.md section 4); the default
+        stays near what polite scripts do.
+    bytes_per_s : float or None
+        Most bytes received a second, or None for no limit of our own.
+    memory_bytes : int
+        Budget for the decoded pixels in flight.
+    attempts : int
+        Most times one request is sent.
+    connect_timeout_s, stall_timeout_s : float
+        Seconds without a connection, and without one byte, before a request is given up.
+    min_speed_bytes_per_s : float
+        A body slower than this over ``stall_timeout_s`` counts as stalled.
+    workers : int or None
+        Threads for decoding, warping and writing; None means one for each core.
+    page_rows : int
+        Rows asked for in one metadata page.
+    um : float or "full"
+        Pitch of the registered grid in µm, which also picks the tier that is fetched; ``"full"`` fetches the
+        full-resolution tier and registers at its own pitch.
+    downsample : int or None
+        Fixes the tier that is fetched: halved that many times.
+    layers : tuple of str
+        Which of ``source``, ``sections`` and ``registered`` are stored.
+    views : tuple of str
+        Which views of each section are stored.
+    codec : str
+        Compressor of ``sections`` and ``registered``.
+    interpolation : str
+        How the warp samples between pixels.
+    parallel : bool
+        Use atldld's approximation (a constant slice coordinate, grid points at k · um) instead of the
+        section's own tilted plane.
+    """
+
+    base_url: str = "http://api.brain-map.org"
+    jobs: Count = 8
+    requests_per_s: Positive = 10.0
+    bytes_per_s: Positive | None = None
+    memory_bytes: Annotated[int, msgspec.Meta(ge=2**24)] = 2**30
+    attempts: Count = 6
+    connect_timeout_s: Positive = 15.0
+    stall_timeout_s: Positive = 30.0
+    min_speed_bytes_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000.0
+    workers: Count | None = None
+    page_rows: Count = 2000
+    um: Positive | Literal["full"] = 25.0
+    downsample: Annotated[int, msgspec.Meta(ge=0, le=16)] | None = None
+    layers: tuple[Layer, ...] = ("source", "registered")
+    views: tuple[View, ...] = ("image",)
+    codec: Codec = "zstd"
+    interpolation: Interpolation = "linear"
+    parallel: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(("http://", "https://")):
+            raise SettingsError(
+                f"base_url must start with http:// or https://, not {self.base_url!r}", setting="base_url"
+            )
+        for name, allowed in (("layers", Layer), ("views", View)):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                choices = ", ".join(get_args(allowed))
+                raise SettingsError(
+                    f"{name} must name each of {choices} at most once, and one at least", setting=name
+                )
+
+    @classmethod
+    def from_layers(cls, *layers: Mapping[str, Any]) -> Settings:
+        """Merge mappings, the first that names a setting winning, and check every value.
+
+        Parameters
+        ----------
+        *layers : mapping
+            Setting names to values. Text values are read as numbers, lists (split at commas) and sizes
+            (``1GiB``) where the setting has that type; None means "not given".
+
+        Raises
+        ------
+        SettingsError
+            A name is unknown or a value is out of range; ``setting`` names it.
+        """
+        merged: dict[str, Any] = {}
+        for layer in reversed(layers):
+            merged |= {name: value for name, value in layer.items() if value is not None}
+        for name, value in merged.items():
+            merged[name] = _from_text(name, value)
+        return _convert(merged)
+
+    def replace(self, **changes: Any) -> Settings:
+        """Return a copy with some settings changed and checked again."""
+        return _convert(msgspec.structs.asdict(self) | changes)
+
+
+def _convert(values: dict[str, Any]) -> Settings:
+    for name, value in values.items():
+        if name not in Settings.__struct_fields__:
+            known = ", ".join(Settings.__struct_fields__)
+            raise SettingsError(f"there is no setting {name!r}; known settings: {known}", setting=name)
+        _check_one(name, value)
+    return msgspec.convert(values, Settings, strict=False)
+
+
+def _check_one(name: str, value: Any) -> None:
+    try:
+        msgspec.convert({name: value}, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        reason = str(error).split(" - at ")[0].lower()
+        raise SettingsError(f"{name} = {value!r}: {reason}", setting=name) from error
+
+
+def _from_text(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if name in {"layers", "views"}:
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if name.endswith("_bytes"):
+        return parse_size(value, setting=name)
+    return value.strip()
+
+
+def parse_size(text: str, *, setting: str = "size") -> int:
+    """Read a size such as ``1GiB``, ``500 MB`` or ``1048576`` as bytes.
+
+    Raises
+    ------
+    SettingsError
+        The text is no number with a unit of B, kB, MB, GB, KiB, MiB or GiB.
+    """
+    stripped = text.strip().lower()
+    number = stripped.rstrip("bkmgi ")
+    unit = stripped[len(number) :].strip()
+    try:
+        size = int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise SettingsError(
+            f"{setting} = {text!r}: write a size such as 1GiB or 500MB", setting=setting
+        ) from None
+    return size

@@ -1,0 +1,31 @@
+"""The store: sections, JPEGs and registered planes as one Zarr hierarchy, written whole or not at all."""
+
+from __future__ import annotations
+
+from asyncfetch.store.commit import Commit, SectionAffine
+from asyncfetch.store.layout import CHUNK, LAYOUT_VERSION, SHARD, Slot, level_shapes, plan_slots, shard_shape
+from asyncfetch.store.place import Location
+from asyncfetch.store.reader import Store, StoredDataSet, StoredSection, open  # noqa: A004 - as zarr.open is
+from asyncfetch.store.view import RegisteredLayout, ViewLayout
+from asyncfetch.store.writer import SectionLevels, StoreWriter
+
+__all__ = [
+    "CHUNK",
+    "LAYOUT_VERSION",
+    "SHARD",
+    "Commit",
+    "Location",
+    "RegisteredLayout",
+    "SectionAffine",
+    "SectionLevels",
+    "Slot",
+    "Store",
+    "StoreWriter",
+    "StoredDataSet",
+    "StoredSection",
+    "ViewLayout",
+    "level_shapes",
+    "open",
+    "plan_slots",
+    "shard_shape",
+]

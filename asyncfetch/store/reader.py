@@ -1,0 +1,294 @@
+"""Open a store and read what is committed; everything else in it is as if it were not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import zarr
+
+from asyncfetch.allen import parse_data_set
+from asyncfetch.errors import SelectionError, StoreLayoutError
+from asyncfetch.imaging.jpeg import decode
+from asyncfetch.imaging.pyramid import halve
+from asyncfetch.store.arrays import open_array
+from asyncfetch.store.layout import (
+    data_set_path,
+    level_shapes,
+    registered_path,
+    section_path,
+    source_path,
+    table_path,
+)
+from asyncfetch.store.place import Location, Place
+from asyncfetch.store.records import read_commit, read_commits, read_registered_layout, read_runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from asyncfetch.allen import SectionDataSet
+    from asyncfetch.geometry import SectionGeometry
+    from asyncfetch.store.commit import Commit
+    from asyncfetch.store.table import Column
+    from asyncfetch.store.view import RegisteredLayout
+
+__all__ = ["Store", "StoredDataSet", "StoredSection", "open"]
+
+
+def open(location: Location) -> Store:  # noqa: A001 - the public name is asyncfetch.open, as zarr.open is
+    """Open a store for reading.
+
+    Parameters
+    ----------
+    location : str, Path or zarr Store
+        Where it lies.
+
+    Raises
+    ------
+    StoreLayoutError
+        It is no asyncfetch store, or one of another layout version.
+    StoreAccessError
+        There is nothing, or it cannot be read.
+    """
+    place = Place(location, read_only=True)
+    place.check_root(create=False)
+    return Store(place)
+
+
+class Store:
+    """Read one store; made by `open`."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def __repr__(self) -> str:
+        return f"Store({self.location!r})"
+
+    @property
+    def location(self) -> str:
+        """The directory, or the name of the Zarr store."""
+        return self._place.name
+
+    @property
+    def group(self) -> zarr.Group:
+        """The root group, as Zarr sees it."""
+        return zarr.open_group(self._place.store, mode="r", zarr_format=3, use_consolidated=False)
+
+    @property
+    def data_set_ids(self) -> tuple[int, ...]:
+        """The ids of the data sets in the store, sorted."""
+        names = self._place.names_below("data_sets")
+        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """What the runs that did not come to their end were asked for, the newest at the end."""
+        return read_runs(self._place)
+
+    def data_set(self, data_set_id: int) -> StoredDataSet:
+        """Return one data set.
+
+        Raises
+        ------
+        SelectionError
+            The store does not hold it.
+        """
+        attributes = self._place.attributes(data_set_path(data_set_id))
+        if attributes is None:
+            raise SelectionError(
+                f"{self.location} holds no data set {data_set_id}; its data_set_ids are all there are"
+            )
+        record = attributes.get("asyncfetch", {}).get("record")
+        if not isinstance(record, dict):
+            raise StoreLayoutError(
+                f"{self.location}/{data_set_path(data_set_id)} does not hold the data set's record",
+                location=self.location,
+            )
+        return StoredDataSet(self._place, data_set_id, record)
+
+
+class StoredDataSet:
+    """Read one data set of a store; made by `Store.data_set`.
+
+    Attributes
+    ----------
+    id : int
+        The data set.
+    record : dict
+        The API's row, verbatim.
+    """
+
+    def __init__(self, place: Place, data_set_id: int, record: dict[str, Any]) -> None:
+        self._place = place
+        self.id = data_set_id
+        self.record = record
+
+    def __repr__(self) -> str:
+        return f"StoredDataSet({self.id}, {self._place.name!r})"
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that are stored, sorted."""
+        path = data_set_path(self.id)
+        names = (name for name in self._place.names_below(path) if name not in {"table", "zarr.json"})
+        return tuple(name for name in names if self._place.attributes(f"{path}/{name}") is not None)
+
+    @property
+    def table(self) -> dict[str, Column]:
+        """The columns of all sections of the set, by name; empty until the data set was completed.
+
+        See `asyncfetch.store.table.table_columns` for what they are.
+        """
+        path = table_path(self.id)
+        attributes = self._place.attributes(path)
+        if attributes is None:
+            return {}
+        names = attributes["asyncfetch"]["columns"]
+        return {name: np.asarray(open_array(self._place, f"{path}/{name}")[...]) for name in names}
+
+    def sections(self, view: str = "image") -> list[Commit]:
+        """Return the commits of a view, in order of section number and id."""
+        return list(read_commits(self._place, self.id, view).values())
+
+    def section(self, image_id: int, view: str = "image") -> StoredSection:
+        """Return one section.
+
+        Raises
+        ------
+        SelectionError
+            It is not committed.
+        """
+        commit = self._commit(image_id, view)
+        return StoredSection(self._place, commit)
+
+    def registered_layout(self, view: str = "image") -> RegisteredLayout | None:
+        """Return the grid and the slots of the registered image, None where that layer is not stored."""
+        return read_registered_layout(self._place, self.id, view)
+
+    def registered(self, view: str = "image") -> zarr.Array[Any]:
+        """Return the registered image: (c, z, y, x) uint8, y and x on the reference grid, one z a slot.
+
+        Raises
+        ------
+        SelectionError
+            The view is not registered.
+        """
+        if self.registered_layout(view) is None:
+            raise SelectionError(
+                f"data set {self.id}, view {view}, is not registered in {self._place.name}; "
+                "mirror it with the layer registered"
+            )
+        return open_array(self._place, f"{registered_path(self.id, view)}/scale0/image")
+
+    def geometry(self, image_id: int, view: str = "image") -> SectionGeometry:
+        """Return where a committed section lies in the reference space.
+
+        Raises
+        ------
+        SelectionError
+            The section is not committed.
+        """
+        data_set = self._parsed(self._commit(image_id, view))
+        return data_set.geometry(data_set.section_images[0])
+
+    def _parsed(self, commit: Commit) -> SectionDataSet:
+        return parse_data_set(self.record, [commit.record])
+
+    def _commit(self, image_id: int, view: str) -> Commit:
+        commit = read_commit(self._place, self.id, view, image_id)
+        if commit is None:
+            raise SelectionError(
+                f"{self._place.name} holds no section {image_id} of data set {self.id}, view {view}; "
+                "sections() lists those it holds"
+            )
+        return commit
+
+
+class StoredSection:
+    """Read one committed section; made by `StoredDataSet.section`.
+
+    Attributes
+    ----------
+    commit : Commit
+        What the section's group says about itself.
+    """
+
+    def __init__(self, place: Place, commit: Commit) -> None:
+        self._place = place
+        self.commit = commit
+
+    def __repr__(self) -> str:
+        return f"StoredSection({self.commit.image_id}, {self._place.name!r})"
+
+    @property
+    def levels(self) -> tuple[zarr.Array[Any], ...]:
+        """The levels, (c, z, y, x) uint8 with one z, the finest first; none without layer ``sections``."""
+        if "sections" not in self.commit.layers:
+            return ()
+        path = section_path(self.commit.data_set_id, self.commit.view, self.commit.image_id)
+        return tuple(
+            open_array(self._place, f"{path}/scale{level}/image")
+            for level in range(len(level_shapes(self.commit.shape)))
+        )
+
+    @property
+    def jpeg(self) -> bytes:
+        """The server's JPEG, byte for byte.
+
+        Raises
+        ------
+        SelectionError
+            The layer ``source`` is not stored.
+        StoreLayoutError
+            The commit says that it is, and it is not there.
+        """
+        commit = self.commit
+        if "source" not in commit.layers:
+            raise SelectionError(
+                f"section {commit.image_id} was stored without its JPEG; mirror it with the layer source"
+            )
+        path = source_path(commit.data_set_id, commit.view, commit.image_id)
+        data = self._place.get(f"{path}/c/0/0/0")
+        if data is None:
+            raise StoreLayoutError(
+                f"{self._place.name}/{path} is missing though it is committed; fetch the section again",
+                location=self._place.name,
+            )
+        return data
+
+    def pixels(self, downsample: int | None = None) -> NDArray[np.uint8]:
+        """Return the section's pixels, from its levels if they are stored, else from its JPEG.
+
+        Parameters
+        ----------
+        downsample : int, optional
+            How many times the image is halved from full resolution; as stored by default.
+
+        Returns
+        -------
+        (y, x, 3) array of uint8
+            Halved beyond what is stored by means of 2 x 2 pixels.
+
+        Raises
+        ------
+        SelectionError
+            The section was fetched coarser than that, or neither layer is stored.
+        """
+        commit = self.commit
+        n_halvings = 0 if downsample is None else downsample - commit.downsample
+        if n_halvings < 0:
+            raise SelectionError(
+                f"section {commit.image_id} was fetched at downsample {commit.downsample}; "
+                f"{downsample} is finer, mirror it anew"
+            )
+        levels = self.levels
+        if levels:
+            level = min(n_halvings, len(levels) - 1)
+            planes = cast("NDArray[np.uint8]", levels[level][:, 0])
+            pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
+            n_halvings -= level
+        else:
+            pixels = decode(self.jpeg)
+        for _ in range(n_halvings):
+            pixels = halve(pixels)
+        return pixels

@@ -1,0 +1,91 @@
+"""The columns of a data set's sections, as arrays: what can be asked of a whole set at once."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asyncfetch.errors import AlignmentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncfetch.allen import SectionDataSet, SectionImage
+
+__all__ = ["Column", "table_columns"]
+
+Column = npt.NDArray[Any]
+
+_NUMBERS = (
+    "section_number",
+    "width",
+    "height",
+    "x",
+    "y",
+    "image_width",
+    "image_height",
+    "resolution",
+    "tier_count",
+)
+
+
+def table_columns(data_set: SectionDataSet) -> dict[str, Column]:
+    """Return the columns of all sections of a data set, in order of section number and id.
+
+    Returns
+    -------
+    dict of str to array
+        ``image_id`` (n,) int64; numbers of the API's row, ``section_number`` to ``tier_count``, (n,) float64;
+        ``failed`` and ``annotated`` (n,) bool; ``tsv`` and ``tvs`` (n, 6) float64 in the API's order 00 … 05;
+        ``image_to_reference`` (n, 3, 3) float64, full-resolution pixels (x, y, 1) to (p, i, r) in µm;
+        ``plane`` (n, 4) float64, the section's plane; ``image_type`` (n,) text. What is missing is NaN, false
+        or empty.
+    """
+    sections = sorted(data_set.section_images, key=_by_number)
+    columns: dict[str, Column] = {
+        "image_id": np.array([section.id for section in sections], dtype=np.int64),
+        **{name: _numbers(sections, name) for name in _NUMBERS},
+        **{
+            name: np.array([bool(getattr(section, name)) for section in sections], dtype=bool)
+            for name in ("failed", "annotated")
+        },
+        "image_type": np.array(
+            [section.image_type or "" for section in sections],
+            dtype=np.dtypes.StringDType(),
+        ),
+    }
+    return columns | _matrices(data_set, sections)
+
+
+def _by_number(section: SectionImage) -> tuple[bool, int, int]:
+    return section.section_number is None, section.section_number or 0, section.id
+
+
+def _numbers(sections: Sequence[SectionImage], name: str) -> Column:
+    values = [getattr(section, name) for section in sections]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _matrices(data_set: SectionDataSet, sections: Sequence[SectionImage]) -> dict[str, Column]:
+    n = len(sections)
+    columns = {
+        "tsv": np.full((n, 6), np.nan),
+        "tvs": np.full((n, 6), np.nan),
+        "image_to_reference": np.full((n, 3, 3), np.nan),
+        "plane": np.full((n, 4), np.nan),
+    }
+    for index, section in enumerate(sections):
+        flat = section.alignment2d
+        for name in ("tsv", "tvs"):
+            affine = None if flat is None else getattr(flat, name)
+            if affine is not None:
+                columns[name][index] = affine.to_api()
+        # Each needs matrices of its own, and what is missing stays NaN.
+        with contextlib.suppress(AlignmentError):
+            columns["image_to_reference"][index] = data_set.geometry(section).image_to_reference_matrix()
+        with contextlib.suppress(AlignmentError):
+            columns["plane"][index] = data_set.geometry(section).plane_equation()
+    return columns

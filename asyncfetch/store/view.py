@@ -1,0 +1,186 @@
+"""What a view of a data set looks like in the store: its layers, its codec, and its registered grid. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncfetch.errors import AlignmentError
+from asyncfetch.geometry import Plane, ReferenceGrid
+from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.store.layout import Slot, plan_slots, slot_spacing
+
+if TYPE_CHECKING:
+    from asyncfetch.allen import SectionDataSet
+
+__all__ = ["RegisteredLayout", "ViewLayout", "slots_of"]
+
+
+class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """Say on which grid a view is registered; this is ``attributes.asyncfetch`` of ``registered``.
+
+    Attributes
+    ----------
+    um : float
+        Pitch of the grid in µm.
+    plane : Plane
+        Coronal (y = i, x = r), sagittal (y = i, x = p) or transverse (y = p, x = r).
+    box_um : tuple of float
+        Extent of the reference space along (p, i, r), in µm.
+    reference_space_id : int or None
+        The API's id of the space.
+    slots : tuple of Slot
+        One entry a z.
+    spacing : int
+        Section numbers from one slot to the next.
+    section_thickness_um : float
+        What one section number is worth along z of the volume frame, in µm.
+    codec : str
+        Compressor of the pixels.
+    interpolation : str
+        How the warp sampled.
+    parallel : bool
+        Grid points at k · um, with a constant slice coordinate, instead of voxel centres at (k + ½) · um on
+        the section's own plane.
+    frame, axes, unit : str
+        What y and x of the image are measured in; z is the volume frame's.
+    """
+
+    um: float
+    plane: Plane
+    box_um: tuple[float, float, float]
+    slots: tuple[Slot, ...]
+    spacing: int
+    section_thickness_um: float
+    reference_space_id: int | None = None
+    codec: Codec = "zstd"
+    interpolation: Interpolation = "linear"
+    parallel: bool = False
+    frame: str = "reference"
+    axes: tuple[str, str, str] = ("p", "i", "r")
+    unit: str = "micrometer"
+    z_frame: str = "volume"
+
+    @property
+    def grid(self) -> ReferenceGrid:
+        """The grid of one plane."""
+        return ReferenceGrid(plane=self.plane, um=self.um, box_um=self.box_um)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) of the array."""
+        return (len(self.slots), *self.grid.shape)
+
+    @property
+    def origin_um(self) -> float:
+        """Where the first grid point of y and x lies, in µm."""
+        return 0.0 if self.parallel else self.um / 2
+
+    @property
+    def z_by_image(self) -> dict[int, int]:
+        """The z of each section image that has a slot."""
+        return {slot.image_id: slot.z for slot in self.slots if slot.image_id is not None}
+
+    @classmethod
+    def of_data_set(
+        cls,
+        data_set: SectionDataSet,
+        grid: ReferenceGrid,
+        *,
+        codec: Codec = "zstd",
+        interpolation: Interpolation = "linear",
+        parallel: bool = False,
+    ) -> RegisteredLayout:
+        """Lay out the registered image of all sections of a data set."""
+        slots = slots_of(data_set)
+        return cls(
+            um=grid.um,
+            plane=grid.plane,
+            box_um=grid.box_um,
+            slots=slots,
+            spacing=slot_spacing(slot.section_number for slot in slots),
+            section_thickness_um=_thickness_um(data_set),
+            reference_space_id=data_set.reference_space_id,
+            codec=codec,
+            interpolation=interpolation,
+            parallel=parallel,
+        )
+
+
+class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what of one view of a data set is going to be stored.
+
+    Attributes
+    ----------
+    data_set_id : int
+        The data set.
+    view : str
+        The view.
+    layers : tuple of str
+        Which of ``source``, ``sections`` and ``registered``.
+    record : dict
+        The API's row of the data set, verbatim, from which `StoredDataSet.geometry` is made.
+    codec : str
+        Compressor of ``sections``.
+    section_thickness_um : float
+        Extent of a section along z of the volume frame, in µm.
+    registered : RegisteredLayout or None
+        The registered image, None when that layer is not stored.
+    """
+
+    data_set_id: int
+    view: str
+    layers: tuple[Layer, ...]
+    record: dict[str, Any]
+    codec: Codec = "zstd"
+    section_thickness_um: float = 1.0
+    registered: RegisteredLayout | None = None
+
+    @classmethod
+    def of_data_set(
+        cls,
+        data_set: SectionDataSet,
+        view: str,
+        *,
+        layers: tuple[Layer, ...],
+        codec: Codec = "zstd",
+        grid: ReferenceGrid | None = None,
+        interpolation: Interpolation = "linear",
+        parallel: bool = False,
+    ) -> ViewLayout:
+        """Lay out one view of a data set; without `grid` there is no registered image."""
+        registered = None
+        if grid is not None and "registered" in layers:
+            registered = RegisteredLayout.of_data_set(
+                data_set, grid, codec=codec, interpolation=interpolation, parallel=parallel
+            )
+            registered = registered if registered.slots else None
+        return cls(
+            data_set_id=data_set.id,
+            view=view,
+            layers=layers,
+            record=data_set.record,
+            codec=codec,
+            section_thickness_um=_thickness_um(data_set),
+            registered=registered,
+        )
+
+
+def _thickness_um(data_set: SectionDataSet) -> float:
+    # Rows without a thickness exist in the schema; z then counts section numbers.
+    return float(data_set.section_thickness or 1.0)
+
+
+def slots_of(data_set: SectionDataSet) -> tuple[Slot, ...]:
+    """Return the slots of a data set, with the plane of each section that can be placed."""
+    numbers: dict[int, int | None] = {}
+    planes: dict[int, tuple[float, float, float, float] | None] = {}
+    for section in data_set.section_images:
+        numbers[section.id] = section.section_number
+        try:
+            a, b, c, d = data_set.geometry(section).plane_equation().tolist()
+        except AlignmentError:
+            continue
+        planes[section.id] = (a, b, c, d)
+    return plan_slots(numbers, planes)

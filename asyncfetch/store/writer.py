@@ -1,0 +1,486 @@
+"""Write a store so that nothing half-written is ever taken for done.
+
+A section is written in this order: `begin_section` takes its old commit away and removes what a killed run left
+of it; the layers are written, each object whole and under its final name only when it is complete; `commit`
+writes the metadata of the section's own group, last. All functions block and may be called from many threads
+at once, as long as each section has one caller. A store has one writing process at a time: opening it removes
+the temporary files that a killed one left.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import numpy as np
+
+from asyncfetch.errors import SettingsError, StoreLayoutError
+from asyncfetch.imaging.pyramid import halve
+from asyncfetch.store.arrays import (
+    Axis,
+    image_document,
+    open_for_writing,
+    source_document,
+    write_array_metadata,
+    write_column,
+    write_coordinates,
+    write_shard,
+)
+from asyncfetch.store.layout import (
+    SHARD,
+    data_set_path,
+    level_shapes,
+    registered_path,
+    section_path,
+    sections_path,
+    shard_shape,
+    source_path,
+    table_path,
+    view_path,
+)
+from asyncfetch.store.ome import (
+    collection_attributes,
+    collection_xml,
+    level_positions,
+    registered_attributes,
+    section_attributes,
+)
+from asyncfetch.store.place import Location, Place
+from asyncfetch.store.records import read_commits, read_registered_layout, read_runs
+from asyncfetch.store.table import table_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import zarr
+    from numpy.typing import NDArray
+    from zarr.abc.store import Store as ZarrStore
+
+    from asyncfetch.allen import SectionDataSet
+    from asyncfetch.settings import Layer
+    from asyncfetch.store.commit import Commit
+    from asyncfetch.store.view import RegisteredLayout, ViewLayout
+
+__all__ = ["SectionLevels", "StoreWriter"]
+
+_RUNS_KEPT = 8
+
+
+class SectionLevels:
+    """Write the levels of one section, shard by shard; made by `StoreWriter.create_levels`.
+
+    Attributes
+    ----------
+    shapes : tuple of tuple of int
+        (y, x) of each level in pixels, the finest first.
+    """
+
+    def __init__(
+        self, place: Place, arrays: tuple[zarr.Array[Any], ...], shapes: tuple[tuple[int, int], ...]
+    ) -> None:
+        self._place = place
+        self._arrays = arrays
+        self.shapes = shapes
+
+    def shard_shape(self, level: int) -> tuple[int, int]:
+        """Return (y, x) of the shards of a level; those at the end are cut off by the image."""
+        return shard_shape(self.shapes[level])
+
+    def write(self, level: int, origin: tuple[int, int], pixels: NDArray[np.uint8]) -> None:
+        """Write whole shards.
+
+        Parameters
+        ----------
+        level : int
+            Index into `shapes`.
+        origin : tuple of int
+            (y, x) of the first pixel in the level, on the corner of a shard.
+        pixels : (y, x, 3) array of uint8
+            One shard or several, up to the end of a shard or of the level.
+
+        Raises
+        ------
+        ValueError
+            The pixels are not whole shards.
+        """
+        write_shard(self._place, self._arrays[level], 0, origin, pixels)
+
+
+class StoreWriter:
+    """Write into one store; made by `open`."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._views: dict[tuple[int, str], ViewLayout] = {}
+        self._registered: dict[tuple[int, str], tuple[RegisteredLayout, zarr.Array[Any]] | None] = {}
+
+    def __repr__(self) -> str:
+        return f"StoreWriter({self.location!r})"
+
+    @classmethod
+    def open(cls, location: Location, *, create: bool = True) -> Self:
+        """Open a store for writing, or make one.
+
+        Parameters
+        ----------
+        location : str, Path or zarr Store
+            A directory that is missing, empty or a store of ours; ``"memory"`` for a new one in memory; or
+            any Zarr store.
+        create : bool
+            Make the store where there is none.
+
+        Raises
+        ------
+        StoreLayoutError
+            Something else is there; it is left untouched.
+        StoreAccessError, StoreSpaceError
+            The place cannot be used.
+        """
+        place = Place(location)
+        place.check_root(create=create)
+        for path in ("", "data_sets"):
+            place.sweep(path)
+        return cls(place)
+
+    @property
+    def location(self) -> str:
+        """The directory, or the name of the Zarr store."""
+        return self._place.name
+
+    @property
+    def store(self) -> ZarrStore:
+        """The Zarr store that is written to; `asyncfetch.open` takes it, too."""
+        return self._place.store
+
+    def begin_view(self, layout: ViewLayout) -> None:
+        """Make the groups of one view of a data set, and the registered array when it is wanted.
+
+        Raises
+        ------
+        SettingsError
+            The store's registered image has another pitch, codec, interpolation, grid or other slots;
+            `setting` names the first that differs.
+        """
+        key = (layout.data_set_id, layout.view)
+        source = f"{view_path(*key)}/source"
+        with self._lock:
+            for path in (data_set_path(layout.data_set_id), view_path(*key), sections_path(*key), source):
+                self._place.sweep(path)
+            if layout.registered is not None:
+                self._begin_registered(*key, layout.registered)
+            self._place.write_group("data_sets", {}, keep=True)
+            attributes = {"asyncfetch": {"record": layout.record}}
+            if self._place.attributes(data_set_path(layout.data_set_id)) != attributes:
+                self._place.write_group(data_set_path(layout.data_set_id), attributes)
+            self._place.write_group(view_path(*key), {}, keep=True)
+            self._place.write_group(sections_path(*key), {}, keep=True)
+            if "source" in layout.layers:
+                self._place.write_group(source, {}, keep=True)
+            self._views[key] = layout
+
+    def commits(self, data_set_id: int, view: str) -> dict[int, Commit]:
+        """Return the commits of a view by image id: all that the store holds of it."""
+        return read_commits(self._place, data_set_id, view)
+
+    def begin_section(
+        self, data_set_id: int, view: str, image_id: int, *, keep: Collection[Layer] = ()
+    ) -> None:
+        """Take a section's commit away, then remove whatever there is of it.
+
+        Parameters
+        ----------
+        data_set_id, view, image_id : int, str, int
+            The section.
+        keep : collection of str
+            Layers that the old commit vouches for and that will be committed again as they are.
+        """
+        group = section_path(data_set_id, view, image_id)
+        self._place.delete(f"{group}/zarr.json")
+        if "sections" not in keep:
+            self._place.delete_below(group)
+        if "source" not in keep:
+            self._place.delete_below(source_path(data_set_id, view, image_id))
+        registered = self._registered_of(data_set_id, view)
+        if "registered" not in keep and registered is not None:
+            z = registered[0].z_by_image.get(image_id)
+            if z is not None:
+                self._place.delete_below(f"{registered_path(data_set_id, view)}/scale0/image/c/0/{z}")
+
+    def write_source(
+        self, data_set_id: int, view: str, image_id: int, jpeg: bytes, shape: tuple[int, int, int]
+    ) -> None:
+        """Write the server's JPEG, byte for byte, as the one chunk of an array.
+
+        Parameters
+        ----------
+        data_set_id, view, image_id : int, str, int
+            The section.
+        jpeg : bytes
+            What the server sent.
+        shape : tuple of int
+            (y, x, c) of the JPEG; c is 1 for a gray one.
+        """
+        path = source_path(data_set_id, view, image_id)
+        self._place.set(f"{path}/c/0/0/0", jpeg)
+        write_array_metadata(self._place, path, source_document(shape))
+
+    def create_levels(
+        self,
+        data_set_id: int,
+        view: str,
+        image_id: int,
+        shape: tuple[int, int],
+        *,
+        downsample: int,
+        resolution_um: float | None,
+    ) -> SectionLevels:
+        """Make the level groups of a section, with their coordinates and without pixels.
+
+        Parameters
+        ----------
+        data_set_id, view, image_id : int, str, int
+            The section.
+        shape : tuple of int
+            (y, x) of the finest level in pixels.
+        downsample : int
+            Halvings between full resolution and the finest level.
+        resolution_um : float or None
+            Pitch of the full-resolution pixels in µm; None leaves coordinates in full-resolution pixels.
+        """
+        layout = self._views.get((data_set_id, view))
+        codec = "zstd" if layout is None else layout.codec
+        arrays = []
+        shapes = level_shapes(shape)
+        for level, (height, width) in enumerate(shapes):
+            group = f"{section_path(data_set_id, view, image_id)}/scale{level}"
+            unit = "micrometer" if resolution_um else None
+            sizes: tuple[tuple[Axis, int], ...] = (("y", height), ("x", width))
+            for axis, n in sizes:
+                positions = level_positions(n, resolution_um or 1.0, downsample + level)
+                write_coordinates(self._place, group, axis, positions, unit)
+            document = image_document((1, height, width), codec)
+            write_array_metadata(self._place, f"{group}/image", document)
+            self._place.write_group(group, {})
+            arrays.append(open_for_writing(self._place, f"{group}/image", document))
+        return SectionLevels(self._place, tuple(arrays), shapes)
+
+    def write_levels(
+        self,
+        data_set_id: int,
+        view: str,
+        image_id: int,
+        pixels: NDArray[np.uint8],
+        *,
+        downsample: int,
+        resolution_um: float | None,
+    ) -> None:
+        """Write all levels of a section from the pixels of the finest, in bands of whole shards.
+
+        Parameters
+        ----------
+        data_set_id, view, image_id : int, str, int
+            The section.
+        pixels : (y, x, 3) array of uint8
+            The finest level.
+        downsample, resolution_um : int, float or None
+            As for `create_levels`.
+        """
+        height, width = pixels.shape[:2]
+        levels = self.create_levels(
+            data_set_id, view, image_id, (height, width), downsample=downsample, resolution_um=resolution_um
+        )
+        for level, (height, _) in enumerate(levels.shapes):
+            if level:
+                pixels = halve(pixels)
+            for top in range(0, height, SHARD):
+                levels.write(level, (top, 0), pixels[top : top + SHARD])
+
+    def write_registered(
+        self,
+        data_set_id: int,
+        view: str,
+        z: int,
+        plane: NDArray[np.uint8],
+        *,
+        origin: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Write one registered plane, or whole shards of a plane larger than one shard.
+
+        Parameters
+        ----------
+        data_set_id, view : int, str
+            The view, begun with a registered layout.
+        z : int
+            The slot.
+        plane : (y, x, 3) array of uint8
+            Pixels on the registered grid.
+        origin : tuple of int
+            (y, x) of the first pixel, on the corner of a shard.
+
+        Raises
+        ------
+        ValueError
+            The pixels are not whole shards.
+        StoreLayoutError
+            The view has no registered image.
+        """
+        registered = self._registered_of(data_set_id, view)
+        if registered is None:
+            raise StoreLayoutError(
+                f"{self.location} has no registered image of data set {data_set_id}, view {view}; "
+                "begin the view with one",
+                location=self.location,
+            )
+        write_shard(self._place, registered[1], z, origin, plane)
+
+    def commit(self, commit: Commit) -> None:
+        """Make a section exist: write the metadata of its group, the last object of all."""
+        attributes: dict[str, Any] = {}
+        layout = self._views.get((commit.data_set_id, commit.view))
+        if "sections" in commit.layers:
+            attributes["ome"] = section_attributes(
+                str(commit.image_id),
+                n_levels=len(level_shapes(commit.shape)),
+                downsample=commit.downsample,
+                resolution_um=commit.resolution_um,
+                section_thickness_um=1.0 if layout is None else layout.section_thickness_um,
+            )
+        attributes["asyncfetch"] = commit.to_attributes()
+        self._place.write_group(section_path(commit.data_set_id, commit.view, commit.image_id), attributes)
+
+    def finish_data_set(self, data_set: SectionDataSet, view: str) -> None:
+        """Write what is derived from a whole data set: its table, and the collection metadata of a view.
+
+        The table is that of `write_table`. A collection lists the committed sections that hold pixels, in
+        order of section number and id; where no section does there is no image for a viewer to open, and no
+        collection.
+        """
+        self.write_table(data_set)
+        with self._lock:
+            self._write_collection(data_set.id, view)
+
+    def write_table(self, data_set: SectionDataSet) -> None:
+        """Write the columns of all sections of a data set, in place of any that were there."""
+        table = table_path(data_set.id)
+        columns = table_columns(data_set)
+        with self._lock:
+            self._place.delete(f"{table}/zarr.json")
+            self._place.delete_below(table)
+            for name, values in columns.items():
+                write_column(self._place, f"{table}/{name}", values)
+            self._place.write_group(table, {"asyncfetch": {"columns": list(columns)}})
+
+    def begin_run(self, run: dict[str, Any]) -> None:
+        """Record what a run was asked for, until `end_run`; the last few are kept.
+
+        Parameters
+        ----------
+        run : dict
+            JSON values: the selection and the settings that ``resume`` goes on with.
+        """
+        with self._lock:
+            self._write_runs([*(each for each in self.runs() if each != run), run][-_RUNS_KEPT:])
+
+    def end_run(self, run: dict[str, Any]) -> None:
+        """Forget a run that came to its end; `run` is equal to what `begin_run` was given."""
+        with self._lock:
+            self._write_runs([each for each in self.runs() if each != run])
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return what the runs that did not come to their end were asked for, the newest at the end."""
+        return read_runs(self._place)
+
+    def _write_runs(self, runs: list[dict[str, Any]]) -> None:
+        attributes = self._place.attributes("") or {}
+        ours = {name: value for name, value in attributes.get("asyncfetch", {}).items() if name != "runs"}
+        if runs:
+            ours["runs"] = runs
+        self._place.write_group("", {**attributes, "asyncfetch": ours})
+
+    def _write_collection(self, data_set_id: int, view: str) -> None:
+        path = sections_path(data_set_id, view)
+        commits = [
+            commit for commit in self.commits(data_set_id, view).values() if "sections" in commit.layers
+        ]
+        if not commits:
+            self._place.delete_below(f"{path}/OME")
+            self._place.write_group(path, {})
+            return
+        collection, series = collection_attributes([str(commit.image_id) for commit in commits])
+        self._place.set(f"{path}/OME/METADATA.ome.xml", collection_xml(commits))
+        self._place.write_group(f"{path}/OME", {"ome": series})
+        self._place.write_group(path, {"ome": collection})
+
+    def _begin_registered(self, data_set_id: int, view: str, layout: RegisteredLayout) -> None:
+        path = registered_path(data_set_id, view)
+        level = f"{path}/scale0"
+        document = image_document(layout.shape, layout.codec)
+        stored = read_registered_layout(self._place, data_set_id, view)
+        self._place.sweep(path)
+        if stored is not None:
+            _check_same_grid(stored, layout, self.location)
+        if stored != layout:
+            if stored is None:
+                self._place.delete_below(path)
+                n_y, n_x = layout.grid.shape
+                sizes: tuple[tuple[Axis, int], ...] = (("y", n_y), ("x", n_x))
+                for axis, n in sizes:
+                    positions = np.arange(n, dtype=np.float64) * layout.um + layout.origin_um
+                    write_coordinates(self._place, level, axis, positions, layout.unit)
+                write_array_metadata(self._place, f"{level}/image", document)
+                self._place.write_group(level, {})
+            self._place.write_group(path, _registered_group(data_set_id, layout))
+        array = open_for_writing(self._place, f"{level}/image", document)
+        self._registered[data_set_id, view] = (layout, array)
+
+    def _registered_of(self, data_set_id: int, view: str) -> tuple[RegisteredLayout, zarr.Array[Any]] | None:
+        key = (data_set_id, view)
+        with self._lock:
+            if key not in self._registered:
+                layout = read_registered_layout(self._place, data_set_id, view)
+                if layout is None:
+                    return None
+                path = f"{registered_path(data_set_id, view)}/scale0/image"
+                array = open_for_writing(self._place, path, image_document(layout.shape, layout.codec))
+                self._registered[key] = (layout, array)
+            return self._registered[key]
+
+
+def _registered_group(data_set_id: int, layout: RegisteredLayout) -> dict[str, Any]:
+    first = layout.slots[0].section_number if layout.slots else 0
+    return {
+        "ome": registered_attributes(
+            f"{data_set_id}",
+            um=layout.um,
+            origin_um=layout.origin_um,
+            z_step_um=layout.spacing * layout.section_thickness_um,
+            z_origin_um=first * layout.section_thickness_um,
+        ),
+        "asyncfetch": msgspec.to_builtins(layout),
+    }
+
+
+def _check_same_grid(stored: RegisteredLayout, wanted: RegisteredLayout, location: str) -> None:
+    names = ("um", "plane", "box_um", "codec", "interpolation", "parallel", "section_thickness_um")
+    for name in names:
+        before, now = getattr(stored, name), getattr(wanted, name)
+        if before != now:
+            raise SettingsError(
+                f"{location} is registered with {name} = {before}, not {now}; "
+                f"use {before} again or another place",
+                setting=name,
+            )
+    before_slots = [(slot.section_number, slot.image_id) for slot in stored.slots]
+    now_slots = [(slot.section_number, slot.image_id) for slot in wanted.slots]
+    same = len(before_slots) == len(now_slots) and all(
+        number == new_number and image_id in {None, new_id}
+        for (number, image_id), (new_number, new_id) in zip(before_slots, now_slots, strict=True)
+    )
+    if not same:
+        raise SettingsError(
+            f"{location} was registered for other sections of the data set than it has now, "
+            "so that the slots have moved; mirror it to another place",
+            setting="um",
+        )

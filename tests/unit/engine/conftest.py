@@ -1,0 +1,150 @@
+"""A clock that jumps, a transport that plays a script, and a loopback server that sends raw bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncfetch.engine import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """Jump over the time in which a loop would wait for a timer."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is not None:
+            # Even a virtual clock moves on, or a timer one rounding error ahead would never come.
+            self.now += max(timeout, 1e-7)
+            timeout = 0
+        return super().select(timeout)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Run timers at once, in their order, on a clock that begins at an ugly number."""
+
+    def __init__(self) -> None:
+        self._jumping = JumpingSelector()
+        self._jumping.now = 8_640_000.1
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+
+@pytest.fixture
+def virtual_time() -> tuple[str, dict[str, Any]]:
+    """Be the backend of tests whose time is virtual."""
+    return "asyncio", {"loop_factory": VirtualLoop}
+
+
+class ScriptedTransport:
+    """Answer from a list: bytes are a body, an exception is raised, a coroutine function is awaited."""
+
+    def __init__(self, script: Iterable[Any] = ()) -> None:
+        self.script = list(script)
+        self.urls: list[str] = []
+        self.n_open = 0
+        self.most_open = 0
+        self.is_closed = False
+
+    async def fetch(
+        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None]] | None = None
+    ) -> Reply:
+        self.urls.append(url)
+        self.n_open += 1
+        self.most_open = max(self.most_open, self.n_open)
+        try:
+            answer = self.script.pop(0) if self.script else b"ok"
+            if callable(answer):
+                answer = await answer()
+            if isinstance(answer, Exception):
+                raise answer
+            if on_bytes is not None:
+                await on_bytes(len(answer))
+            return Reply(url, 200, {}, answer, 0.0)
+        finally:
+            self.n_open -= 1
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def scripted() -> type[ScriptedTransport]:
+    return ScriptedTransport
+
+
+class Loopback:
+    """Serve scripts of raw bytes, one a request; the last one is repeated.
+
+    A script is a list of bytes to send, numbers of seconds to hold still, and the words ``close``, ``reset``
+    and ``hold`` (until the client hangs up). Without one of these at its end the connection stays open.
+    """
+
+    def __init__(self, scripts: list[list[Any]]) -> None:
+        self.scripts = scripts
+        self.requests: list[bytes] = []
+        self.n_connections = 0
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.n_connections += 1
+        try:
+            while await self.answer(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+        for step in self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]:
+            match step:
+                case bytes():
+                    writer.write(step)
+                    await writer.drain()
+                case float():
+                    await asyncio.sleep(step)
+                case "endless":
+                    while True:
+                        writer.write(b"10000\r\n" + bytes(65536) + b"\r\n")
+                        await writer.drain()
+                case "close":
+                    return False
+                case "reset":
+                    writer.transport.abort()
+                    return False
+                case "hold":
+                    await reader.read()
+                    return False
+        return True
+
+
+@pytest.fixture
+def loopback() -> Callable[..., Any]:
+    """Return an async context manager that serves the scripts it is given."""
+
+    @asynccontextmanager
+    async def serve(*scripts: list[Any]) -> AsyncGenerator[Loopback]:
+        loopback = Loopback(list(scripts))
+        server = await asyncio.start_server(loopback.serve, "127.0.0.1", 0, backlog=512)
+        port = server.sockets[0].getsockname()[1]
+        loopback.url = f"http://127.0.0.1:{port}"
+        try:
+            yield loopback
+        finally:
+            server.close()
+            server.close_clients()
+            await server.wait_closed()
+
+    return serve

@@ -1,0 +1,121 @@
+"""Places that can be used, and the words for those that cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+import zarr
+from zarr.storage import LocalStore, MemoryStore
+
+import asyncfetch.store as store
+from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
+
+
+def test_an_empty_directory_becomes_a_store(tmp_path):
+    writer = store.StoreWriter.open(tmp_path)
+    attributes = zarr.open_group(tmp_path, mode="r").attrs["asyncfetch"]
+    assert attributes["layout"] == 1
+    assert writer.location == str(tmp_path)
+
+
+def test_opening_again_changes_nothing(tmp_path):
+    store.StoreWriter.open(tmp_path).begin_run({"selection": ["dataset:1"]})
+    before = (tmp_path / "zarr.json").read_bytes()
+    store.StoreWriter.open(tmp_path)
+    assert (tmp_path / "zarr.json").read_bytes() == before
+
+
+def test_what_a_kill_left_while_making_the_store_is_no_hindrance(tmp_path):
+    (tmp_path / "zarr.0123456789abcdef.partial").write_bytes(b"{")
+    store.StoreWriter.open(tmp_path)
+
+
+def test_a_directory_with_other_things_is_refused_untouched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(StoreLayoutError, match=r"thesis\.txt") as caught:
+        store.StoreWriter.open(tmp_path)
+    assert caught.value.location == str(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_another_zarr_store_is_refused_untouched(tmp_path):
+    zarr.create_group(tmp_path, attributes={"mine": True})
+    before = (tmp_path / "zarr.json").read_bytes()
+    with pytest.raises(StoreLayoutError, match="another kind"):
+        store.StoreWriter.open(tmp_path)
+    zarr.create_array(tmp_path / "array", shape=(1,), dtype="uint8")
+    with pytest.raises(StoreLayoutError, match="no metadata of a Zarr v3 group"):
+        store.open(tmp_path / "array")
+    assert (tmp_path / "zarr.json").read_bytes() == before
+
+
+def test_a_newer_layout_is_refused(tmp_path):
+    zarr.create_group(tmp_path, attributes={"asyncfetch": {"layout": 2}})
+    with pytest.raises(StoreLayoutError, match="layout version 2"):
+        store.open(tmp_path)
+
+
+def test_a_file_is_no_store(tmp_path):
+    path = tmp_path / "out.zarr"
+    path.write_bytes(b"")
+    with pytest.raises(StoreLayoutError, match="is a file"):
+        store.StoreWriter.open(path)
+
+
+def test_a_path_below_a_file_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreAccessError, match=r"out\.zarr") as caught:
+        store.StoreWriter.open(tmp_path / "file" / "deep" / "out.zarr")
+    assert caught.value.location == str(tmp_path / "file" / "deep" / "out.zarr")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_without_permission_cannot_be_used(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StoreAccessError):
+            store.StoreWriter.open(tmp_path / "out.zarr")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_reading_makes_nothing(tmp_path):
+    with pytest.raises(StoreAccessError, match="no store"):
+        store.open(tmp_path / "missing.zarr")
+    with pytest.raises(StoreAccessError, match="no store"):
+        store.StoreWriter.open(tmp_path / "missing.zarr", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (errno.ENOSPC, StoreSpaceError),
+        (errno.EDQUOT, StoreSpaceError),
+        (errno.EACCES, StoreAccessError),
+        (errno.EROFS, StoreAccessError),
+        (errno.EIO, StoreError),
+    ],
+)
+def test_failures_of_the_system_become_errors_of_ours(kit, code, error):
+    with pytest.raises(error) as caught:
+        kit.StoreWriter.open(kit.FullStore(MemoryStore(), 0, code)).begin_run({})
+    assert type(caught.value) is error
+
+
+def test_a_full_disk_is_named_at_every_write_and_loses_no_commit(kit, data_set):
+    memory = MemoryStore()
+    mirror = kit.Mirror(kit.StoreWriter.open(memory), data_set).begin()
+    mirror.write(101349750)
+    for n_writes in (0, 2, 5, 14):
+        failing = kit.Mirror(kit.StoreWriter.open(kit.FullStore(memory, n_writes)), data_set)
+        with pytest.raises(StoreSpaceError, match="no space left"):
+            failing.begin().write(101349756)
+        assert list(mirror.writer.commits(data_set.id, "image")) == [101349750]
+
+
+def test_memory_and_zarr_stores_are_places_too(tmp_path):
+    assert store.open(store.StoreWriter.open("memory").store).data_set_ids == ()
+    assert store.open(store.StoreWriter.open(LocalStore(tmp_path / "a")).store).data_set_ids == ()

@@ -1,0 +1,66 @@
+"""What a view looks like, from the records."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from asyncfetch.errors import SettingsError
+from asyncfetch.geometry import Plane, ReferenceGrid
+from asyncfetch.store import RegisteredLayout
+
+
+def test_a_registered_layout_survives_json(mirror):
+    layout = mirror.layout().registered
+    text = msgspec.json.encode(layout)
+    assert msgspec.json.decode(text, type=RegisteredLayout) == layout
+
+
+def test_every_section_of_the_set_has_a_slot_and_missing_numbers_too(mirror):
+    layout = mirror.layout().registered
+    assert layout.shape == (5, 80, 114)
+    assert [slot.image_id for slot in layout.slots] == [101349750, 101349753, 101349756, None, 101349759]
+    assert layout.z_by_image[101349756] == 2
+
+
+def test_the_plane_of_a_slot_contains_its_section_and_is_null_without_alignment(mirror):
+    layout = mirror.layout().registered
+    data_set = mirror.data_set
+    section = next(each for each in data_set.section_images if each.id == 101349756)
+    points = data_set.geometry(section).image_to_reference([[0.0, 0.0], [1100.0, 0.0], [300.0, 699.0]])
+    *normal, offset = layout.slots[2].plane
+    # tvr and trv are inverse to 6 digits only
+    np.testing.assert_allclose(points @ np.array(normal) + offset, 0, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"grid": ReferenceGrid(plane=Plane.CORONAL, um=50.0, box_um=(13200.0, 8000.0, 11400.0))}, "um"),
+        ({"grid": ReferenceGrid(plane=Plane.SAGITTAL, um=100.0, box_um=(13200.0, 8000.0, 11400.0))}, "plane"),
+        ({"codec": "none"}, "codec"),
+        ({"parallel": True}, "parallel"),
+        ({"interpolation": "nearest"}, "interpolation"),
+    ],
+)
+def test_a_store_is_registered_on_one_grid_only(mirror, changes, setting):
+    with pytest.raises(SettingsError, match=setting) as caught:
+        mirror.writer.begin_view(mirror.layout(**changes))
+    assert caught.value.setting == setting
+
+
+def test_sections_that_move_the_slots_need_another_store(mirror, kit):
+    rows = [section.record for section in mirror.data_set.section_images]
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 12)])
+    with pytest.raises(SettingsError, match="slots have moved"):
+        mirror.begin()
+
+
+def test_a_section_that_fills_a_gap_is_welcome(mirror, kit):
+    rows = [section.record for section in mirror.data_set.section_images]
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 32)])
+    mirror.begin()
+    assert mirror.layout().registered.z_by_image[5] == 3
+    mirror.write(5)
+    assert list(mirror.writer.commits(mirror.data_set.id, "image")) == [5]
