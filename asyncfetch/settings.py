@@ -26,6 +26,15 @@ Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+_RULES = {
+    "um": 'a pitch in micrometres greater than 0, or "full"',
+    "downsample": "a number of halvings, from 0 to 16",
+    "layers": f"one or more of {', '.join(get_args(Layer))}",
+    "views": f"one or more of {', '.join(get_args(View))}",
+    "codec": f"one of {', '.join(get_args(Codec))}",
+    "interpolation": f"one of {', '.join(get_args(Interpolation))}",
+    "memory_bytes": "a size of at least 16MiB",
+}
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -145,8 +154,12 @@ def _check_one(name: str, value: Any) -> None:
     try:
         msgspec.convert({name: value}, Settings, strict=False)
     except msgspec.ValidationError as error:
-        reason = str(error).split(" - at ")[0].lower()
-        raise SettingsError(f"{name} = {value!r}: {reason}", setting=name) from error
+        rule = _RULES.get(name) or str(error).split(" - at ")[0].lower()
+        raise SettingsError(f"{name} = {_shown(value)} is not allowed: {rule}", setting=name) from error
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _from_text(name: str, value: Any) -> Any:

@@ -274,9 +274,8 @@ def _one(value: Any) -> dict[str, Any] | None:
 def _numbers(alignment: Mapping[str, Any], name: str, n: int) -> list[float] | None:
     """Read a matrix as JSON gives it (tsv_00 …) or as the XML of a whole data set does (comma-joined)."""
     joined = alignment.get(name)
-    values = (
-        joined.split(",") if isinstance(joined, str) else [alignment.get(f"{name}_{k:02d}") for k in range(n)]
-    )
+    apart: list[Any] = [alignment.get(f"{name}_{k:02d}") for k in range(n)]
+    values = joined.split(",") if isinstance(joined, str) else apart
     if len(values) != n or any(value is None for value in values):
         return None
     return [float(value) for value in values]

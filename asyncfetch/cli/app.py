@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from asyncfetch.version import __version__
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
 from asyncfetch.errors import AsyncFetchError, SettingsError
 from asyncfetch.settings import ENVIRONMENT_PREFIX, Settings
+from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

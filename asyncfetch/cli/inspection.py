@@ -10,7 +10,7 @@ from asyncfetch.cli.app import app, print_json, report_errors
 from asyncfetch.cli.exits import ExitCode
 
 if TYPE_CHECKING:
-    from asyncfetch.store import Store, StoredDataSet
+    from asyncfetch.store import Store
 
 __all__ = ["info", "status"]
 
@@ -25,7 +25,7 @@ def status(out: Out, as_json: AsJson = False) -> None:
     from asyncfetch import store
 
     opened = store.open(out)
-    rows = [row for data_set_id in opened.data_set_ids for row in _progress(opened.data_set(data_set_id))]
+    rows = [row for data_set_id in opened.data_set_ids for row in _progress(opened, data_set_id)]
     n_open = len(opened.runs)
     if as_json:
         print_json({"store": opened.location, "unfinished_runs": opened.runs, "views": rows})
@@ -41,11 +41,12 @@ def status(out: Out, as_json: AsJson = False) -> None:
             typer.echo(f"{n_open} unfinished run{'s' * (n_open > 1)}; go on with: asyncfetch resume {out}")
 
 
-def _progress(data_set: StoredDataSet) -> list[dict[str, Any]]:
-    n_sections = len(data_set.table.get("id", ()))
+def _progress(opened: Store, data_set_id: int) -> list[dict[str, Any]]:
+    data_set = opened.data_set(data_set_id)
+    n_sections = len(data_set.table.get("image_id", ()))
     rows = []
     for view in data_set.views:
-        commits = data_set.sections(view)
+        commits = opened.data_set(data_set_id, view).sections
         rows.append(
             {
                 "data_set_id": data_set.id,
@@ -73,7 +74,7 @@ def info(
 
     opened = store.open(out)
     if data_set_id is not None:
-        _print_sections(opened.data_set(data_set_id), as_json=as_json)
+        _print_sections(opened, data_set_id, as_json=as_json)
         return
     described = [_describe(opened, each) for each in opened.data_set_ids]
     if as_json:
@@ -95,9 +96,10 @@ def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
     data_set = opened.data_set(data_set_id)
     registered = {}
     for view in data_set.views:
-        layout = data_set.registered_layout(view)
+        seen = opened.data_set(data_set_id, view)
+        layout = seen.registered_layout
         if layout is not None:
-            placed = [commit for commit in data_set.sections(view) if "registered" in commit.layers]
+            placed = [commit for commit in seen.sections if "registered" in commit.layers]
             registered[view] = {
                 "plane": str(layout.plane),
                 "um": layout.um,
@@ -108,8 +110,11 @@ def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
     return {"id": data_set_id, "views": list(data_set.views), "registered": registered}
 
 
-def _print_sections(data_set: StoredDataSet, *, as_json: bool) -> None:
-    commits = [(view, commit) for view in data_set.views for commit in data_set.sections(view)]
+def _print_sections(opened: Store, data_set_id: int, *, as_json: bool) -> None:
+    data_set = opened.data_set(data_set_id)
+    commits = [
+        (view, commit) for view in data_set.views for commit in opened.data_set(data_set_id, view).sections
+    ]
     if not commits:
         typer.echo(f"data set {data_set.id} has no committed sections", err=True)
         raise typer.Exit(ExitCode.NOTHING_MATCHED)

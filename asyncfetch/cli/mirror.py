@@ -6,15 +6,15 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import anyio
 import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
-from asyncfetch.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import anyio
 
     from asyncfetch.events import Listener
     from asyncfetch.mirroring import Report
@@ -155,13 +155,19 @@ def run_to_report(
 
     Raises
     ------
+    AsyncFetchError
+        The run could not go on.
     KeyboardInterrupt
         The run was stopped by a second interrupt.
     """
+    import anyio
 
-    async def body() -> Report | None:
+    from asyncfetch.cli.progress import show_progress
+    from asyncfetch.errors import AsyncFetchError
+
+    async def body() -> Report | AsyncFetchError | None:
         drain = anyio.Event()
-        report: Report | None = None
+        outcome: Report | AsyncFetchError | None = None
 
         async def wait_for_interrupts() -> None:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -176,14 +182,20 @@ def run_to_report(
             async with anyio.create_task_group() as tasks:
                 scope = tasks.cancel_scope
                 tasks.start_soon(wait_for_interrupts)
-                report = await run(listener, drain)
+                try:
+                    outcome = await run(listener, drain)
+                except AsyncFetchError as error:
+                    # carried out of the task group by hand, which would wrap it in a group
+                    outcome = error
                 scope.cancel()
-        return report
+        return outcome
 
-    report = anyio.run(body)
-    if report is None:
+    outcome = anyio.run(body)
+    if outcome is None:
         raise KeyboardInterrupt
-    return report
+    if isinstance(outcome, AsyncFetchError):
+        raise outcome
+    return outcome
 
 
 def _conclude(report: Report, *, as_json: bool) -> None:

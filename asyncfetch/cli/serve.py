@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import anyio
 import typer
 
 from asyncfetch.cli.app import app, report_errors, tell
@@ -21,6 +20,8 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8765,
 ) -> None:
     """Answer as the Allen Brain Atlas API does, from the built-in sample atlas."""
+    import anyio
+
     from asyncfetch.server import open_replica
 
     async def body() -> None:

@@ -1,1 +1,8 @@
-"""client"""
+"""The awaitable API, and the same verbs without await."""
+
+from __future__ import annotations
+
+from asyncfetch.client.blocking import BlockingClient
+from asyncfetch.client.client import Client, Jpeg
+
+__all__ = ["BlockingClient", "Client", "Jpeg"]

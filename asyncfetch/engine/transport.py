@@ -20,7 +20,6 @@ import aiohttp
 import anyio
 from yarl import URL
 
-from asyncfetch.version import __version__
 from asyncfetch.errors import (
     BodyTooLargeError,
     ConnectError,
@@ -32,6 +31,7 @@ from asyncfetch.errors import (
     TransportError,
     TruncatedError,
 )
+from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -288,7 +288,7 @@ class _Exchange:
         raise self._stalled(f"no byte for {waited_s:g} s", waited_s)
 
     async def _send(self, scope: anyio.CancelScope) -> URL | tuple[int, dict[str, str], bytearray]:
-        response = await self._session.get(self._here, allow_redirects=False)
+        response = await self._session.get(self._here, allow_redirects=False, middlewares=(self._send_once,))
         try:
             self._has_headers = True
             if response.status == 200:
@@ -302,6 +302,16 @@ class _Exchange:
         finally:
             # Releasing keeps the connection if the body was read to its end, and closes it if not.
             response.release()
+
+    async def _send_once(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # aiohttp itself sends again, at once and unseen by the gate, when a connection breaks before the headers;
+        # it does so for its own errors only.
+        try:
+            return await handler(request)
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            raise self._mapped(error) from error
 
     async def _read(self, scope: anyio.CancelScope, response: aiohttp.ClientResponse) -> bytearray:
         encoding = response.headers.get("Content-Encoding", "").strip().lower()

@@ -170,9 +170,9 @@ def plan_view(
     for section in sorted(data_set.section_images, key=lambda each: (each.section_number or 0, each.id)):
         if image_ids is not None and section.id not in image_ids:
             continue
-        plan, error = _plan_section(data_set, section, view, settings, grid, no_grid, slots.get(section.id))
-        if error is not None:
-            unplaced.append((section, error))
+        plan, reason = _plan_section(data_set, section, view, settings, grid, no_grid, slots.get(section.id))
+        if reason is not None:
+            unplaced.append((section, reason))
         if section.id in commits and _fulfils(commits[section.id], plan, settings, grid):
             committed.append(section.id)
         else:

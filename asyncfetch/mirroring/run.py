@@ -152,7 +152,8 @@ def _open_existing(location: Location) -> StoreWriter:
 
 
 def _record_of(selections: tuple[Selection, ...], settings: Settings) -> dict[str, Any]:
-    fields = msgspec.to_builtins(settings)
+    # through JSON, so that it equals what is read back
+    fields = msgspec.json.decode(msgspec.json.encode(settings))
     return {
         "selection": [str(each) for each in selections],
         "settings": {name: fields[name] for name in _KEPT_SETTINGS},
@@ -339,16 +340,32 @@ class _Run:
                     await self._complete(opened.plan)
 
     async def _mirror_one(self, opened: _OpenView, section: SectionPlan) -> None:
-        where = {"data_set_id": opened.plan.data_set.id, "image_id": section.section.id, "view": section.view}
+        data_set_id, image_id, view = opened.plan.data_set.id, section.section.id, section.view
         try:
             commit = await mirror_section(self._client, self._writer, opened.plan, section, self._settings)
         except StoreError:
             raise
         except AsyncFetchError as error:
-            self._report.failures.append(Failure.of(f"image:{section.section.id}", error, section.view))
-            self._listen(SectionFailed(**where, error=type(error).__name__, cause=error.message))
+            self._report.failures.append(Failure.of(f"image:{image_id}", error, view))
+            self._listen(
+                SectionFailed(
+                    data_set_id=data_set_id,
+                    image_id=image_id,
+                    view=view,
+                    error=type(error).__name__,
+                    cause=error.message,
+                )
+            )
         else:
-            self._listen(SectionCommitted(**where, size_bytes=commit.size_bytes, pixels=section.n_pixels))
+            self._listen(
+                SectionCommitted(
+                    data_set_id=data_set_id,
+                    image_id=image_id,
+                    view=view,
+                    size_bytes=commit.size_bytes,
+                    pixels=section.n_pixels,
+                )
+            )
 
     async def _complete(self, plan: ViewPlan) -> None:
         await self._client.pool.run(self._writer.finish_data_set, plan.data_set, plan.view)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "parse_selection"]
 
-_ITEM = re.compile(r"(?P<kind>[a-z]+):(?P<ids>\d+(?:\s*,\s*\d+)*)")
+_ITEM = re.compile(r"(?P<kind>dataset|image):(?P<ids>\d+(?:\s*,\s*\d+)*)")
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -62,9 +62,7 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
 
 def _parse_item(text: str) -> list[Selection]:
     match = _ITEM.fullmatch(text)
-    kind = match["kind"] if match else None
-    if match is None or (kind != "dataset" and kind != "image"):
-        raise SelectionError(
-            f"{text!r} is no selection: write dataset:ID or image:ID, such as dataset:69289763"
-        )
+    if match is None:
+        raise SelectionError(f"{text!r} is no selection: write dataset:ID or image:ID, such as dataset:479")
+    kind: Literal["dataset", "image"] = "dataset" if match["kind"] == "dataset" else "image"
     return [Selection(kind, int(number)) for number in match["ids"].split(",")]

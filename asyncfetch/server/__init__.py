@@ -15,6 +15,7 @@ from asyncfetch.server.faults import QUERY, Fault, FaultPlan
 from asyncfetch.server.images import DrawnImages, Picture
 from asyncfetch.server.phantom import Phantom
 from asyncfetch.server.sample import SampleAtlas, sample_atlas
+from asyncfetch.server.truth import PlaneError, compare_plane, compare_with_phantom
 
 __all__ = [
     "QUERY",
@@ -24,10 +25,13 @@ __all__ = [
     "FaultPlan",
     "Phantom",
     "Picture",
+    "PlaneError",
     "Replica",
     "RequestRecord",
     "SampleAtlas",
     "ServerOptions",
+    "compare_plane",
+    "compare_with_phantom",
     "create_app",
     "open_replica",
     "open_replica_process",

@@ -404,12 +404,11 @@ class _Field:
         rest: NDArray[np.float32] | None = None
         for part, unit in self._outline:
             share = _soft(part, unit, block)
-            if isinstance(share, float):
-                if share == 1.0:
-                    return 1.0
-                continue
-            np.subtract(1.0, share, out=share)
-            rest = share if rest is None else np.multiply(rest, share, out=rest)
+            if isinstance(share, np.ndarray):
+                np.subtract(1.0, share, out=share)
+                rest = share if rest is None else np.multiply(rest, share, out=rest)
+            elif share == 1.0:
+                return 1.0
         return None if rest is None else np.subtract(1.0, rest, out=rest)
 
     def channel(self, block: Box, channel: int) -> NDArray[np.float32]:
@@ -422,10 +421,10 @@ class _Field:
             values = np.zeros(block.shape, dtype=np.float32)
         constant = self._base[channel]
         for share, amplitudes in self._shares(block):
-            if isinstance(share, float):
-                constant += share * amplitudes[channel]
-            else:
+            if isinstance(share, np.ndarray):
                 values += share * np.float32(amplitudes[channel])
+            else:
+                constant += share * amplitudes[channel]
         values += np.float32(constant)
         return values
 
@@ -436,7 +435,7 @@ class _Field:
             self._shares_now = [
                 (share, part.amplitudes)
                 for part, unit in self._parts
-                if not (isinstance(share := _soft(part, unit, block), float) and share == 0.0)
+                if isinstance(share := _soft(part, unit, block), np.ndarray) or share != 0.0
             ]
         return self._shares_now
 

@@ -50,15 +50,13 @@ class PlaneError(NamedTuple):
     truth: NDArray[np.uint8]
 
 
-def compare_with_phantom(
-    data_set: StoredDataSet, phantom: Phantom, *, view: str = "image"
-) -> Iterator[PlaneError]:
+def compare_with_phantom(data_set: StoredDataSet, phantom: Phantom) -> Iterator[PlaneError]:
     """Compare every registered plane of a data set with the phantom, in order of z."""
-    layout = data_set.registered_layout(view)
+    layout = data_set.registered_layout
     if layout is None:
         return
-    planes = data_set.registered(view)
-    commits = {commit.image_id: commit for commit in data_set.sections(view)}
+    planes = data_set.registered
+    commits = {commit.image_id: commit for commit in data_set.sections}
     for slot in layout.slots:
         commit = commits.get(slot.image_id) if slot.image_id is not None else None
         if commit is None or "registered" not in commit.layers:
@@ -69,7 +67,7 @@ def compare_with_phantom(
             registered,
             phantom,
             layout.grid,
-            data_set.geometry(commit.image_id, view),
+            data_set.geometry(commit.image_id),
             image_shape=(height, width),
             reference_space_id=layout.reference_space_id or 9,
         )
@@ -135,7 +133,8 @@ def _shift(
     difference: NDArray[np.float64], truth: NDArray[np.float64], inside: NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Return the displacement d for which registered(x) = truth(x - d) fits best, in grid steps."""
-    slope_y, slope_x = np.gradient(truth, axis=(0, 1))
+    slope_y = np.asarray(np.gradient(truth, axis=0))
+    slope_x = np.asarray(np.gradient(truth, axis=1))
     slopes = np.stack([-slope_x[inside].ravel(), -slope_y[inside].ravel()], axis=-1)
     solution, *_ = np.linalg.lstsq(slopes, difference[inside].ravel(), rcond=None)
     return float(solution[0]), float(solution[1])

@@ -85,8 +85,8 @@ class Store:
         """What the runs that did not come to their end were asked for, the newest at the end."""
         return read_runs(self._place)
 
-    def data_set(self, data_set_id: int) -> StoredDataSet:
-        """Return one data set.
+    def data_set(self, data_set_id: int, view: str = "image") -> StoredDataSet:
+        """Return one data set, seen in one of its views.
 
         Raises
         ------
@@ -104,27 +104,30 @@ class Store:
                 f"{self.location}/{data_set_path(data_set_id)} does not hold the data set's record",
                 location=self.location,
             )
-        return StoredDataSet(self._place, data_set_id, record)
+        return StoredDataSet(self._place, data_set_id, record, view)
 
 
 class StoredDataSet:
-    """Read one data set of a store; made by `Store.data_set`.
+    """Read one view of a data set of a store; made by `Store.data_set`.
 
     Attributes
     ----------
     id : int
         The data set.
+    view : str
+        The view whose sections and registered planes are read; ``image`` unless another was named.
     record : dict
         The API's row, verbatim.
     """
 
-    def __init__(self, place: Place, data_set_id: int, record: dict[str, Any]) -> None:
+    def __init__(self, place: Place, data_set_id: int, record: dict[str, Any], view: str) -> None:
         self._place = place
         self.id = data_set_id
         self.record = record
+        self.view = view
 
     def __repr__(self) -> str:
-        return f"StoredDataSet({self.id}, {self._place.name!r})"
+        return f"StoredDataSet({self.id}, {self.view!r}, {self._place.name!r})"
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -146,11 +149,12 @@ class StoredDataSet:
         names = attributes["asyncfetch"]["columns"]
         return {name: np.asarray(open_array(self._place, f"{path}/{name}")[...]) for name in names}
 
-    def sections(self, view: str = "image") -> list[Commit]:
-        """Return the commits of a view, in order of section number and id."""
-        return list(read_commits(self._place, self.id, view).values())
+    @property
+    def sections(self) -> list[Commit]:
+        """The commits of the view, in order of section number and id."""
+        return list(read_commits(self._place, self.id, self.view).values())
 
-    def section(self, image_id: int, view: str = "image") -> StoredSection:
+    def section(self, image_id: int) -> StoredSection:
         """Return one section.
 
         Raises
@@ -158,29 +162,30 @@ class StoredDataSet:
         SelectionError
             It is not committed.
         """
-        commit = self._commit(image_id, view)
-        return StoredSection(self._place, commit)
+        return StoredSection(self._place, self._commit(image_id))
 
-    def registered_layout(self, view: str = "image") -> RegisteredLayout | None:
-        """Return the grid and the slots of the registered image, None where that layer is not stored."""
-        return read_registered_layout(self._place, self.id, view)
+    @property
+    def registered_layout(self) -> RegisteredLayout | None:
+        """The grid and the slots of the registered image, None where that layer is not stored."""
+        return read_registered_layout(self._place, self.id, self.view)
 
-    def registered(self, view: str = "image") -> zarr.Array[Any]:
-        """Return the registered image: (c, z, y, x) uint8, y and x on the reference grid, one z a slot.
+    @property
+    def registered(self) -> zarr.Array[Any]:
+        """The registered image: (c, z, y, x) uint8, y and x on the reference grid, one z a slot.
 
         Raises
         ------
         SelectionError
             The view is not registered.
         """
-        if self.registered_layout(view) is None:
+        if self.registered_layout is None:
             raise SelectionError(
-                f"data set {self.id}, view {view}, is not registered in {self._place.name}; "
+                f"data set {self.id}, view {self.view}, is not registered in {self._place.name}; "
                 "mirror it with the layer registered"
             )
-        return open_array(self._place, f"{registered_path(self.id, view)}/scale0/image")
+        return open_array(self._place, f"{registered_path(self.id, self.view)}/scale0/image")
 
-    def geometry(self, image_id: int, view: str = "image") -> SectionGeometry:
+    def geometry(self, image_id: int) -> SectionGeometry:
         """Return where a committed section lies in the reference space.
 
         Raises
@@ -188,18 +193,18 @@ class StoredDataSet:
         SelectionError
             The section is not committed.
         """
-        data_set = self._parsed(self._commit(image_id, view))
+        data_set = self._parsed(self._commit(image_id))
         return data_set.geometry(data_set.section_images[0])
 
     def _parsed(self, commit: Commit) -> SectionDataSet:
         return parse_data_set(self.record, [commit.record])
 
-    def _commit(self, image_id: int, view: str) -> Commit:
-        commit = read_commit(self._place, self.id, view, image_id)
+    def _commit(self, image_id: int) -> Commit:
+        commit = read_commit(self._place, self.id, self.view, image_id)
         if commit is None:
             raise SelectionError(
-                f"{self._place.name} holds no section {image_id} of data set {self.id}, view {view}; "
-                "sections() lists those it holds"
+                f"{self._place.name} holds no section {image_id} of data set {self.id}, view {self.view}; "
+                "sections lists those it holds"
             )
         return commit
 

@@ -15,9 +15,7 @@ SIZES = st.integers(0, 10**7)
 GAPS = st.floats(0, 5, allow_subnormal=False)
 
 
-@given(
-    st.floats(1.0, 1e9), st.lists(st.tuples(SIZES, GAPS), min_size=1, max_size=60), st.floats(0, 1e7)
-)
+@given(st.floats(1.0, 1e9), st.lists(st.tuples(SIZES, GAPS), min_size=1, max_size=60), st.floats(0, 1e7))
 def test_no_window_of_a_second_carries_more_bytes_than_the_rate(
     bytes_per_s: float, requests: list[tuple[int, float]], begin: float
 ) -> None:

@@ -56,7 +56,8 @@ def test_every_error_pickles_with_its_facts(cls):
 
 
 @pytest.mark.parametrize(
-    ("status", "is_transient"), [(429, True), (500, True), (503, True), (408, True), (400, False), (403, False)]
+    ("status", "is_transient"),
+    [(429, True), (500, True), (503, True), (408, True), (400, False), (403, False)],
 )
 def test_a_status_is_transient_if_the_server_may_change_its_mind(status, is_transient):
     assert errors.StatusError("no", status=status).is_transient is is_transient

@@ -93,11 +93,15 @@ class Loopback:
     def __init__(self, scripts: list[list[Any]]) -> None:
         self.scripts = scripts
         self.requests: list[bytes] = []
-        self.n_connections = 0
+        self.writers: list[asyncio.StreamWriter] = []
         self.url = ""
 
+    @property
+    def n_connections(self) -> int:
+        return len(self.writers)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.n_connections += 1
+        self.writers.append(writer)
         try:
             while await self.answer(reader, writer):
                 pass
@@ -144,7 +148,8 @@ def loopback() -> Callable[..., Any]:
             yield loopback
         finally:
             server.close()
-            server.close_clients()
+            for writer in loopback.writers:
+                writer.transport.abort()
             await server.wait_closed()
 
     return serve

@@ -115,7 +115,9 @@ async def test_a_redirect_loop_is_named(loopback, transport):
     assert error.location.endswith("/x?y=1")
 
 
-@pytest.mark.parametrize("location", ["http://localhost:1/x", "//example.org/x", "https://127.0.0.1/x", "http://["])
+@pytest.mark.parametrize(
+    "location", ["http://localhost:1/x", "//example.org/x", "https://127.0.0.1/x", "http://["]
+)
 async def test_a_redirect_elsewhere_is_not_followed(loopback, transport, location):
     error = await failure(loopback, transport, [redirect(location)], kind=RedirectError)
     assert not error.is_transient
@@ -165,7 +167,12 @@ async def test_a_clean_early_end_is_a_truncation(loopback, transport, script):
 
 @pytest.mark.parametrize(
     ("script", "received"),
-    [(["hold"], 0), ([CHUNKED, "hold"], 0), ([CHUNKED, chunk(b"abc"), "hold"], 3), ([b"HTTP/1.1 200", "hold"], 0)],
+    [
+        (["hold"], 0),
+        ([CHUNKED, "hold"], 0),
+        ([CHUNKED, chunk(b"abc"), "hold"], 3),
+        ([b"HTTP/1.1 200", "hold"], 0),
+    ],
     ids=["no reply", "headers only", "part of the body", "part of the headers"],
 )
 async def test_silence_is_a_stall(loopback, transport, script, received):
@@ -186,7 +193,9 @@ async def test_a_drip_of_headers_is_a_stall(loopback, transport):
 
 
 async def test_an_endless_body_is_stopped_at_its_limit(loopback, transport):
-    error = await failure(loopback, transport, [CHUNKED, "endless"], limit_bytes=2**18, kind=BodyTooLargeError)
+    error = await failure(
+        loopback, transport, [CHUNKED, "endless"], limit_bytes=2**18, kind=BodyTooLargeError
+    )
     assert error.limit_bytes == 2**18
     assert not error.is_transient
 
@@ -224,7 +233,11 @@ async def test_an_empty_body_is_empty_whatever_its_encoding(loopback, transport)
 
 @pytest.mark.parametrize(
     "reply",
-    [GZIPPED + chunk(b"no gzip at all") + END, plain(b"x", Content_Encoding="br"), b"220 smtp.example ESMTP\r\n\r\n"],
+    [
+        GZIPPED + chunk(b"no gzip at all") + END,
+        plain(b"x", Content_Encoding="br"),
+        b"220 smtp.example ESMTP\r\n\r\n",
+    ],
     ids=["no gzip", "an encoding that was not asked for", "no HTTP"],
 )
 async def test_a_damaged_answer_is_a_transport_error_that_may_heal(loopback, transport, reply):
@@ -235,25 +248,21 @@ async def test_a_damaged_answer_is_a_transport_error_that_may_heal(loopback, tra
 async def test_a_refused_connection_is_named(loopback, transport):
     async with loopback([["close"]]) as server:
         url = server.url
-    with pytest.raises(ConnectError, match="no connection to 127.0.0.1"):
+    with pytest.raises(ConnectError, match=r"no connection to 127\.0\.0\.1"):
         await transport.fetch(url, 2**20)
 
 
 async def test_an_unknown_host_is_a_connect_error(transport):
-    with pytest.raises(ConnectError, match="no connection to nowhere.invalid"):
+    with pytest.raises(ConnectError, match=r"no connection to nowhere\.invalid"):
         await transport.fetch("http://nowhere.invalid/", 2**20)
 
 
 async def test_a_connection_that_closes_without_a_word_is_a_connect_error(loopback, transport):
-    error = await failure(loopback, transport, ["close"], kind=ConnectError)
-    assert error.is_transient
-
-
-async def test_a_kept_connection_that_the_server_closed_is_replaced(loopback, transport):
-    async with loopback([plain(b"1"), "close"], [plain(b"2")]) as server:
-        assert (await transport.fetch(server.url, 2**20)).body == b"1"
-        assert (await transport.fetch(server.url, 2**20)).body == b"2"
-        assert server.n_connections == 2
+    async with loopback(["close"], [plain(b"a second request, which nobody counted")]) as server:
+        with pytest.raises(ConnectError) as caught:
+            await transport.fetch(server.url, 2**20)
+        assert len(server.requests) == 1
+    assert caught.value.is_transient
 
 
 async def test_404_is_not_found_with_the_words_of_the_server(loopback, transport):
@@ -267,7 +276,9 @@ async def test_429_carries_its_retry_after(loopback, transport):
     assert (error.status, error.retry_after, error.is_transient) == (429, "7", True)
 
 
-@pytest.mark.parametrize(("status", "is_transient"), [("503 Down", True), ("403 No", False), ("302 Where", False)])
+@pytest.mark.parametrize(
+    ("status", "is_transient"), [("503 Down", True), ("403 No", False), ("302 Where", False)]
+)
 async def test_other_statuses_are_status_errors(loopback, transport, status, is_transient):
     error = await failure(loopback, transport, [plain(b"words", status)], kind=StatusError)
     assert (error.status, error.is_transient) == (int(status[:3]), is_transient)
@@ -293,7 +304,9 @@ async def test_html_under_200_is_handed_on_for_the_check_to_judge(loopback, tran
         assert (await transport.fetch(server.url, 2**20)).body == page
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "no url", "http://", "http://x/a b", "http://x/\r\nHost: y", "http://x:y/"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x/y", "no url", "http://", "http://x/a b", "http://x/\r\nHost: y", "http://x:y/"]
+)
 async def test_what_is_no_url_is_refused(transport, url):
     with pytest.raises(SelectionError):
         await transport.fetch(url, 2**20)

@@ -21,7 +21,9 @@ def test_a_selection_prints_as_it_is_written():
     assert str(Selection("dataset", 479)) == "dataset:479"
 
 
-@pytest.mark.parametrize("text", ["479", "dataset", "dataset:", "dataset:x", "dataset:-1", "set:1", "image:1,", ""])
+@pytest.mark.parametrize(
+    "text", ["479", "dataset", "dataset:", "dataset:x", "dataset:-1", "set:1", "image:1,", ""]
+)
 def test_a_malformed_item_is_named(text):
     with pytest.raises(SelectionError, match="dataset:ID"):
         parse_selection([text])

@@ -24,7 +24,7 @@ def test_only_commits_are_seen(opened):
     assert opened.data_set_ids == (70813257,)
     data_set = opened.data_set(70813257)
     assert data_set.views == ("image",)
-    assert [commit.image_id for commit in data_set.sections()] == [101349750, 101349756]
+    assert [commit.image_id for commit in data_set.sections] == [101349750, 101349756]
     with pytest.raises(SelectionError, match="101349753"):
         data_set.section(101349753)
     with pytest.raises(SelectionError, match="no data set 1"):
@@ -57,17 +57,17 @@ def test_pixels_of_a_jpeg_alone_are_the_pixels_of_the_levels(mirror, opened):
 
 def test_the_registered_array_has_one_z_a_slot(opened, kit):
     data_set = opened.data_set(70813257)
-    array = data_set.registered()
+    array = data_set.registered
     assert array.shape == (3, 5, 80, 114)
-    z = data_set.registered_layout().z_by_image[101349756]
+    z = data_set.registered_layout.z_by_image[101349756]
     np.testing.assert_array_equal(array[:, z].transpose(1, 2, 0), kit.plane_of(101349756, (80, 114)))
     with pytest.raises(SelectionError, match="not registered"):
-        data_set.registered("expression")
+        _ = opened.data_set(70813257, "expression").registered
 
 
 def test_a_store_that_is_read_cannot_be_written(opened):
     with pytest.raises(ValueError, match="read-only"):
-        opened.data_set(70813257).registered()[:, 0] = 1
+        opened.data_set(70813257).registered[:, 0] = 1
 
 
 def test_geometry_is_that_of_the_records(opened, data_set):

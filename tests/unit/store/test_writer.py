@@ -181,7 +181,7 @@ def test_four_threads_write_the_bytes_of_one(kit, tmp_path):
             list(pool.map(mirror.writer.begin_view, [mirror.layout()] * n_threads))
             list(pool.map(mirror.write, [section.id for section in data_set.section_images]))
     assert objects(tmp_path / "one") == objects(tmp_path / "four")
-    assert len(store.open(tmp_path / "four").data_set(70813257).sections()) == 8
+    assert len(store.open(tmp_path / "four").data_set(70813257).sections) == 8
 
 
 def test_a_registered_plane_needs_a_registered_view(kit):

@@ -1,0 +1,100 @@
+"""The same verbs without await, for scripts: an event loop on a thread of its own does the waiting."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from anyio.from_thread import start_blocking_portal
+
+from asyncfetch.client.client import Client
+from asyncfetch.events import ignore
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from anyio.from_thread import BlockingPortal
+    from numpy.typing import NDArray
+
+    from asyncfetch.allen import Query, SectionDataSet, SectionImage
+    from asyncfetch.engine import Transport
+    from asyncfetch.events import Listener
+    from asyncfetch.settings import Settings
+
+__all__ = ["BlockingClient"]
+
+
+class BlockingClient:
+    """Ask the Allen Brain Atlas API; use it as a context manager, from any thread without an event loop.
+
+    Parameters
+    ----------
+    base_url, settings, on_event, transport
+        As for :class:`asyncfetch.Client`; ``on_event`` is called on the loop's thread.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        on_event: Listener = ignore,
+        transport: Transport | None = None,
+    ) -> None:
+        self._make = partial(Client, base_url, settings=settings, on_event=on_event, transport=transport)
+        self._stack = ExitStack()
+        self._portal: BlockingPortal | None = None
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal("asyncio"))
+            client = portal.call(self._make)
+            stack.enter_context(portal.wrap_async_context_manager(client))
+            self._stack = stack.pop_all()
+        self._portal, self._client = portal, client
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._portal = self._client = None
+        self._stack.close()
+
+    def rows(self, query: Query) -> list[dict[str, Any]]:
+        """Return all rows of a query; see :meth:`asyncfetch.Client.rows`."""
+        portal, client = self._open()
+        return portal.call(client.rows, query)
+
+    def data_set(self, data_set_id: int) -> SectionDataSet:
+        """Return a data set with its section images; see :meth:`asyncfetch.Client.data_set`."""
+        portal, client = self._open()
+        return portal.call(client.data_set, data_set_id)
+
+    def section_image(self, image_id: int) -> SectionImage:
+        """Return a section image with its alignment; see :meth:`asyncfetch.Client.section_image`."""
+        portal, client = self._open()
+        return portal.call(client.section_image, image_id)
+
+    def image_bytes(self, image_id: int, **parameters: Any) -> bytes:
+        """Return an image as the server's JPEG; see :meth:`asyncfetch.Client.image_bytes`."""
+        portal, client = self._open()
+        return portal.call(partial(client.image_bytes, image_id, **parameters))
+
+    def image(self, image_id: int, **parameters: Any) -> NDArray[np.uint8]:
+        """Return an image as (y, x, 3) uint8 RGB; see :meth:`asyncfetch.Client.image`."""
+        portal, client = self._open()
+        return portal.call(partial(client.image, image_id, **parameters))
+
+    def _open(self) -> tuple[BlockingPortal, Client]:
+        if self._portal is None or self._client is None:
+            raise RuntimeError("the client is not open: use it inside `with BlockingClient() as allen`")
+        return self._portal, self._client
+
+    def __repr__(self) -> str:
+        return f"BlockingClient({self._client!r})" if self._client else "BlockingClient(closed)"

@@ -1,0 +1,406 @@
+"""The awaitable API: rows, records and images of the Allen Brain Atlas, whole and checked."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import anyio
+
+from asyncfetch.allen import (
+    ImageRequest,
+    data_set_query,
+    parse_data_set,
+    parse_json,
+    parse_section_image,
+    query_url,
+    section_image_query,
+    section_images_query,
+)
+from asyncfetch.engine import Engine, Request
+from asyncfetch.errors import AsyncFetchError, ImageError, ImageSizeError, NotFoundError
+from asyncfetch.events import ignore
+from asyncfetch.imaging import Pool, decode, read_header
+from asyncfetch.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    import numpy as np
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+    from numpy.typing import NDArray
+
+    from asyncfetch.allen import Page, Query, SectionDataSet, SectionImage
+    from asyncfetch.engine import Reply, Transport
+    from asyncfetch.events import Listener
+
+__all__ = ["Client", "Jpeg"]
+
+type Row = dict[str, Any]
+
+_JSON_LIMIT_BYTES = 2**29
+_SMALL_BYTES = 2**16
+# What an image can have when its size is not known, and what it can have beyond its raw pixels when it is.
+_IMAGE_LIMIT_BYTES = 2**31
+_JPEG_EXTRA_BYTES = 2**20
+# A decode at an eighth still reads every code word, so it proves a body whole at half the cost.
+_PROOF_HALVINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    """Be one image as the server sent it.
+
+    Attributes
+    ----------
+    data : bytes
+        The JPEG, byte for byte.
+    shape : tuple of int
+        Height and width, in pixels, as its header says.
+    n_components : int
+        1 for grey, 3 for colour.
+    url : str
+        What was asked for.
+    """
+
+    data: bytes = field(repr=False)
+    shape: tuple[int, int]
+    n_components: int
+    url: str
+
+
+class Client:
+    """Ask the Allen Brain Atlas API; use it as an async context manager.
+
+    Parameters
+    ----------
+    base_url : str, optional
+        Where the API answers; goes before that of ``settings``.
+    settings : Settings, optional
+        How fast, how many, how often and how long.
+    on_event : callable, optional
+        Called on the event loop with each event; it must not block.
+    transport : Transport, optional
+        What sends requests, instead of HTTP; closed with the client.
+
+    Attributes
+    ----------
+    settings : Settings
+        What was chosen.
+    pool : Pool
+        The threads for blocking work, open while the client is.
+
+    Raises
+    ------
+    SettingsError
+        The address is none.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        on_event: Listener = ignore,
+        transport: Transport | None = None,
+    ) -> None:
+        settings = settings or Settings()
+        self.settings = settings if base_url is None else settings.replace(base_url=base_url)
+        self.pool = Pool(self.settings.workers)
+        self._engine = Engine(self.settings, transport, on_event)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._engine)
+        await self._stack.enter_async_context(self.pool)
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    def __repr__(self) -> str:
+        return f"Client({self.settings.base_url!r}, {self._engine!r}, {self.pool!r})"
+
+    def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
+        return self._engine.reserve(size_bytes)
+
+    async def rows(self, query: Query) -> list[Row]:
+        """Return all rows of a query, page after page.
+
+        Parameters
+        ----------
+        query : Query
+            A ``num_rows`` of its own is the most rows wanted, a ``start_row`` where they begin. Without an order
+            it is sorted by ``id``, or rows could move between pages (FACTS.md section 2).
+
+        Raises
+        ------
+        QueryError
+            The API refuses the query, in its words.
+        AsyncFetchError
+            A page could not be had.
+        """
+        async with self.open_rows(query) as rows:
+            return [row async for row in rows]
+
+    @asynccontextmanager
+    async def open_rows(self, query: Query) -> AsyncGenerator[AsyncIterator[Row]]:
+        """Give the rows of a query while later pages are still being asked for.
+
+        One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before
+        are dropped. ``total_rows`` counts joined rows and does not end anything: a page that is short of what
+        was asked for is the last, unless more rows are announced, and an empty one is the last in any case.
+
+        Parameters
+        ----------
+        query : Query
+            As for :meth:`rows`.
+
+        Yields
+        ------
+        async iterator of dict
+            The rows, in their order; it raises what :meth:`rows` raises.
+        """
+        send, receive = anyio.create_memory_object_stream[list[Row] | AsyncFetchError](0)
+        try:
+            async with receive, anyio.create_task_group() as group:
+                group.start_soon(self._send_pages, query, send)
+                yield _Rows(receive)
+                group.cancel_scope.cancel()
+            return
+        except BaseExceptionGroup as errors:
+            if len(errors.exceptions) > 1:
+                raise
+            failure: BaseException = next(iter(errors.exceptions))
+        # The group is this method's own affair: its one error is raised as it was.
+        raise failure
+
+    async def data_set(self, data_set_id: int) -> SectionDataSet:
+        """Return a data set with its alignment, genes, products, and section images with their alignments.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such data set.
+        AsyncFetchError
+            The API could not be asked, or its answer is none.
+        """
+        found = await self.rows(data_set_query([data_set_id]))
+        if not found:
+            raise self._not_found("data set", data_set_id)
+        return parse_data_set(found[0], await self.rows(section_images_query(data_set_id)))
+
+    async def section_image(self, image_id: int) -> SectionImage:
+        """Return a section image with its alignment.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such section image.
+        AsyncFetchError
+            The API could not be asked, or its answer is none.
+        """
+        found = await self.rows(section_image_query([image_id]))
+        if not found:
+            raise self._not_found("section image", image_id)
+        return parse_section_image(found[0])
+
+    async def image_bytes(self, image_id: int, **parameters: Any) -> bytes:
+        """Return an image as the JPEG that the server sent, proved whole by decoding it.
+
+        Parameters
+        ----------
+        image_id : int
+            The image.
+        **parameters
+            The fields of :class:`asyncfetch.allen.ImageRequest`, such as ``downsample=4``.
+
+        Raises
+        ------
+        SelectionError
+            A parameter breaks its rule.
+        NotFoundError
+            There is no such image.
+        ImageError
+            What came is no whole JPEG, however often it was asked for.
+        AsyncFetchError
+            The image could not be had.
+        """
+        jpeg, _ = await self.fetch_jpeg(_request(image_id, parameters))
+        return jpeg.data
+
+    async def image(self, image_id: int, **parameters: Any) -> NDArray[np.uint8]:
+        """Return an image as (y, x, 3) uint8 RGB; parameters and errors are those of :meth:`image_bytes`."""
+        _, pixels = await self.fetch_jpeg(_request(image_id, parameters), check=decode)
+        return pixels
+
+    @overload
+    async def fetch_jpeg(
+        self, request: ImageRequest, expected_shape: tuple[int, int] | None = None
+    ) -> tuple[Jpeg, None]: ...
+    @overload
+    async def fetch_jpeg[T](
+        self,
+        request: ImageRequest,
+        expected_shape: tuple[int, int] | None = None,
+        *,
+        check: Callable[[bytes], T],
+    ) -> tuple[Jpeg, T]: ...
+    async def fetch_jpeg(
+        self,
+        request: ImageRequest,
+        expected_shape: tuple[int, int] | None = None,
+        *,
+        check: Callable[[bytes], Any] | None = None,
+    ) -> tuple[Jpeg, Any]:
+        """Return an image and what a check made of it; an image that fails its check is asked for again.
+
+        Parameters
+        ----------
+        request : ImageRequest
+            What to ask for.
+        expected_shape : tuple of int, optional
+            Height and width, in pixels, that the image must have.
+        check : callable, optional
+            Blocking; called on a thread of the pool with the bytes. An ``AsyncFetchError`` that is transient,
+            as every ``ImageError`` is, has the image asked for again. Default: decode it to its end.
+
+        Returns
+        -------
+        Jpeg, object
+            The image, and what ``check`` returned: None for the default.
+
+        Raises
+        ------
+        NotAnImageError, CorruptImageError, ImageSizeError
+            What came last is no JPEG, or not whole, or of another size.
+        AsyncFetchError
+            The image could not be had.
+        """
+
+        async def prove(reply: Reply) -> tuple[Jpeg, Any]:
+            return await self.pool.run(_prove, reply, expected_shape, check or _decode_to_the_end)
+
+        limit_bytes = _IMAGE_LIMIT_BYTES
+        if expected_shape is not None:
+            limit_bytes = expected_shape[0] * expected_shape[1] * 3 + _JPEG_EXTRA_BYTES
+        url = request.url(self.settings.base_url)
+        return await self._engine.fetch(
+            Request(url, "image", limit_bytes, f"image {request.image_id}"), prove
+        )
+
+    async def _send_pages(
+        self, query: Query, send: MemoryObjectSendStream[list[Row] | AsyncFetchError]
+    ) -> None:
+        options = query.options
+        is_unsorted = not (options.order or options.tabular)
+        query = query.order("id") if query.model and is_unsorted else query
+        start_row = options.start_row
+        end_row = start_row + options.num_rows if isinstance(options.num_rows, int) else None
+        seen: set[Any] = set()
+        before: list[Row] | None = None
+        async with send:
+            try:
+                while end_row is None or start_row < end_row:
+                    n_asked = self.settings.page_rows
+                    if end_row is not None:
+                        n_asked = min(n_asked, end_row - start_row)
+                    page = await self._page(query.page(start_row, n_asked))
+                    # A server that gives the same page again does not page at all.
+                    if page.rows == before or not page.rows:
+                        break
+                    await send.send(page.rows if options.tabular else _unseen(page.rows, seen))
+                    start_row += n_asked
+                    is_short = len(page.rows) < n_asked
+                    if not query.model or (is_short and start_row >= (page.total_rows or 0)):
+                        break
+                    before = page.rows
+            except AsyncFetchError as error:
+                await send.send(error)
+
+    async def _page(self, query: Query) -> Page:
+        url = query_url(self.settings.base_url, query)
+
+        async def parse(reply: Reply) -> Page:
+            # A small page is read in less time than a thread takes, and does not wait behind images.
+            return _parse(reply) if len(reply.body) < _SMALL_BYTES else await self.pool.run(_parse, reply)
+
+        label = f"rows of {query.model or 'a service'}"
+        return await self._engine.fetch(Request(url, "metadata", _JSON_LIMIT_BYTES, label), parse)
+
+    def _not_found(self, what: str, number: int) -> NotFoundError:
+        base_url = self.settings.base_url
+        return NotFoundError(f"there is no {what} {number} at {base_url}; check the id", url=base_url)
+
+
+class _Rows:
+    """Iterate over the rows of the pages that a stream brings."""
+
+    def __init__(self, pages: MemoryObjectReceiveStream[list[Row] | AsyncFetchError]) -> None:
+        self._pages = pages
+        self._rows: Iterator[Row] = iter(())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Row:
+        while True:
+            for row in self._rows:
+                return row
+            page = await anext(self._pages)
+            if isinstance(page, AsyncFetchError):
+                raise page
+            self._rows = iter(page)
+
+
+def _unseen(rows: list[Row], seen: set[Any]) -> list[Row]:
+    kept: list[Row] = []
+    for row in rows:
+        row_id = row.get("id")
+        if row_id is None or row_id not in seen:
+            kept.append(row)
+            seen.add(row_id)
+    return kept
+
+
+def _parse(reply: Reply) -> Page:
+    return parse_json(reply.body, url=reply.url)
+
+
+def _request(image_id: int, parameters: dict[str, Any]) -> ImageRequest:
+    return ImageRequest(image_id=image_id, **parameters)
+
+
+def _decode_to_the_end(data: bytes) -> None:
+    decode(data, reduce=_PROOF_HALVINGS)
+
+
+def _prove[T](
+    reply: Reply, expected_shape: tuple[int, int] | None, check: Callable[[bytes], T]
+) -> tuple[Jpeg, T]:
+    url = reply.url
+    try:
+        header = read_header(reply.body)
+        if expected_shape is not None and header.shape != tuple(expected_shape):
+            raise ImageSizeError(
+                f"the image is {header.height} x {header.width} pixels high and wide, not "
+                f"{expected_shape[0]} x {expected_shape[1]} as its metadata promise",
+                expected=expected_shape,
+                actual=header.shape,
+            )
+        data = bytes(reply.body)
+        return Jpeg(data, header.shape, header.n_components, url), check(data)
+    except ImageError as error:
+        if error.url is None:
+            error.url = url
+            error.args = (f"{url}: {error.message}",)
+        raise

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import anyio
+import numpy as np
+import pytest
+
+from asyncfetch.allen import ImageRequest, Query
+from asyncfetch.client import Client
+from asyncfetch.errors import (
+    ConnectError,
+    CorruptImageError,
+    ImageSizeError,
+    NotAnImageError,
+    NotFoundError,
+    QueryError,
+    SelectionError,
+)
+from asyncfetch.events import RequestFailed, RequestRetried
+from asyncfetch.imaging import decode
+from asyncfetch.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+FREE = Settings(base_url="http://x", requests_per_s=1e6, page_rows=3, workers=2, attempts=1)
+# Two attempts, and a first delay that is drawn below a second.
+TWICE = FREE.replace(attempts=2)
+GENES = Query("Gene").order("genes.id")
+
+
+def genes(*numbers):
+    return [{"id": number, "acronym": f"g{number}"} for number in numbers]
+
+
+async def test_pages_are_joined_in_their_order(service):
+    service.tables["Gene"] = genes(*range(8, 0, -1))
+    async with Client(settings=FREE, transport=service) as client:
+        assert await client.rows(GENES) == service.tables["Gene"]
+    assert [criteria.split("rma::options")[1] for criteria in service.criteria] == [
+        f"[num_rows$eq3][start_row$eq{start}][order$eq'genes.id']" for start in (0, 3, 6)
+    ]
+    assert service.is_closed
+
+
+async def test_a_last_page_that_is_full_is_followed_by_an_empty_one(service):
+    service.tables["Gene"] = genes(1, 2, 3)
+    async with Client(settings=FREE, transport=service) as client:
+        assert await client.rows(GENES) == service.tables["Gene"]
+    assert len(service.criteria) == 2
+
+
+@pytest.mark.parametrize(("announced", "n_requests"), [(0, 3), (2, 3), (8, 3), (1000, 4)])
+async def test_whatever_total_is_announced_all_rows_come(service, announced, n_requests):
+    service.tables["Gene"] = genes(*range(8))
+    service.announced = announced
+    async with Client(settings=FREE, transport=service) as client:
+        assert len(await client.rows(GENES)) == 8
+    assert len(service.criteria) == n_requests
+
+
+async def test_rows_that_come_twice_are_given_once(service):
+    service.tables["Gene"] = genes(1, 2, 2, 3, 1, 4)
+    async with Client(settings=FREE, transport=service) as client:
+        assert [row["id"] for row in await client.rows(GENES)] == [1, 2, 3, 4]
+
+
+async def test_rows_without_an_id_are_all_kept(service):
+    service.tables["Gene"] = [{"acronym": "g"}, {"acronym": "g"}]
+    async with Client(settings=FREE, transport=service) as client:
+        assert len(await client.rows(GENES)) == 2
+
+
+async def test_a_query_without_an_order_gets_one(service):
+    async with Client(settings=FREE, transport=service) as client:
+        assert await client.rows(Query("Gene")) == []
+    assert service.criteria[0].endswith("[order$eq'id']")
+
+
+async def test_a_number_of_rows_of_its_own_is_the_most_that_come(service):
+    service.tables["Gene"] = genes(*range(20))
+    async with Client(settings=FREE, transport=service) as client:
+        assert [row["id"] for row in await client.rows(GENES.page(2, 5))] == [2, 3, 4, 5, 6]
+    assert len(service.criteria) == 2
+
+
+async def test_rows_are_given_while_one_later_page_is_fetched(service):
+    service.tables["Gene"] = genes(*range(30))
+    async with Client(settings=FREE, transport=service) as client, client.open_rows(GENES) as rows:
+        assert (await anext(rows))["id"] == 0
+        await anyio.wait_all_tasks_blocked()
+        assert len(service.criteria) == 2
+        assert [(await anext(rows))["id"] for _ in range(3)] == [1, 2, 3]
+        await anyio.wait_all_tasks_blocked()
+        assert len(service.criteria) == 3
+
+
+async def test_an_error_on_a_later_page_comes_after_the_rows_before_it(service):
+    service.tables["Gene"] = genes(*range(9))
+    got = []
+
+    async def read(client):
+        async with client.open_rows(GENES) as rows:
+            async for row in rows:
+                service.faults = [ConnectError("down")]
+                got.append(row["id"])
+
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(ConnectError, match="down"):
+            await read(client)
+    assert got[:3] == [0, 1, 2]
+    assert len(got) in {3, 6}
+
+
+async def test_an_error_of_the_reader_comes_out_as_it_is(service):
+    service.tables["Gene"] = genes(*range(9))
+
+    async def read(client):
+        async with client.open_rows(GENES) as rows:
+            assert await anext(rows)
+            raise ZeroDivisionError
+
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(ZeroDivisionError):
+            await read(client)
+
+
+async def test_a_reader_that_leaves_early_leaves_nothing_behind(service):
+    service.tables["Gene"] = genes(*range(9))
+    async with Client(settings=FREE, transport=service) as client:
+        async with client.open_rows(GENES) as rows:
+            assert await anext(rows)
+        assert await client.rows(GENES.page(0, 1)) == genes(0)
+
+
+async def test_a_query_that_the_service_refuses_says_so_in_its_words(service):
+    service.faults = [b'{"success": false, "msg": "Illegal attribute(s): nme"}']
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(QueryError) as caught:
+            await client.rows(GENES)
+    assert caught.value.service_message == "Illegal attribute(s): nme"
+
+
+async def test_a_page_that_is_no_json_is_asked_for_again(service):
+    events = []
+    service.tables["Gene"] = genes(1)
+    service.faults = [b"<html>Site unavailable</html>"]
+    async with Client(settings=TWICE, transport=service, on_event=events.append) as client:
+        assert await client.rows(GENES) == genes(1)
+    assert [event.error for event in events if isinstance(event, RequestRetried)] == ["ReplyError"]
+
+
+async def test_a_data_set_comes_with_its_sections(service):
+    service.tables["SectionDataSet"] = [{"id": 7, "section_thickness": 25.0, "reference_space_id": 9}]
+    service.tables["SectionImage"] = [
+        {"id": 100 + k, "data_set_id": 7, "section_number": 8 * k, "width": 40, "height": 30}
+        for k in range(4)
+    ]
+    async with Client(settings=FREE, transport=service) as client:
+        data_set = await client.data_set(7)
+        section = await client.section_image(102)
+    assert data_set.id == 7
+    assert [each.id for each in data_set.section_images] == [100, 101, 102, 103]
+    assert section == data_set.section_images[2]
+    assert "alignment3d" in service.criteria[0]
+    assert "alignment2d" in service.criteria[1]
+
+
+async def test_an_id_that_has_no_row_is_not_found_by_name(service):
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(NotFoundError, match="no data set 70813257"):
+            await client.data_set(70813257)
+        with pytest.raises(NotFoundError, match="no section image 5"):
+            await client.section_image(5)
+
+
+async def test_an_image_comes_as_bytes_and_as_pixels(service, jpeg, pixels):
+    service.images[5] = jpeg
+    async with Client("http://y", settings=FREE, transport=service) as client:
+        assert await client.image_bytes(5, downsample=2) == jpeg
+        image = await client.image(5)
+    assert (image.shape, image.dtype) == ((48, 64, 3), np.uint8)
+    assert np.array_equal(image, decode(jpeg))
+    assert np.abs(image.astype(int) - pixels).mean() < 4
+    assert service.urls == [
+        "http://y/api/v2/image_download/5?downsample=2",
+        "http://y/api/v2/image_download/5",
+    ]
+
+
+async def test_a_parameter_that_breaks_its_rule_sends_nothing(service):
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(SelectionError):
+            await client.image_bytes(5, quality=101)
+    assert service.urls == []
+
+
+async def test_an_unknown_image_is_not_found(service):
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(NotFoundError, match="image_download/5"):
+            await client.image(5)
+
+
+async def test_a_page_instead_of_an_image_shows_how_it_begins(service):
+    service.faults = [b"<html>Site unavailable</html>"]
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(NotAnImageError, match="http://x/api/v2/image_download/5: ") as caught:
+            await client.image_bytes(5)
+    assert caught.value.beginning.startswith(b"<html>")
+    assert caught.value.url == "http://x/api/v2/image_download/5"
+
+
+async def test_an_image_cut_short_is_asked_for_again(service, jpeg):
+    events = []
+    service.images[5] = jpeg
+    service.faults = [jpeg[:-200]]
+    async with Client(settings=TWICE, transport=service, on_event=events.append) as client:
+        assert await client.image_bytes(5) == jpeg
+    assert [event.error for event in events if isinstance(event, RequestRetried)] == ["CorruptImageError"]
+
+
+@pytest.mark.parametrize("missing", [2, 20, 500])
+async def test_an_image_that_stays_cut_short_is_never_given(service, jpeg, missing):
+    events = []
+    service.images[5] = jpeg[:-missing]
+    async with Client(settings=FREE, transport=service, on_event=events.append) as client:
+        with pytest.raises(CorruptImageError):
+            await client.image_bytes(5)
+    assert isinstance(events[-1], RequestFailed)
+
+
+async def test_an_image_of_another_size_is_refused(service, jpeg):
+    service.images[5] = jpeg
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(ImageSizeError) as caught:
+            await client.fetch_jpeg(ImageRequest(image_id=5), (48, 63))
+    assert (caught.value.expected, caught.value.actual) == ((48, 63), (48, 64))
+
+
+async def test_a_check_of_the_caller_gives_its_result_beside_the_image(service, jpeg):
+    service.images[5] = jpeg
+    async with Client(settings=FREE, transport=service) as client:
+        image, n = await client.fetch_jpeg(ImageRequest(image_id=5), (48, 64), check=len)
+        _, nothing = await client.fetch_jpeg(ImageRequest(image_id=5))
+    assert (image.data, image.shape, image.n_components, n, nothing) == (jpeg, (48, 64), 3, len(jpeg), None)
+    assert image.url == service.urls[0]
+    assert service.limits == [48 * 64 * 3 + 2**20, 2**31]
+
+
+async def test_a_bug_in_a_check_propagates(service, jpeg):
+    service.images[5] = jpeg
+    async with Client(settings=TWICE, transport=service) as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.fetch_jpeg(ImageRequest(image_id=5), check=lambda _data: 1 // 0)
+    assert len(service.urls) == 1
+
+
+async def test_reservations_are_counted(service):
+    async with Client(settings=FREE, transport=service) as client, client.reserve(1000):
+        assert "ByteBudget(1000/" in repr(client)
