@@ -6,6 +6,7 @@ The record is pure; the command line and :class:`asyncfetch.Client` gather the l
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
@@ -106,6 +107,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(
                 f"base_url must start with http:// or https://, not {self.base_url!r}", setting="base_url"
             )
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingsError(f"{name} = {value} is not allowed: a finite number", setting=name)
         for name, allowed in (("layers", Layer), ("views", View)):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):

@@ -6,21 +6,23 @@ A query is built from the model outwards, prints as the service's criteria strin
     "model::SectionImage,rma::criteria,[data_set_id$eq479],rma::include,alignment2d,rma::options[order$eq'sub_images.id']"
 
 The grammar is that of FACTS.md section 2. Values cannot hold a quote, because the service has no way to escape one.
-Unknown, and chosen here: whether blanks beside brackets are allowed everywhere (they are read, never written).
+Unknown, and chosen here: whether blanks beside brackets are allowed everywhere (they are read, never written); whether
+the service tells ``'null'`` and ``'$name'`` in quotes from the bare words (they are taken for the same, and written
+bare); whether an option named twice counts once (the last one does). Words such as ``true`` are written in quotes,
+numbers without; clients send both forms of both.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import Iterable
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import msgspec
 
 from asyncfetch.errors import QueryError, SelectionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "Filter",
@@ -38,12 +40,14 @@ __all__ = [
 ]
 
 type Value = str | int | float | bool
-type Operator = Literal["eq", "ne", "lt", "gt", "le", "ge", "in", "li", "il", "is"]
+type Operator = Literal["eq", "ne", "lt", "gt", "le", "ge", "in", "li", "il"]
 
-OPERATORS = ("eq", "ne", "lt", "gt", "le", "ge", "in", "li", "il", "is")
+OPERATORS = ("eq", "ne", "lt", "gt", "le", "ge", "in", "li", "il")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+#: The deepest that a client is seen to go is 3; the bound keeps the reader from being driven without end.
+_MOST_NESTED = 32
 _PLAIN = re.compile(r"-?\d+(\.\d+)?|null|\$[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -63,6 +67,15 @@ class Filter(msgspec.Struct, frozen=True):
     field: str
     operator: Operator | None = None
     values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_name(_FIELD, self.field, "a column")
+        if self.operator is not None and self.operator not in OPERATORS:
+            raise SelectionError(f"{self.operator!r} is no operator; those are {', '.join(OPERATORS)}")
+        if (self.operator is None) is bool(self.values):
+            raise SelectionError(f"[{self.field}] takes an operator with at least one value, or neither")
+        for value in self.values:
+            _require_quotable(value)
 
     def __str__(self) -> str:
         if self.operator is None:
@@ -86,6 +99,9 @@ class Step(msgspec.Struct, frozen=True):
     name: str
     filters: tuple[Filter, ...] = ()
     associations: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_name(_NAME, self.name, "an association")
 
     def __str__(self) -> str:
         filters = "".join(map(str, self.filters))
@@ -119,6 +135,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     excepting: tuple[str, ...] = ()
     tabular: tuple[str, ...] = ()
     count: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("num_rows", "start_row"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 0:
+                raise SelectionError(f"{name} = {value} must be 0 or greater")
+        for column, _ in self.order:
+            _require_name(_FIELD, column, "a column to order by")
+        for column in (*self.only, *self.excepting, *self.tabular):
+            _require_quotable(column)
+            if not column.strip() or "," in column:
+                raise SelectionError(f"{column!r} is no column; give one name an argument")
 
     def __str__(self) -> str:
         parts: list[str] = []
@@ -154,6 +182,10 @@ class Pipe(msgspec.Struct, frozen=True):
     name: str
     attribute: str
 
+    def __post_init__(self) -> None:
+        _require_name(_NAME, self.name, "a list")
+        _require_quotable(self.attribute)
+
     def __str__(self) -> str:
         return f"pipe::list[{self.name}$is'{self.attribute}']"
 
@@ -172,6 +204,9 @@ class Service(msgspec.Struct, frozen=True):
     name: str
     parameters: tuple[Filter, ...] = ()
 
+    def __post_init__(self) -> None:
+        _require_name(_NAME, self.name, "a service")
+
     def __str__(self) -> str:
         return f"service::{self.name}{''.join(map(str, self.parameters))}"
 
@@ -179,7 +214,7 @@ class Service(msgspec.Struct, frozen=True):
 class Query(msgspec.Struct, frozen=True):
     """Ask for rows of one model.
 
-    Each method returns a new query.
+    Each method returns a new query. What the query language cannot express raises ``SelectionError``.
 
     Attributes
     ----------
@@ -194,7 +229,7 @@ class Query(msgspec.Struct, frozen=True):
     options : Options
         What is said of the reply.
     before : tuple of Query, Pipe or Service
-        Stages that come first.
+        Stages that come first, in the order of `after`.
     """
 
     model: str
@@ -204,27 +239,36 @@ class Query(msgspec.Struct, frozen=True):
     options: Options = Options()
     before: tuple[Query | Pipe | Service, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.model:
+            _require_name(_NAME, self.model, "a model")
+        elif self.filters or self.associations or self.includes:
+            raise SelectionError("conditions and includes need a model; name one in Query(…)")
+
     def where(self, **columns: Value | Iterable[Value] | None) -> Self:
         """Ask that columns equal values; a list asks for any of them, None for null."""
         query = self
         for field, value in columns.items():
             if value is None:
                 query = query.filter(field, "eq", "null")
-            elif isinstance(value, str | int | float):
-                query = query.filter(field, "eq", value)
+            elif isinstance(value, Iterable) and not isinstance(value, str):
+                query = query.filter(field, "in", value)
             else:
-                query = query.filter(field, "in", *value)
+                query = query.filter(field, "eq", value)
         return query
 
-    def filter(self, field: str, operator: Operator | None = None, *values: Value) -> Self:
-        """Add one condition.
+    def filter(self, field: str, operator: Operator | None = None, *values: Value | Iterable[Value]) -> Self:
+        """Add one condition; values come apart or as lists.
 
         Raises
         ------
         SelectionError
-            A value cannot be written in the query language.
+            The operator is unknown, or a value cannot be written in the query language.
         """
-        return self._with(filters=(*self.filters, Filter(field, operator, tuple(map(_value, values)))))
+        flat: list[Value] = []
+        for value in values:
+            flat += value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        return self._with(filters=(*self.filters, Filter(field, operator, tuple(map(_value, flat)))))
 
     def association(self, *steps: str | Step) -> Self:
         """Add conditions on associated rows, as steps or as text such as ``products[id$in1,2]``."""
@@ -264,8 +308,16 @@ class Query(msgspec.Struct, frozen=True):
         return self._option(count=wanted)
 
     def after(self, *stages: Query | Pipe | Service) -> Self:
-        """Put stages before this one."""
-        return self._with(before=(*self.before, *stages))
+        """Put stages before this one; a query brings the stages before it along."""
+        before = list(self.before)
+        for stage in stages:
+            if isinstance(stage, Query):
+                before += stage.before
+                stage = msgspec.structs.replace(stage, before=())
+                if not stage.model:
+                    continue
+            before.append(stage)
+        return self._with(before=tuple(before))
 
     def _with(self, **changes: Any) -> Self:
         return msgspec.structs.replace(self, **changes)
@@ -323,6 +375,9 @@ def section_image_query(image_ids: Iterable[int]) -> Query:
 def parse_criteria(criteria: str) -> Query:
     """Read a criteria string.
 
+    An option named twice counts as said last. What the reader accepts beyond the grammar's letter: blanks, and stages
+    ``rma::criteria`` that hold nothing.
+
     Raises
     ------
     QueryError
@@ -330,7 +385,10 @@ def parse_criteria(criteria: str) -> Query:
     """
     if criteria.count("'") % 2:
         raise _end_of_text(criteria)
-    return _Reader(criteria).query()
+    try:
+        return _Reader(criteria).query()
+    except SelectionError as error:
+        raise QueryError(error.message) from error
 
 
 def _end_of_text(criteria: str) -> QueryError:
@@ -343,12 +401,21 @@ def _end_of_text(criteria: str) -> QueryError:
 def _value(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    printed = str(value)
-    if "'" in printed:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SelectionError(f"{value!r} is no number that the API could compare with")
+    return str(value)
+
+
+def _require_quotable(value: str) -> None:
+    if "'" in value:
         raise SelectionError(
-            f"{printed!r} holds a quote, which the API's query language cannot express; ask for a part of it with li"
+            f"{value!r} holds a quote, which the API's query language cannot express; ask for a part of it with li"
         )
-    return printed
+
+
+def _require_name(pattern: re.Pattern[str], name: str, what: str) -> None:
+    if not pattern.fullmatch(name):
+        raise SelectionError(f"{name!r} cannot name {what}: letters, digits and underscores alone")
 
 
 def _printed(value: str) -> str:
@@ -357,6 +424,8 @@ def _printed(value: str) -> str:
 
 def _order(column: str) -> tuple[str, bool]:
     name, _, direction = column.strip().partition("$")
+    if direction not in {"", "asc", "desc"}:
+        raise SelectionError(f"{column!r} must end in $asc, $desc or the column's name")
     return name, direction == "desc"
 
 
@@ -366,7 +435,10 @@ def _steps(steps: Iterable[str | Step]) -> tuple[Step, ...]:
         if isinstance(step, Step):
             found.append(step)
         else:
-            found.extend(_Reader(step).steps_to_end())
+            try:
+                found += _Reader(step).steps_to_end()
+            except QueryError as error:
+                raise SelectionError(f"{step!r} is no association: {error.message}") from error
     return tuple(found)
 
 
@@ -416,7 +488,7 @@ class _Reader:
     def steps_to_end(self) -> list[Step]:
         steps = self._steps()
         if self._at != len(self._text):
-            raise SelectionError(f"{self._text!r} is no association; it ends at column {self._at}")
+            raise self._error("<EOF>")
         return steps
 
     def _of(self, current: Query | None) -> Query:
@@ -450,7 +522,9 @@ class _Reader:
             steps.append(self._step())
         return steps
 
-    def _step(self) -> Step:
+    def _step(self, depth: int = 0) -> Step:
+        if depth > _MOST_NESTED:
+            raise self._error(f"at most {_MOST_NESTED} nested associations")
         self._blanks()
         name = self._match(_NAME, "an association")
         filters = self._filters()
@@ -461,7 +535,7 @@ class _Reader:
                 if self._text.startswith("[", self._at):
                     filters += self._filters()
                 else:
-                    associations.append(self._step())
+                    associations.append(self._step(depth + 1))
                 self._blanks()
                 if not self._take(","):
                     break
@@ -471,23 +545,24 @@ class _Reader:
     def _filters(self) -> tuple[Filter, ...]:
         found: list[Filter] = []
         while self._peek("["):
-            found.append(self._filter())
+            field, operator, values = self._bracket(OPERATORS)
+            found.append(Filter(field, operator, values))  # type: ignore[arg-type]  # one of OPERATORS
         return tuple(found)
 
-    def _filter(self) -> Filter:
+    def _bracket(self, operators: tuple[str, ...]) -> tuple[str, str | None, tuple[str, ...]]:
         self._expect("[")
         self._blanks()
         field = self._match(_FIELD, "a field")
         self._blanks()
         if self._take("]"):
-            return Filter(field)
+            return field, None, ()
         self._expect("$")
-        operator = next((each for each in OPERATORS if self._take(each)), None)
+        operator = next((each for each in operators if self._take(each)), None)
         if operator is None:
             raise self._error("an operator")
         values = self._values()
         self._expect("]")
-        return Filter(field, operator, values)  # type: ignore[arg-type]  # one of OPERATORS
+        return field, operator, values
 
     def _values(self) -> tuple[str, ...]:
         values: list[str] = []
@@ -517,10 +592,10 @@ class _Reader:
         return value
 
     def _pipe(self) -> Pipe:
-        one = self._filter()
-        if one.operator != "is" or len(one.values) != 1:
+        name, _, values = self._bracket(("is",))
+        if len(values) != 1:
             raise self._error("[name$is'attribute']")
-        return Pipe(one.field, one.values[0])
+        return Pipe(name, values[0])
 
     def _options(self, query: Query) -> Query:
         options = query.options
@@ -563,17 +638,18 @@ class _Reader:
 
 def _with_option(options: Options, one: Filter) -> Options:
     columns = tuple(part.strip() for value in one.values for part in value.split(",") if part.strip())
+    value = one.values[0] if one.operator in {"eq", "in"} else None
     match one.field:
-        case "num_rows" if one.values[0] == "all":
+        case "num_rows" if value == "all":
             return msgspec.structs.replace(options, num_rows="all")
-        case "num_rows" | "start_row" if one.values[0].isdecimal():
-            return msgspec.structs.replace(options, **{one.field: int(one.values[0])})
-        case "order":
+        case "num_rows" | "start_row" if value is not None and value.isdecimal():
+            return msgspec.structs.replace(options, **{one.field: int(value)})
+        case "order" if value is not None:
             return msgspec.structs.replace(options, order=tuple(map(_order, columns)))
-        case "only" | "tabular":
+        case "only" | "tabular" if value is not None:
             return msgspec.structs.replace(options, **{one.field: columns})
-        case "except":
+        case "except" if value is not None:
             return msgspec.structs.replace(options, excepting=columns)
-        case "count":
-            return msgspec.structs.replace(options, count=one.values[0] != "false")
+        case "count" if value in {"true", "false"}:
+            return msgspec.structs.replace(options, count=value == "true")
     raise QueryError(f"there is no option {one}")
