@@ -4,6 +4,10 @@ JSON and XML carry the same envelope (FACTS.md section 2). Errors come under HTT
 plain string; outages give HTML, or a body that is no JSON. Which messages mean a failure that passes is known for
 one only (``… Informatics service request failed``); `TRANSIENT_WORDS` adds the usual words for the same, to be on
 the safe side: asking again costs little, giving up costs a section.
+
+Unknown, and taken as follows: an error in XML carries ``success="false"`` and its words as text or as an attribute
+``msg``; a JSON ``msg`` that is one object is one row; a count that is no number is as good as none. What is read as
+rows must have been meant as rows: a reply without ``msg`` is no empty page, because an empty page ends a listing.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import re
 from typing import Any
 
 import msgspec
-from lxml import etree
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  # compiled, ships no stubs
 
 from asyncfetch.errors import QueryError, ReplyError, TransientServiceError
 
@@ -54,9 +58,9 @@ class Page(msgspec.Struct, frozen=True):
 class _Envelope(msgspec.Struct):
     success: bool
     msg: Any = None
-    start_row: int = 0
-    num_rows: int = 0
-    total_rows: int | None = None
+    start_row: Any = None
+    num_rows: Any = None
+    total_rows: Any = None
 
 
 def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
@@ -80,20 +84,19 @@ def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
     """
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _no_reply(bytes(body[:_SHOWN_BYTES]), str(error), url) from error
     if not envelope.success:
         raise _refusal(envelope.msg, url)
     rows = envelope.msg
-    if rows in ({}, None):
-        rows = []
     if isinstance(rows, dict):
-        rows = [rows]
+        rows = [rows] if rows else []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ReplyError(
-            f"{url or 'the API'} sent rows of type {type(rows).__name__}, not a list of records", url=url
-        )
-    return Page(rows, envelope.start_row, envelope.num_rows, envelope.total_rows)
+        raise _odd(rows, "that is no list of records", url)
+    total = envelope.total_rows
+    return Page(
+        rows, _count(envelope.start_row, 0), _count(envelope.num_rows, len(rows)), _count(total, None)
+    )
 
 
 def parse_xml(body: bytes | bytearray, *, url: str | None = None) -> Page:
@@ -101,37 +104,52 @@ def parse_xml(body: bytes | bytearray, *, url: str | None = None) -> Page:
 
     Elements with ``type`` integer, float or boolean become numbers and truth values, ``type="array"`` lists,
     ``nil="true"`` None; dashes become underscores. Top-level fields carry no type (FACTS.md section 2) and stay text.
+    An element without a type is a list where it holds records named by its own singular, as
+    ``<section-images><section-image>``. A record that stands alone, as in a file, is a page of one row.
 
     Raises
     ------
     QueryError, TransientServiceError, ReplyError
-        As for `parse_json`.
+        As for `parse_json`; a document type is no reply either.
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         root = etree.fromstring(bytes(body), parser)
     except etree.XMLSyntaxError as error:
         raise _no_reply(bytes(body[:_SHOWN_BYTES]), str(error), url) from error
-    if root.tag == "html" or root.getroottree().docinfo.doctype:
-        raise _no_reply(bytes(body[:_SHOWN_BYTES]), "a page or a document type, not a reply", url)
+    is_response = root.tag == "Response"
+    if root.getroottree().docinfo.doctype or not (is_response or root.find("id") is not None):
+        raise _no_reply(bytes(body[:_SHOWN_BYTES]), "neither a Response nor a record", url)
     if root.get("success", "true") != "true":
-        raise _refusal(root.get("msg") or "".join(root.itertext()).strip(), url)
-    rows = (
-        [_record(each) for container in root for each in container]
-        if root.tag == "Response"
-        else [_record(root)]
-    )
-    total = root.get("total_rows")
+        words = root.get("msg") or " ".join("".join(root.itertext()).split())
+        raise _refusal(words or None, url)
+    try:
+        rows = [_record(each) for box in _elements(root) for each in _elements(box)] if is_response else []
+        rows = rows if is_response else [_record(root)]
+    except ValueError as error:
+        raise _no_reply(bytes(body[:_SHOWN_BYTES]), str(error), url) from error
     return Page(
         rows,
-        int(root.get("start_row", 0)),
-        int(root.get("num_rows", len(rows))),
-        None if total is None else int(total),
+        _count(root.get("start_row"), 0),
+        _count(root.get("num_rows"), len(rows)),
+        _count(root.get("total_rows"), None),
     )
+
+
+def _count[T: (int, None)](value: Any, otherwise: T) -> int | T:
+    """Read a paging field, which none of the rows depends on."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 19:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
+
+
+def _elements(element: etree._Element) -> list[etree._Element]:
+    """Return the children without comments and instructions."""
+    return [child for child in element if isinstance(child.tag, str)]
 
 
 def _record(element: etree._Element) -> dict[str, Any]:
-    return {_name(child): _field(child) for child in element if isinstance(child.tag, str)}
+    return {_name(child): _field(child) for child in _elements(element)}
 
 
 def _name(element: etree._Element) -> str:
@@ -142,30 +160,51 @@ def _field(element: etree._Element) -> Any:
     if element.get("nil") == "true":
         return None
     kind = element.get("type")
-    children = [child for child in element if isinstance(child.tag, str)]
+    children = _elements(element)
     if kind == "array" or (children and _is_container(element, children)):
         return [_record(child) for child in children]
     if children:
         return _record(element)
     content = element.text or ""
-    if kind == "integer":
-        return int(content)
-    if kind == "float":
-        return float(content)
-    if kind == "boolean":
-        return content.strip() == "true"
+    if kind in {"integer", "float", "boolean"}:
+        return _typed(content.strip(), kind, element)
     return content
+
+
+def _typed(content: str, kind: str, element: etree._Element) -> int | float | bool | None:
+    if not content:
+        return None
+    if kind == "boolean" and content not in {"true", "false"}:
+        raise ValueError(f"<{element.tag}> is {content!r}, not true or false")
+    try:
+        return (
+            content == "true" if kind == "boolean" else int(content) if kind == "integer" else float(content)
+        )
+    except ValueError:
+        raise ValueError(f"<{element.tag}> is {content[:_SHOWN_BYTES]!r}, not of type {kind}") from None
 
 
 def _is_container(element: etree._Element, children: list[etree._Element]) -> bool:
     """Tell a list of records, ``<section-images><section-image>``, from a record."""
-    tags = {child.tag for child in children}
-    return len(tags) == 1 and str(element.tag).rstrip("s") == str(children[0].tag).rstrip("s")
+    plural, singular = str(element.tag), str(children[0].tag)
+    is_plural = plural in {f"{singular}s", f"{singular}es", f"{singular.removesuffix('y')}ies"}
+    return is_plural and all(child.tag == singular for child in children)
+
+
+def _odd(message: Any, what: str, url: str | None) -> ReplyError:
+    """Return the error of a ``msg`` that is of no known shape."""
+    shown = repr(message)
+    shown = shown if len(shown) <= _SHOWN_BYTES else f"{shown[:_SHOWN_BYTES]}…"
+    return ReplyError(
+        f"{url or 'the API'} sent msg = {shown}, {what}; ask again later",
+        service_message=message if isinstance(message, str) else None,
+        url=url,
+    )
 
 
 def _refusal(message: Any, url: str | None) -> QueryError | TransientServiceError | ReplyError:
     if not isinstance(message, str):
-        return ReplyError(f"{url or 'the API'} failed without saying why", url=url)
+        return _odd(message, "without words that say why it failed", url)
     where = f" ({url})" if url else ""
     if any(words in message.lower() for words in TRANSIENT_WORDS):
         return TransientServiceError(
@@ -180,9 +219,8 @@ def _refusal(message: Any, url: str | None) -> QueryError | TransientServiceErro
 
 def _no_reply(beginning: bytes, reason: str, url: str | None) -> ReplyError:
     shown = re.sub(r"\s+", " ", beginning.decode("utf-8", "replace")).strip()
-    kind = (
-        "a page of HTML" if re.match(r"(?i)\s*<(!doctype|html|head|body)", shown) else "no reply of the API"
-    )
+    is_page = re.search(r"(?i)<(!doctype html|html|head|body)|site unavailable", shown)
+    kind = "a page of HTML" if is_page else "no reply of the API"
     return ReplyError(
         f"{url or 'the API'} sent {kind} ({reason}): it begins with {shown!r}; ask again later", url=url
     )

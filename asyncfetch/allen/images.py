@@ -1,11 +1,15 @@
 """Requests for images, with the rules of every parameter (image_download_services.txt, FACTS.md section 4). Pure.
 
-Not known, and left to the server: what it sends beyond the last tier, and for a box that reaches out of the image.
+Not known, and left to the server: what it sends beyond the last tier, and for a box that reaches out of the image;
+what left and top of a box become on a tier whose pixels they do not begin; what a view means for an atlas image; how
+``downsample_dimensions`` changes width and height. ``image_download`` is not documented to draw annotations, and
+parameters that a service does not know are ignored, so that those of atlas images are refused for other kinds.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -75,25 +79,25 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     quality : int, optional
         JPEG quality from 0 to 100; about 85 where none is asked for.
     left, top : int, optional
-        Corner of a box, in full-resolution pixels.
+        Corner of a box, in full-resolution pixels of the slide scan; where left out, the section's own x and y.
     width, height : int, optional
         Size of the box, in pixels of the tier asked for.
     downsample_dimensions : bool, optional
         Whether the service is to adjust width and height to the tier.
     view : str, optional
         One of `VIEWS` instead of the image itself.
-    range : tuple of int, optional
-        Six levels, lower and upper for red, green and blue.
-    rgb : tuple of float, optional
+    range : sequence of int, optional
+        Six levels from 0 to 4095, lower and upper for red, green and blue.
+    rgb : sequence of float, optional
         Three gains from 0 to 1.
-    contrast : tuple of float, optional
+    contrast : sequence of float, optional
         Gain and bias from 0 to 1.
     colormap : (float, str or int), optional
-        Lower threshold from 0 to 1, and the name or id of a colour map.
+        Lower threshold from 0 to 1, and the name or id of a colour map of `COLORMAPS`.
     annotation : bool, optional
-        Whether to draw the annotations of an atlas image.
+        Whether to draw the annotations of an atlas image; for kind ``atlas`` alone.
     atlas : int, optional
-        Atlas.id whose annotations are meant.
+        Atlas.id whose annotations are meant; for kind ``atlas`` alone.
 
     Raises
     ------
@@ -119,10 +123,14 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     atlas: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("range", "rgb", "contrast", "colormap"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                msgspec.structs.force_setattr(self, name, tuple(value))
+        self._require("image_id", _is_integer(self.image_id) and self.image_id >= 0, "an id, 0 or greater")
         self._require(
-            "image_id", isinstance(self.image_id, int) and self.image_id >= 0, "an id, 0 or greater"
+            "kind", isinstance(self.kind, str) and self.kind in _ENDPOINTS, f"one of {', '.join(_ENDPOINTS)}"
         )
-        self._require("kind", self.kind in _ENDPOINTS, f"one of {', '.join(_ENDPOINTS)}")
         for name in ("downsample", "left", "top"):
             self._check_integer(name, 0)
         for name in ("width", "height"):
@@ -133,9 +141,12 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
         self._check_shares("rgb", 3)
         self._check_shares("contrast", 2)
         self._check_colormap()
-        is_for_atlas = self.kind in {"atlas", "image"}
-        self._require("annotation", self.annotation is None or is_for_atlas, "left out unless kind is atlas")
-        self._require("atlas", self.atlas is None or is_for_atlas, "left out unless kind is atlas")
+        self._check_integer("atlas", 0)
+        for name in ("downsample_dimensions", "annotation"):
+            self._require(name, isinstance(getattr(self, name), bool | None), "True or False")
+        for name in ("annotation", "atlas"):
+            is_fit = getattr(self, name) is None or self.kind == "atlas"
+            self._require(name, is_fit, f"left out for kind {self.kind!r}: only kind 'atlas' knows it")
 
     @property
     def is_box(self) -> bool:
@@ -152,21 +163,32 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     def expected_shape(self, section: SectionImage) -> tuple[int, int] | None:
         """Return height and width, in pixels, that the image must have.
 
+        Parameters
+        ----------
+        section : SectionImage
+            The record of the image that is asked for.
+
         Returns
         -------
         tuple of int, or None
-            For a whole image the size of its tier; for a box the size asked for if it lies within the image; None
-            where the service's rule is not known.
+            For a whole image the size of its tier, rounded down; for a box the size asked for. None where the
+            service's rule is not known: a tier beyond the last, a box that leaves the section or gives one of
+            width and height alone, and a box with ``downsample_dimensions``.
         """
         downsample = self.downsample or 0
-        height, width = tier_shape(*section.shape, downsample)
+        if section.tier_count is not None and downsample >= max(section.tier_count, 1):
+            return None
         if not self.is_box:
-            return height, width
+            return tier_shape(*section.shape, downsample)
         if self.width is None or self.height is None or self.downsample_dimensions is not None:
             return None
-        right = (self.left or 0) + (self.width << downsample)
-        bottom = (self.top or 0) + (self.height << downsample)
-        return (self.height, self.width) if right <= section.width and bottom <= section.height else None
+        x, y = section.x or 0, section.y or 0
+        left = x if self.left is None else self.left
+        top = y if self.top is None else self.top
+        is_within = x <= left <= x + section.width - (
+            self.width << downsample
+        ) and y <= top <= y + section.height - (self.height << downsample)
+        return (self.height, self.width) if is_within else None
 
     def _sent(self, name: str, value: object) -> str:
         if name == "colormap" and self.colormap is not None:
@@ -187,17 +209,16 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
         value = getattr(self, name)
         if value is None:
             return
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
         rule = f"an integer of at least {least}" + ("" if most is None else f" and at most {most}")
-        self._require(name, is_integer and value >= least and (most is None or value <= most), rule)
+        self._require(name, _is_integer(value) and value >= least and (most is None or value <= most), rule)
 
     def _check_range(self) -> None:
-        if self.range is None:
+        levels = self.range
+        if levels is None:
             return
-        holds = len(self.range) == 6 and all(isinstance(each, int) for each in self.range)
+        holds = _is_row_of(levels, 6) and all(map(_is_integer, levels))
         holds = holds and all(
-            0 <= low <= high <= _MOST_LEVEL
-            for low, high in zip(self.range[::2], self.range[1::2], strict=True)
+            0 <= low <= high <= _MOST_LEVEL for low, high in zip(levels[::2], levels[1::2], strict=True)
         )
         self._require(
             "range", holds, f"six integers, lower and upper of each channel, from 0 to {_MOST_LEVEL}"
@@ -205,16 +226,32 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_shares(self, name: str, n: int) -> None:
         values = getattr(self, name)
-        holds = values is None or (len(values) == n and all(0 <= each <= 1 for each in values))
+        holds = values is None or (_is_row_of(values, n) and all(map(_is_share, values)))
         self._require(name, holds, f"{n} numbers from 0 to 1")
 
     def _check_colormap(self) -> None:
         if self.colormap is None:
             return
-        threshold, colormap = self.colormap
-        known = colormap in COLORMAPS if isinstance(colormap, str) else colormap in COLORMAPS.values()
-        self._require(
-            "colormap",
-            known and 0 <= threshold <= 1,
-            f"a threshold from 0 to 1 and one of {', '.join(COLORMAPS)}",
+        holds = (
+            _is_row_of(self.colormap, 2) and _is_share(self.colormap[0]) and _is_colormap(self.colormap[1])
         )
+        self._require("colormap", holds, f"a threshold from 0 to 1 and one of {', '.join(COLORMAPS)}")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_row_of(values: Any, n: int) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and len(values) == n
+
+
+def _is_colormap(colormap: Any) -> bool:
+    """Tell a colour map of the service, by its name or its id."""
+    if isinstance(colormap, str):
+        return colormap in COLORMAPS
+    return _is_integer(colormap) and colormap in COLORMAPS.values()

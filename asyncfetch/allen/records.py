@@ -1,8 +1,15 @@
-"""Rows of the API as typed records. A row that does not fit says which, of what model, in which field. Pure."""
+"""Rows of the API as typed records. A row that does not fit says which, of what model, in which field. Pure.
+
+The model reference allows null nearly everywhere, and nulls do occur (FACTS.md section 3). None stands for them, but
+not in an id, in a section image's data set, or in its width and height: without these nothing can be asked for.
+Unknown, and chosen here: a matrix of which one number is missing is missing as a whole; where a row comes twice, the
+first one counts.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -24,6 +31,9 @@ __all__ = [
 ]
 
 type Row = dict[str, Any]
+_Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+_SixNumbers = Annotated[tuple[_Finite, ...], msgspec.Meta(min_length=6, max_length=6)]
+_TwelveNumbers = Annotated[tuple[_Finite, ...], msgspec.Meta(min_length=12, max_length=12)]
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +53,8 @@ class Alignment2d(_Record, frozen=True, kw_only=True):
 
     id: int | None = None
     section_image_id: int | None = None
-    tsv_numbers: tuple[float, ...] | None = None
-    tvs_numbers: tuple[float, ...] | None = None
+    tsv_numbers: _SixNumbers | None = None
+    tvs_numbers: _SixNumbers | None = None
 
     @property
     def tsv(self) -> Affine2D | None:
@@ -69,8 +79,8 @@ class Alignment3d(_Record, frozen=True, kw_only=True):
     """
 
     id: int | None = None
-    tvr_numbers: tuple[float, ...] | None = None
-    trv_numbers: tuple[float, ...] | None = None
+    tvr_numbers: _TwelveNumbers | None = None
+    trv_numbers: _TwelveNumbers | None = None
 
     @property
     def tvr(self) -> Affine3D | None:
@@ -132,6 +142,8 @@ class SectionImage(_Record, frozen=True, kw_only=True):
     annotated: bool | None = None
     failed: bool | None = None
     expression: bool | None = None
+    path: str | None = None
+    expression_path: str | None = None
     alignment2d: Alignment2d | None = None
     record: dict[str, Any] = {}
 
@@ -222,27 +234,28 @@ def parse_section_image(row: Mapping[str, Any]) -> SectionImage:
     """
     fields = dict(row)
     alignment = _one(fields.get("alignment2d"))
-    if alignment is not None:
-        fields["alignment2d"] = {
+    if isinstance(alignment, dict):
+        alignment = {
             "id": alignment.get("id"),
             "section_image_id": alignment.get("section_image_id"),
             "tsv_numbers": _numbers(alignment, "tsv", 6),
             "tvs_numbers": _numbers(alignment, "tvs", 6),
         }
-    else:
-        fields["alignment2d"] = None
-    return _convert(fields | {"record": dict(row)}, SectionImage)
+    return _convert(fields | {"alignment2d": alignment, "record": dict(row)}, SectionImage)
 
 
-def parse_data_set(row: Mapping[str, Any], section_rows: Iterable[Mapping[str, Any]] = ()) -> SectionDataSet:
+def parse_data_set(
+    row: Mapping[str, Any], section_rows: Iterable[Mapping[str, Any] | None] = ()
+) -> SectionDataSet:
     """Read a row of SectionDataSet with the rows of its section images.
 
     Parameters
     ----------
     row : mapping
         The data set; included ``section_images`` are read, too.
-    section_rows : iterable of mappings
-        Rows of SectionImage that came apart.
+    section_rows : iterable of mappings or None
+        Rows of SectionImage that came apart. They stand before the included ones and take their place; nulls and
+        ids that come again are left out.
 
     Raises
     ------
@@ -251,34 +264,50 @@ def parse_data_set(row: Mapping[str, Any], section_rows: Iterable[Mapping[str, A
     """
     fields = dict(row)
     alignment = _one(fields.get("alignment3d"))
-    fields["alignment3d"] = alignment and {
-        "id": alignment.get("id"),
-        "tvr_numbers": _numbers(alignment, "tvr", 12),
-        "trv_numbers": _numbers(alignment, "trv", 12),
-    }
+    if isinstance(alignment, dict):
+        alignment = {
+            "id": alignment.get("id"),
+            "tvr_numbers": _numbers(alignment, "tvr", 12),
+            "trv_numbers": _numbers(alignment, "trv", 12),
+        }
+    fields["alignment3d"] = alignment
     for name in ("genes", "products"):
-        fields[name] = [each for each in fields.get(name) or () if each is not None]
-    included = [each for each in fields.pop("section_images", None) or () if each is not None]
+        fields[name] = _present(fields.get(name))
+    included = _present(fields.pop("section_images", None))
+    if not isinstance(included, list) or not all(isinstance(each, dict) for each in included):
+        raise ReplyError(
+            f"SectionDataSet {row.get('id')}: section_images is no list of records; ask the API again"
+        )
     data_set = _convert(fields | {"section_images": (), "record": dict(row)}, SectionDataSet)
-    sections = tuple(parse_section_image(each) for each in (*included, *section_rows))
-    return msgspec.structs.replace(data_set, section_images=sections)
+    sections: dict[int, SectionImage] = {}
+    for each in (*section_rows, *included):
+        if each is not None:
+            section = parse_section_image(each)
+            sections.setdefault(section.id, section)
+    return msgspec.structs.replace(data_set, section_images=tuple(sections.values()))
 
 
-def _one(value: Any) -> dict[str, Any] | None:
+def _one(value: Any) -> Any:
     """Return an included record, which some queries give as a list of one."""
     if isinstance(value, list):
-        value = value[0] if value else None
-    return value if isinstance(value, dict) else None
+        return value[0] if value else None
+    return value
 
 
-def _numbers(alignment: Mapping[str, Any], name: str, n: int) -> list[float] | None:
-    """Read a matrix as JSON gives it (tsv_00 …) or as the XML of a whole data set does (comma-joined)."""
+def _present(value: Any) -> Any:
+    """Return an included list without its nulls; an absent one is empty."""
+    if isinstance(value, list):
+        return [each for each in value if each is not None]
+    return [] if value is None else value
+
+
+def _numbers(alignment: Mapping[str, Any], name: str, n: int) -> list[Any] | None:
+    """Gather a matrix as JSON gives it (tsv_00 …) or as the XML of a whole data set does (comma-joined)."""
     joined = alignment.get(name)
-    apart: list[Any] = [alignment.get(f"{name}_{k:02d}") for k in range(n)]
-    values = joined.split(",") if isinstance(joined, str) else apart
-    if len(values) != n or any(value is None for value in values):
-        return None
-    return [float(value) for value in values]
+    if isinstance(joined, str):
+        return [value.strip() for value in joined.split(",")]
+    values = [alignment.get(f"{name}_{k:02d}") for k in range(n)]
+    return None if any(value is None for value in values) else values
 
 
 def _convert[T: _Record](fields: dict[str, Any], model: type[T]) -> T:
@@ -287,5 +316,5 @@ def _convert[T: _Record](fields: dict[str, Any], model: type[T]) -> T:
         return msgspec.convert(fields, model, strict=False)
     except msgspec.ValidationError as error:
         raise ReplyError(
-            f"{model.__name__} {fields.get('id')}: {error}; the API sent a row of another shape"
+            f"{model.__name__} {fields.get('id')}: {error}; the API sent a row of another shape, ask it again"
         ) from error

@@ -642,7 +642,7 @@ def _with_option(options: Options, one: Filter) -> Options:
     match one.field:
         case "num_rows" if value == "all":
             return msgspec.structs.replace(options, num_rows="all")
-        case "num_rows" | "start_row" if value is not None and value.isdecimal():
+        case "num_rows" | "start_row" if value is not None and value.isdecimal() and len(value) < 19:
             return msgspec.structs.replace(options, **{one.field: int(value)})
         case "order" if value is not None:
             return msgspec.structs.replace(options, order=tuple(map(_order, columns)))
