@@ -34,6 +34,7 @@ succeed later; the engine's retry policy reads nothing else. Every class pickles
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 __all__ = [
     "AlignmentError",
@@ -60,7 +61,26 @@ __all__ = [
     "TransientServiceError",
     "TransportError",
     "TruncatedError",
+    "short_url",
 ]
+
+
+def short_url(url: str) -> str:
+    """Return the host and the path of a URL, which is what a message has room for.
+
+    The whole URL of a query is several hundred characters of percent-encoding; it stays at hand as the
+    attribute ``url`` of the error.
+
+    Examples
+    --------
+    >>> short_url("http://api.brain-map.org/api/v2/data/query.json?criteria=model::Product")
+    'api.brain-map.org/api/v2/data/query.json'
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return f"{parts.netloc}{parts.path}" or url
 
 
 class AsyncFetchError(Exception):

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  # compiled, ships no stubs
 
-from asyncfetch.errors import QueryError, ReplyError, TransientServiceError
+from asyncfetch.errors import QueryError, ReplyError, TransientServiceError, short_url
 
 __all__ = ["TRANSIENT_WORDS", "Page", "parse_json", "parse_xml"]
 
@@ -196,7 +196,7 @@ def _odd(message: Any, what: str, url: str | None) -> ReplyError:
     shown = repr(message)
     shown = shown if len(shown) <= _SHOWN_BYTES else f"{shown[:_SHOWN_BYTES]}…"
     return ReplyError(
-        f"{url or 'the API'} sent msg = {shown}, {what}; ask again later",
+        f"{short_url(url) if url else 'the API'} sent msg = {shown}, {what}; ask again later",
         service_message=message if isinstance(message, str) else None,
         url=url,
     )
@@ -205,7 +205,7 @@ def _odd(message: Any, what: str, url: str | None) -> ReplyError:
 def _refusal(message: Any, url: str | None) -> QueryError | TransientServiceError | ReplyError:
     if not isinstance(message, str):
         return _odd(message, "without words that say why it failed", url)
-    where = f" ({url})" if url else ""
+    where = f" ({short_url(url)})" if url else ""
     if any(words in message.lower() for words in TRANSIENT_WORDS):
         return TransientServiceError(
             f"the API failed for the moment: {message}; ask again later{where}",
@@ -222,5 +222,5 @@ def _no_reply(beginning: bytes, reason: str, url: str | None) -> ReplyError:
     is_page = re.search(r"(?i)<(!doctype html|html|head|body)|site unavailable", shown)
     kind = "a page of HTML" if is_page else "no reply of the API"
     return ReplyError(
-        f"{url or 'the API'} sent {kind} ({reason}): it begins with {shown!r}; ask again later", url=url
+        f"{short_url(url) if url else 'the API'} sent {kind} ({reason}): it begins with {shown!r}; ask again later", url=url
     )

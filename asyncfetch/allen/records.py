@@ -30,7 +30,6 @@ __all__ = [
     "parse_section_image",
 ]
 
-type Row = dict[str, Any]
 _Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 _SixNumbers = Annotated[tuple[_Finite, ...], msgspec.Meta(min_length=6, max_length=6)]
 _TwelveNumbers = Annotated[tuple[_Finite, ...], msgspec.Meta(min_length=12, max_length=12)]

@@ -19,7 +19,7 @@ from asyncfetch.allen import (
     section_images_query,
 )
 from asyncfetch.engine import Engine, Request
-from asyncfetch.errors import AsyncFetchError, ImageError, ImageSizeError, NotFoundError
+from asyncfetch.errors import AsyncFetchError, ImageError, ImageSizeError, NotFoundError, short_url
 from asyncfetch.events import ignore
 from asyncfetch.imaging import Pool, decode, read_header
 from asyncfetch.settings import Settings
@@ -402,5 +402,5 @@ def _prove[T](
     except ImageError as error:
         if error.url is None:
             error.url = url
-            error.args = (f"{url}: {error.message}",)
+            error.args = (f"{short_url(url)}: {error.message}",)
         raise

@@ -158,19 +158,25 @@ class Engine:
     def _answer(self, request: Request, error: AsyncFetchError, attempt: int) -> float | None:
         url, kind = request.url, request.kind
         name = type(error).__name__
+        label = f"{request.label}: " if request.label else ""
         was_spent = self._retry.is_spent
         delay_s = self._retry.after(error, attempt, datetime.now(UTC), self._random())
         if delay_s is not None:
             self._emit(
                 RequestRetried(
-                    url=url, kind=kind, attempt=attempt, error=name, cause=error.message, delay_s=delay_s
+                    url=url,
+                    kind=kind,
+                    attempt=attempt,
+                    error=name,
+                    cause=f"{label}{error.message}",
+                    delay_s=delay_s,
                 )
             )
             return delay_s
         if was_spent and error.is_transient and attempt < self._retry.attempts:
             reason = "not asked again, because too many requests have failed since the last successes"
             error.args = (f"{error.message} ({reason})",)
-        cause = f"{request.label}: {error.message}" if request.label else error.message
+        cause = f"{label}{error.message}"
         self._emit(RequestFailed(url=url, kind=kind, attempt=attempt, error=name, cause=cause))
         return None
 

@@ -12,6 +12,7 @@ announces.
 from __future__ import annotations
 
 import contextlib
+import os
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +31,7 @@ from asyncfetch.errors import (
     StatusError,
     TransportError,
     TruncatedError,
+    short_url,
 )
 from asyncfetch.version import __version__
 
@@ -207,7 +209,7 @@ class AiohttpTransport:
             if outcome in seen or len(seen) > _MAX_REDIRECTS:
                 what = "in a loop" if outcome in seen else f"more than {_MAX_REDIRECTS} times"
                 raise RedirectError(
-                    f"{url} was redirected {what}, last to {outcome}; ask again later",
+                    f"{short_url(url)} was redirected {what}, last to {short_url(str(outcome))}; ask again later",
                     location=str(outcome),
                     url=url,
                 )
@@ -269,6 +271,7 @@ class _Exchange:
         self._stall_timeout_s = transport._stall_timeout_s
         self._min_speed = transport._min_speed
         self._url = url
+        self._shown = short_url(url)
         self._here = here
         self._limit_bytes = limit_bytes
         self._on_bytes = on_bytes
@@ -363,13 +366,13 @@ class _Exchange:
             stays = target.origin() == self._here.origin()
         except ValueError as error:
             raise RedirectError(
-                f"{self._url} was redirected to {location!r}, which is no URL; ask again later",
+                f"{self._shown} was redirected to {location!r}, which is no URL; ask again later",
                 location=location,
                 url=self._url,
             ) from error
         if not stays:
             raise RedirectError(
-                f"{self._url} was redirected to {target}, on another host or port, which is not followed; "
+                f"{self._shown} was redirected to {short_url(str(target))}, on another host or port, which is not followed; "
                 f"if that is where the API is now, set base_url to {target.origin()}",
                 location=str(target),
                 url=self._url,
@@ -379,12 +382,12 @@ class _Exchange:
     def _refused(self, response: aiohttp.ClientResponse, words: str | None) -> AsyncFetchError:
         if response.status == 404:
             return NotFoundError(
-                f"{self._url} does not exist (HTTP 404); check the id", service_message=words, url=self._url
+                f"{self._shown} does not exist (HTTP 404); check the id", service_message=words, url=self._url
             )
         retry_after = response.headers.get("Retry-After")
         advice = f"; the server asks to wait: {retry_after}" if retry_after else ""
         error = StatusError(
-            f"{self._url} was answered with HTTP {response.status} {response.reason or ''}".rstrip() + advice,
+            f"{self._shown} was answered with HTTP {response.status} {response.reason or ''}".rstrip() + advice,
             status=response.status,
             retry_after=retry_after,
             url=self._url,
@@ -395,9 +398,9 @@ class _Exchange:
         return error
 
     def _mapped(self, error: Exception) -> AsyncFetchError:
-        url, cause = self._url, f"{type(error).__name__}: {error}".rstrip(": ")
+        url, shown, cause = self._url, self._shown, _reason(error)
         if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
-            return SelectionError(f"{url} is no URL that can be asked for: {error}", url=url)
+            return SelectionError(f"{shown} is no URL that can be asked for: {error}", url=url)
         if self._has_headers and isinstance(
             error, (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError)
         ):
@@ -405,16 +408,16 @@ class _Exchange:
         if isinstance(error, (aiohttp.ClientConnectionError, OSError)):
             host = self._here.authority
             return ConnectError(
-                f"{url}: no connection to {host} ({cause}); check the network and base_url, or ask again later",
+                f"no connection to {host} ({cause}); check the network and base_url, or ask again later",
                 url=url,
             )
         if isinstance(error, _UndecodableError):
-            return TransportError(f"{url}: the body cannot be decompressed ({error}); ask again", url=url)
-        return TransportError(f"{url}: the answer is no HTTP ({cause}); ask again later", url=url)
+            return TransportError(f"{shown}: the body cannot be decompressed ({error}); ask again", url=url)
+        return TransportError(f"{shown}: the answer is no HTTP ({cause}); ask again later", url=url)
 
     def _stalled(self, what: str, waited_s: float) -> StallError:
         return StallError(
-            f"{self._url} stalled: {what} after {self._n_received} bytes; ask again, or raise stall_timeout_s",
+            f"{self._shown} stalled: {what} after {self._n_received} bytes; ask again, or raise stall_timeout_s",
             received_bytes=self._n_received,
             waited_s=waited_s,
             url=self._url,
@@ -422,14 +425,14 @@ class _Exchange:
 
     def _truncated(self, what: str) -> TruncatedError:
         return TruncatedError(
-            f"{self._url} ended before its end, after {self._n_received} bytes: {what}; ask again",
+            f"{self._shown} ended before its end, after {self._n_received} bytes: {what}; ask again",
             received_bytes=self._n_received,
             url=self._url,
         )
 
     def _too_large(self) -> BodyTooLargeError:
         return BodyTooLargeError(
-            f"{self._url} is larger than the {self._limit_bytes} bytes that it can have; it was not read further",
+            f"{self._shown} is larger than the {self._limit_bytes} bytes that it can have; it was not read further",
             limit_bytes=self._limit_bytes,
             url=self._url,
         )
@@ -437,6 +440,16 @@ class _Exchange:
 
 class _UndecodableError(Exception):
     pass
+
+
+def _reason(error: Exception) -> str:
+    """Return why a connection failed: the system's words where there are any, else what aiohttp says."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, OSError) and error.errno is not None:
+        # The event loop puts words of its own in the place of the system's; resolver errors are negative.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 class _Inflater:

@@ -1,4 +1,4 @@
-"""The Zarr arrays of a store: their metadata, and the handles through which whole shards are written.
+"""The Zarr arrays of a store: their metadata, and the small arrays that Zarr itself writes.
 
 Zarr itself makes one metadata document for each kind of array, once; the others differ in shape alone. They
 are written as objects of their own, because Zarr's own creation also writes every parent group that is
@@ -19,6 +19,7 @@ from zarr.storage import MemoryStore, StorePath
 
 from asyncfetch.errors import StoreLayoutError
 from asyncfetch.store.layout import CHUNK, shard_shape
+from asyncfetch.store.shards import BLOSC_LEVEL, ZSTD_LEVEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +32,10 @@ __all__ = [
     "Axis",
     "image_document",
     "open_array",
-    "open_for_writing",
     "source_document",
     "write_array_metadata",
     "write_column",
     "write_coordinates",
-    "write_shard",
 ]
 
 Axis = Literal["y", "x"]
@@ -116,7 +115,7 @@ def write_column(place: Place, path: str, values: NDArray[Any]) -> None:
     document["dimension_names"] = ["section", *(f"{name}_{axis}" for axis in range(1, values.ndim))]
     if values.size:
         with place.mapped_errors():
-            open_for_writing(place, path, document)[...] = values
+            zarr.Array.from_dict(StorePath(place.store, path), document)[...] = values
     write_array_metadata(place, path, document)
 
 
@@ -137,53 +136,6 @@ def open_array(place: Place, path: str) -> zarr.Array[Any]:
             ) from error
 
 
-def open_for_writing(place: Place, path: str, document: Document) -> zarr.Array[Any]:
-    """Return a handle on an array without reading the store.
-
-    Chunks are written even where they are empty: looking whether one is empty costs more than compressing it
-    (LIMITS: a third of the write), and empty planes are left out before they come here.
-    """
-    array = zarr.Array.from_dict(StorePath(place.store, path), document)
-    return array.with_config({"write_empty_chunks": True})
-
-
-def write_shard(
-    place: Place, array: zarr.Array[Any], z: int, origin: tuple[int, int], pixels: NDArray[np.uint8]
-) -> None:
-    """Write one or more whole shards of one z.
-
-    Zarr encodes them. A registered plane of 320 x 456 takes 3.8 ms in zstd, of which 0.8 ms is zstd, and
-    44 megapixels take 0.29 CPU seconds, of which 0.14 are; most of the rest is copying between planar and
-    interleaved pixels. Encoding here would save that, for the price of Zarr's shard format in this module.
-
-    Parameters
-    ----------
-    place : Place
-        The store, for the words of an error.
-    array : zarr.Array
-        A handle of `open_for_writing`.
-    z : int
-        Index along the z axis.
-    origin : tuple of int
-        (y, x) of the first pixel, on the corner of a shard.
-    pixels : (y, x, 3) array of uint8
-        Up to the end of a shard or of the image.
-
-    Raises
-    ------
-    ValueError
-        The pixels are not whole shards, so that a shard would be written twice.
-    """
-    shards = array.shards or array.chunks
-    ends = tuple(start + size for start, size in zip(origin, pixels.shape[:2], strict=True))
-    for start, end, size, shard in zip(origin, ends, array.shape[2:], shards[2:], strict=True):
-        if start % shard or end > size or (end % shard and end != size):
-            raise ValueError(f"{origin} to {ends} of {array.shape[2:]} are not whole shards of {shards[2:]}")
-    (top, left), (bottom, right) = origin, ends
-    with place.mapped_errors():
-        array[:, z : z + 1, top:bottom, left:right] = pixels.transpose(2, 0, 1)[:, np.newaxis]
-
-
 def _resized(template: Document, shape: tuple[int, ...], chunk: tuple[int, ...]) -> Document:
     grid = {"name": "regular", "configuration": {"chunk_shape": list(chunk)}}
     return {**template, "shape": list(shape), "chunk_grid": grid}
@@ -201,9 +153,9 @@ def _document_of(**settings: Any) -> Document:
 def _compressor(codec: Codec) -> tuple[ArrayBytesCodec | Literal["auto"], BytesBytesCodec | None]:
     match codec:
         case "zstd":
-            return "auto", ZstdCodec(level=1)
+            return "auto", ZstdCodec(level=ZSTD_LEVEL)
         case "blosc-lz4":
-            return "auto", BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=1)
+            return "auto", BloscCodec(cname="lz4", clevel=BLOSC_LEVEL, shuffle="bitshuffle", typesize=1)
         case "jpegxl":
             return Jpegxl(lossless=True, effort=1, numthreads=1), None
         case "none":

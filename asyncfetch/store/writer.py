@@ -20,12 +20,10 @@ from asyncfetch.imaging.pyramid import halve
 from asyncfetch.store.arrays import (
     Axis,
     image_document,
-    open_for_writing,
     source_document,
     write_array_metadata,
     write_column,
     write_coordinates,
-    write_shard,
 )
 from asyncfetch.store.layout import (
     SHARD,
@@ -48,12 +46,12 @@ from asyncfetch.store.ome import (
 )
 from asyncfetch.store.place import Location, Place
 from asyncfetch.store.records import read_commits, read_registered_layout, read_runs
+from asyncfetch.store.shards import ImageArray, write_shards
 from asyncfetch.store.table import table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    import zarr
     from numpy.typing import NDArray
     from zarr.abc.store import Store as ZarrStore
 
@@ -77,7 +75,7 @@ class SectionLevels:
     """
 
     def __init__(
-        self, place: Place, arrays: tuple[zarr.Array[Any], ...], shapes: tuple[tuple[int, int], ...]
+        self, place: Place, arrays: tuple[ImageArray, ...], shapes: tuple[tuple[int, int], ...]
     ) -> None:
         self._place = place
         self._arrays = arrays
@@ -104,7 +102,7 @@ class SectionLevels:
         ValueError
             The pixels are not whole shards.
         """
-        write_shard(self._place, self._arrays[level], 0, origin, pixels)
+        write_shards(self._place, self._arrays[level], 0, origin, pixels)
 
 
 class StoreWriter:
@@ -114,7 +112,7 @@ class StoreWriter:
         self._place = place
         self._lock = threading.Lock()
         self._views: dict[tuple[int, str], ViewLayout] = {}
-        self._registered: dict[tuple[int, str], tuple[RegisteredLayout, zarr.Array[Any]] | None] = {}
+        self._registered: dict[tuple[int, str], tuple[RegisteredLayout, ImageArray] | None] = {}
 
     def __repr__(self) -> str:
         return f"StoreWriter({self.location!r})"
@@ -263,7 +261,7 @@ class StoreWriter:
             document = image_document((1, height, width), codec)
             write_array_metadata(self._place, f"{group}/image", document)
             self._place.write_group(group, {})
-            arrays.append(open_for_writing(self._place, f"{group}/image", document))
+            arrays.append(ImageArray(f"{group}/image", (1, height, width), codec))
         return SectionLevels(self._place, tuple(arrays), shapes)
 
     def write_levels(
@@ -333,7 +331,7 @@ class StoreWriter:
                 "begin the view with one",
                 location=self.location,
             )
-        write_shard(self._place, registered[1], z, origin, plane)
+        write_shards(self._place, registered[1], z, origin, plane)
 
     def commit(self, commit: Commit) -> None:
         """Make a section exist: write the metadata of its group, the last object of all."""
@@ -432,10 +430,10 @@ class StoreWriter:
                 write_array_metadata(self._place, f"{level}/image", document)
                 self._place.write_group(level, {})
             self._place.write_group(path, _registered_group(data_set_id, layout))
-        array = open_for_writing(self._place, f"{level}/image", document)
+        array = ImageArray(f"{level}/image", layout.shape, layout.codec)
         self._registered[data_set_id, view] = (layout, array)
 
-    def _registered_of(self, data_set_id: int, view: str) -> tuple[RegisteredLayout, zarr.Array[Any]] | None:
+    def _registered_of(self, data_set_id: int, view: str) -> tuple[RegisteredLayout, ImageArray] | None:
         key = (data_set_id, view)
         with self._lock:
             if key not in self._registered:
@@ -443,7 +441,7 @@ class StoreWriter:
                 if layout is None:
                     return None
                 path = f"{registered_path(data_set_id, view)}/scale0/image"
-                array = open_for_writing(self._place, path, image_document(layout.shape, layout.codec))
+                array = ImageArray(path, layout.shape, layout.codec)
                 self._registered[key] = (layout, array)
             return self._registered[key]
 

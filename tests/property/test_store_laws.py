@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from asyncfetch.store.arrays import (
     image_document,
     open_array,
-    open_for_writing,
     write_array_metadata,
-    write_shard,
 )
 from asyncfetch.store.layout import CHUNK, SHARD, level_shapes, plan_slots, shard_shape, slot_spacing
 from asyncfetch.store.ome import level_positions
 from asyncfetch.store.place import Place
+from asyncfetch.store.shards import ImageArray, write_shards
 
 sets = st.dictionaries(st.integers(1, 10**9), st.one_of(st.none(), st.integers(0, 600)), max_size=30)
 shapes = st.tuples(st.integers(1, 40_000), st.integers(1, 40_000))
@@ -87,7 +86,7 @@ def test_what_is_written_is_read_and_other_planes_stay_empty(shape, codec, data)
     write_array_metadata(place, "image", document)
     z = data.draw(st.integers(0, shape[0] - 1))
     pixels = np.random.default_rng(z).integers(0, 255, (*shape[1:], 3), dtype=np.uint8)
-    write_shard(place, open_for_writing(place, "image", document), z, (0, 0), pixels)
+    write_shards(place, ImageArray("image", shape, codec), z, (0, 0), pixels)
     image = open_array(place, "image")[...]
     np.testing.assert_array_equal(image[:, z].transpose(1, 2, 0), pixels)
     assert not np.delete(image, z, axis=1).any()

@@ -61,7 +61,9 @@ async def failure(loopback, transport, *scripts, limit_bytes=2**20, kind=Transpo
         with pytest.raises(kind) as caught:
             await transport.fetch(f"{server.url}/x?y=1", limit_bytes)
         assert caught.value.url == f"{server.url}/x?y=1"
-        assert caught.value.url in str(caught.value)
+        # the host, not the whole URL, which for a query is hundreds of characters
+        assert server.url.removeprefix("http://") in str(caught.value)
+        assert "?" not in str(caught.value)
         return caught.value
 
 

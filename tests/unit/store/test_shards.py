@@ -1,0 +1,68 @@
+"""Shards encoded here: Zarr reads them, zeros are left out, and its own writing says the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+
+from asyncfetch.store.arrays import image_document, open_array, write_array_metadata
+from asyncfetch.store.layout import CHUNK
+from asyncfetch.store.place import Place
+from asyncfetch.store.shards import ImageArray, encode_shard, write_shards
+
+CODECS = ["zstd", "blosc-lz4", "jpegxl", "none"]
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([(y + x) % 256, (3 * y) % 256, (x * y) % 251], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_plane_of_several_shards_reads_back(codec):
+    place = Place("memory")
+    array = ImageArray("image", (2, 2100, 2600), codec)
+    write_array_metadata(place, "image", image_document(array.shape, codec))
+    pixels = picture(2100, 2600)
+    write_shards(place, array, 1, (0, 0), pixels)
+    stored = open_array(place, "image")
+    np.testing.assert_array_equal(stored[:, 1].transpose(1, 2, 0), pixels)
+    assert not stored[:, 0].any()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_zarr_writes_the_same_pixels_into_the_array(codec):
+    pixels = picture(700, 900)
+    ours, theirs = Place("memory"), Place("memory")
+    array = ImageArray("image", (1, 700, 900), codec)
+    for place in (ours, theirs):
+        write_array_metadata(place, "image", image_document(array.shape, codec))
+    write_shards(ours, array, 0, (0, 0), pixels)
+    zarr.open_array(theirs.store, path="image", mode="r+")[...] = pixels.transpose(2, 0, 1)[:, None]
+    np.testing.assert_array_equal(open_array(ours, "image")[...], open_array(theirs, "image")[...])
+
+
+def test_chunks_of_zeros_take_no_room():
+    pixels = np.zeros((2 * CHUNK, 2 * CHUNK, 3), np.uint8)
+    shard = (2 * CHUNK, 2 * CHUNK)
+    index_bytes = 4 * 16 + 4
+    assert len(encode_shard(pixels, shard, "none")) == index_bytes
+    pixels[CHUNK, CHUNK, 1] = 7
+    assert len(encode_shard(pixels, shard, "none")) == index_bytes + 3 * CHUNK * CHUNK
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_same_pixels_give_the_same_bytes(codec):
+    pixels = picture(600, 600)
+    first = encode_shard(pixels, (1024, 1024), codec)
+    assert first == encode_shard(pixels[::1].copy(), (1024, 1024), codec)
+
+
+@pytest.mark.parametrize(
+    ("origin", "shape"), [((100, 0), (500, 500)), ((0, 0), (1000, 2600)), ((0, 0), (2100, 2700))]
+)
+def test_parts_of_shards_are_refused(origin, shape):
+    array = ImageArray("image", (1, 2100, 2600), "none")
+    with pytest.raises(ValueError, match="not whole shards"):
+        write_shards(Place("memory"), array, 0, origin, np.zeros((*shape, 3), np.uint8))
