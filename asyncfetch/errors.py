@@ -34,7 +34,6 @@ succeed later; the engine's retry policy reads nothing else. Every class pickles
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 __all__ = [
     "AlignmentError",
@@ -76,11 +75,7 @@ def short_url(url: str) -> str:
     >>> short_url("http://api.brain-map.org/api/v2/data/query.json?criteria=model::Product")
     'api.brain-map.org/api/v2/data/query.json'
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url
-    return f"{parts.netloc}{parts.path}" or url
+    return url.partition("?")[0].rpartition("://")[2]
 
 
 class AsyncFetchError(Exception):

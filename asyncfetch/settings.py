@@ -1,7 +1,8 @@
 """The settings of a client and of a run: one frozen record, checked when it is made.
 
-The record is pure; the command line and :class:`asyncfetch.Client` gather the layers (arguments, the
-``ASYNCFETCH_*`` environment, a TOML table) and hand them to :meth:`Settings.from_layers`.
+The record is pure; the command line gathers the layers (arguments, the ``ASYNCFETCH_*`` environment, a TOML table)
+and hands them to :meth:`Settings.from_layers`. A program gets the settings that it passes, and nothing from its
+environment unless it asks for that: ``Settings.from_layers({"um": 10}, read_environment(os.environ))``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from asyncfetch.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ENVIRONMENT_PREFIX", "Codec", "Layer", "Settings", "View", "parse_size"]
+__all__ = ["ENVIRONMENT_PREFIX", "Codec", "Layer", "Settings", "View", "parse_size", "read_environment"]
 
 ENVIRONMENT_PREFIX = "ASYNCFETCH_"
 
@@ -144,6 +145,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some settings changed and checked again."""
         return _convert(msgspec.structs.asdict(self) | changes)
+
+
+def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that an environment names, as a layer for :meth:`Settings.from_layers`.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Such as ``os.environ``. ``ASYNCFETCH_JOBS`` is the setting ``jobs``; an empty value counts as not given.
+
+    Raises
+    ------
+    SettingsError
+        A variable names no setting, or its value is wrong; the message names the variable.
+    """
+    layer: dict[str, str] = {}
+    for variable, value in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not value.strip():
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        try:
+            Settings.from_layers({name: value})
+        except SettingsError as error:
+            raise SettingsError(f"environment variable {variable}: {error.message}", setting=name) from None
+        layer[name] = value
+    return layer
 
 
 def _convert(values: dict[str, Any]) -> Settings:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +27,118 @@ def recorded() -> Path:
     if not RECORDED.is_dir():
         pytest.skip("the recorded answers are not beside this checkout")
     return RECORDED
+
+
+def _environment(changes: dict[str, str]) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("ASYNCFETCH_")}
+    return ours | changes
+
+
+_LIMITED = """
+import resource
+for number, most in {limits}.items():
+    resource.setrlimit(number, (most, most))
+from asyncfetch.cli import main
+main()
+"""
+
+
+class Command:
+    """Run ``asyncfetch`` in processes of its own, without the settings of our environment."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+
+    def __call__(self, *args: object, timeout: float = 50, **environment: str) -> subprocess.CompletedProcess:
+        process = self.start(*args, **environment)
+        out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def start(
+        self, *args: object, limits: dict[int, int] | None = None, **environment: str
+    ) -> subprocess.Popen:
+        """Start a command; `limits` are those of `resource`, by their number."""
+        script = _LIMITED.format(limits=limits) if limits else None
+        return self._stack.enter_context(
+            _Killed(
+                [sys.executable, *(("-c", script) if script else ("-m", "asyncfetch")), *map(str, args)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=self.folder,
+                env=_environment(environment),
+            )
+        )
+
+
+class _Killed(subprocess.Popen):
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+        super().__exit__(*exc)
+
+
+class ReplicaProcess:
+    """Be a replica in a process of its own, which a command that is killed does not take along."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.base_url = process.stdout.readline().strip()
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{self.base_url}/replica/requests") as reply:
+            return json.load(reply)
+
+    @property
+    def image_ids(self) -> list[int]:
+        """The images whose bytes were asked for, in order."""
+        return [request["image_id"] for request in self.requests if request["kind"] == "image"]
+
+
+@pytest.fixture
+def command(tmp_path):
+    with ExitStack() as stack:
+        yield Command(tmp_path, stack)
+
+
+@pytest.fixture(scope="session")
+def start_replica():
+    """Return what starts replicas, which end with the tests: options in, ReplicaProcess out."""
+    with ExitStack() as stack:
+
+        def start(**options):
+            text = json.dumps(options)
+            process = stack.enter_context(
+                _Killed([sys.executable, "-m", "asyncfetch.server", text], stdout=subprocess.PIPE, text=True)
+            )
+            return ReplicaProcess(process)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def replica_process(start_replica):
+    """A replica without faults for all tests together."""
+    return start_replica()
+
+
+def _without_times(data: bytes) -> bytes:
+    value = json.loads(data)
+    value.get("attributes", {}).get("asyncfetch", {}).pop("time", None)
+    return json.dumps(value, sort_keys=True).encode()
+
+
+@pytest.fixture(scope="session")
+def stored_objects():
+    """Return what reads all objects of a store in a folder, by name; times of commits are left out."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(folder)): _without_times(path.read_bytes())
+            if path.name == "zarr.json"
+            else path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+
+    return read

@@ -191,12 +191,16 @@ def _is_container(element: etree._Element, children: list[etree._Element]) -> bo
     return is_plural and all(child.tag == singular for child in children)
 
 
+def _shown_url(url: str | None) -> str:
+    return short_url(url) if url else "the API"
+
+
 def _odd(message: Any, what: str, url: str | None) -> ReplyError:
     """Return the error of a ``msg`` that is of no known shape."""
     shown = repr(message)
     shown = shown if len(shown) <= _SHOWN_BYTES else f"{shown[:_SHOWN_BYTES]}…"
     return ReplyError(
-        f"{short_url(url) if url else 'the API'} sent msg = {shown}, {what}; ask again later",
+        f"{_shown_url(url)} sent msg = {shown}, {what}; ask again later",
         service_message=message if isinstance(message, str) else None,
         url=url,
     )
@@ -222,5 +226,5 @@ def _no_reply(beginning: bytes, reason: str, url: str | None) -> ReplyError:
     is_page = re.search(r"(?i)<(!doctype html|html|head|body)|site unavailable", shown)
     kind = "a page of HTML" if is_page else "no reply of the API"
     return ReplyError(
-        f"{short_url(url) if url else 'the API'} sent {kind} ({reason}): it begins with {shown!r}; ask again later", url=url
+        f"{_shown_url(url)} sent {kind} ({reason}): it begins with {shown!r}; ask again later", url=url
     )

@@ -353,11 +353,11 @@ def query_url(base_url: str, query: Query, fmt: Literal["json", "xml", "csv"] = 
 
 
 def data_set_query(data_set_ids: Iterable[int]) -> Query:
-    """Ask for data sets by id, with alignment, genes and products."""
+    """Ask for data sets by id, with alignment, equalization, genes and products."""
     return (
         Query("SectionDataSet")
         .where(id=list(data_set_ids))
-        .include("alignment3d", "genes", "products")
+        .include("alignment3d", "equalization", "genes", "products")
         .order("data_sets.id")
     )
 

@@ -154,7 +154,9 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True):
         if not all(map(math.isfinite, self.point)):
             raise SelectionError(f"{self.service} takes finite coordinates, not {self.point}")
         n_targets = len(self.target_ids)
-        holds = n_targets == 1 if shape.targets == "atlas_id" else (n_targets > 0) is (shape.targets is not None)
+        holds = (
+            n_targets == 1 if shape.targets == "atlas_id" else (n_targets > 0) is (shape.targets is not None)
+        )
         if not holds:
             raise SelectionError(
                 f"{self.service} takes {shape.targets or 'no targets'}, not {n_targets} targets"

@@ -158,7 +158,9 @@ class DataSetColumns:
             id=np.array([each.id for each in data_sets], dtype=np.int64),
             reference_space_id=np.array([-1 if space is None else space for space in spaces], dtype=np.int64),
             # a thickness of 0 places nothing
-            section_thickness_um=np.array([thickness or np.nan for thickness in thicknesses], dtype=np.float64),
+            section_thickness_um=np.array(
+                [thickness or np.nan for thickness in thicknesses], dtype=np.float64
+            ),
             **matrices,
         )
 
@@ -234,7 +236,7 @@ class Catalogue:
     atlas_data_sets : mapping of int to int
         Atlas id to the data set of its plates.
     space_transforms : mapping of (int, int) to Affine3D
-        ReferenceToReferenceTransform by (from, to) space.
+        ReferenceToReferenceTransform by (from, to) space; the way back is its inverse where it is not given.
     """
 
     sections: SectionColumns

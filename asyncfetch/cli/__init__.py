@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from asyncfetch.cli.app import app, main
+from asyncfetch.cli.app import app, main, register_commands
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "register_commands"]

@@ -15,14 +15,23 @@ import typer
 
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
 from asyncfetch.errors import AsyncFetchError, SettingsError
-from asyncfetch.settings import ENVIRONMENT_PREFIX, Settings
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["app", "main", "print_json", "report_errors", "settings_from", "tell"]
+    from asyncfetch.settings import Settings
+
+__all__ = ["app", "main", "print_json", "register_commands", "report_errors", "settings_from", "tell"]
+
+#: Options that have another name than their setting.
+_OPTIONS = {
+    "base_url": "--base-url",
+    "memory_bytes": "--memory",
+    "requests_per_s": "--rate",
+    "views": "--view",
+}
 
 app = typer.Typer(
     name="asyncfetch",
@@ -34,17 +43,19 @@ app = typer.Typer(
 )
 
 
+def register_commands() -> None:
+    """Import the modules of the commands; each puts its own on the app above."""
+    from asyncfetch.cli import audit, demo, inspection, mirror, serve, sync  # noqa: F401
+
+
 def main() -> None:
     """Run the command line."""
-    # imported here because each module registers its commands on the app above
-    from asyncfetch.cli import demo, inspection, mirror, serve  # noqa: F401
-
     try:
+        register_commands()
         app()
-    except BrokenPipeError:
-        # the reader of a pipe went away (``| head``): nothing is wrong with us
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(ExitCode.DONE) from None
+    except KeyboardInterrupt:
+        # before or after a command, which answers interrupts itself
+        raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,13 +92,24 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        as_json = bool(kwargs.get("as_json"))
         try:
-            return command(*args, **kwargs)
-        except AsyncFetchError as error:
-            _fail(error, as_json=bool(kwargs.get("as_json")))
-        except KeyboardInterrupt:
-            tell("interrupted; what is committed stays, and `asyncfetch resume` goes on from there")
-            raise typer.Exit(ExitCode.INTERRUPTED) from None
+            try:
+                return command(*args, **kwargs)
+            except AsyncFetchError as error:
+                _fail(error, as_json=as_json)
+            except KeyboardInterrupt:
+                if as_json:
+                    print_json({"error": "Interrupted", "message": "interrupted"})
+                tell("interrupted")
+                raise typer.Exit(ExitCode.INTERRUPTED) from None
+            finally:
+                # here, so that a reader that went away is noticed here and not when the interpreter ends
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # the reader of a pipe has all it wanted (``| head``): nothing is wrong
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.DONE) from None
 
     return wrapped
 
@@ -111,12 +133,20 @@ def settings_from(config: Path | None, **arguments: Any) -> Settings:
     SettingsError
         The file cannot be read, or a value is wrong; the message names it.
     """
-    environment = {
-        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
-        for name, value in os.environ.items()
-        if name.startswith(ENVIRONMENT_PREFIX)
-    }
-    return Settings.from_layers(arguments, environment, _read_toml(config) if config else {})
+    from asyncfetch.settings import Settings, read_environment
+
+    environment = read_environment(os.environ)
+    table = _read_toml(config) if config else {}
+    try:
+        Settings.from_layers(table)
+    except SettingsError as error:
+        raise SettingsError(f"{config}: {error.message}", setting=error.setting) from None
+    try:
+        return Settings.from_layers(arguments, environment, table)
+    except SettingsError as error:
+        # the other layers are sound, so it was an argument
+        option = _OPTIONS.get(error.setting or "", f"--{error.setting}")
+        raise SettingsError(f"{option}: {error.message}", setting=error.setting) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

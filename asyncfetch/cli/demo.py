@@ -64,7 +64,7 @@ def demo(
             )
 
     report = run_to_report(run, quiet=quiet)
-    tell(describe(report))
+    tell(describe(report, go_on="asyncfetch demo, with the same options"))
     if exit_code_of_report(report) != ExitCode.DONE:
         raise typer.Exit(exit_code_of_report(report))
     started_s = time.monotonic()
@@ -128,4 +128,5 @@ def _draw(path: Path, errors: list[PlaneError], um: float) -> None:
             ]
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_figure(path, f"Data set {_DATA_SET_ID}, sagittal, {um:g} µm", rows)
+    # Pillow's own font has no µ
+    save_figure(path, f"Data set {_DATA_SET_ID}, sagittal, {um:g} um", rows)

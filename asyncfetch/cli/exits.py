@@ -53,7 +53,8 @@ def exit_code_of_report(report: Report) -> ExitCode:
     if report.interrupted:
         return ExitCode.INTERRUPTED
     if not report.failures:
-        return ExitCode.DONE if report.n_data_sets else ExitCode.NOTHING_MATCHED
+        # a resume that finds no unfinished run asked for nothing
+        return ExitCode.DONE if report.n_data_sets or not report.selection else ExitCode.NOTHING_MATCHED
     if report.n_data_sets:
         return ExitCode.SOME_FAILED
     errors = {failure.error for failure in report.failures}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors
-from asyncfetch.cli.exits import ExitCode
+from asyncfetch.errors import NotFoundError
 
 if TYPE_CHECKING:
     from asyncfetch.store import Store
@@ -73,6 +73,8 @@ def info(
     from asyncfetch import store
 
     opened = store.open(out)
+    if data_set_id is not None and data_set_id not in opened.data_set_ids:
+        raise NotFoundError(f"{opened.location} holds no data set {data_set_id}; mirror it first")
     if data_set_id is not None:
         _print_sections(opened, data_set_id, as_json=as_json)
         return
@@ -116,8 +118,7 @@ def _print_sections(opened: Store, data_set_id: int, *, as_json: bool) -> None:
         (view, commit) for view in data_set.views for commit in opened.data_set(data_set_id, view).sections
     ]
     if not commits:
-        typer.echo(f"data set {data_set.id} has no committed sections", err=True)
-        raise typer.Exit(ExitCode.NOTHING_MATCHED)
+        raise NotFoundError(f"{opened.location} holds no committed section of data set {data_set.id} yet")
     if as_json:
         print_json([commit.to_attributes() for _, commit in commits])
         return

@@ -10,6 +10,7 @@ import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+from asyncfetch.errors import SelectionError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,9 +28,9 @@ BaseUrl = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Where the API answers.", show_default="http://api.brain-map.org"),
 ]
-Jobs = Annotated[int | None, typer.Option(metavar="N", help="Image requests in flight.", show_default="8")]
+Jobs = Annotated[str | None, typer.Option(metavar="N", help="Image requests in flight.", show_default="8")]
 Rate = Annotated[
-    float | None,
+    str | None,
     typer.Option("--rate", metavar="N", help="Most requests started in any second.", show_default="10"),
 ]
 Memory = Annotated[
@@ -39,7 +40,7 @@ Memory = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(metavar="N", help="Threads that decode, warp and write.", show_default="cores")
+    str | None, typer.Option(metavar="N", help="Threads that decode, warp and write.", show_default="cores")
 ]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings as a TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")]
@@ -50,7 +51,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 @report_errors
 def mirror(
     selection: Annotated[
-        list[str], typer.Argument(metavar="SELECTION...", help="dataset:ID or image:ID, several allowed.")
+        list[str],
+        typer.Argument(
+            metavar="SELECTION...",
+            help="dataset:ID, image:ID, or @FILE with one of these a line; several allowed.",
+        ),
     ],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The store: a directory.")],
     um: Annotated[
@@ -63,7 +68,7 @@ def mirror(
         ),
     ] = None,
     downsample: Annotated[
-        int | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
+        str | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
     ] = None,
     view: Annotated[
         str | None, typer.Option(metavar="VIEWS", help="Such as image,expression.", show_default="image")
@@ -108,10 +113,11 @@ def mirror(
         memory_bytes=memory,
         workers=workers,
     )
+    wanted = expand_files(selection)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
-        return await mirroring.mirror(selection, out, settings=settings, on_event=on_event, drain=drain)
+        return await mirroring.mirror(wanted, out, settings=settings, on_event=on_event, drain=drain)
 
     _conclude(run_to_report(run, quiet=quiet), as_json=as_json)
 
@@ -176,7 +182,7 @@ def run_to_report(
                         scope.cancel()
                         return
                     drain.set()
-                    tell("stopping: the sections in flight are finished; interrupt again to stop at once")
+                    tell("stopping when the sections in flight are done; interrupt again to stop at once")
 
         with show_progress(quiet=quiet) as listener:
             async with anyio.create_task_group() as tasks:
@@ -192,10 +198,46 @@ def run_to_report(
 
     outcome = anyio.run(body)
     if outcome is None:
+        tell("stopped; what is committed stays, and `asyncfetch resume` goes on from there")
         raise KeyboardInterrupt
     if isinstance(outcome, AsyncFetchError):
         raise outcome
     return outcome
+
+
+def expand_files(selection: list[str]) -> list[str]:
+    """Put the lines of a file in the place of each ``@FILE``; blank lines and lines after ``#`` are left out.
+
+    Raises
+    ------
+    SelectionError
+        A file cannot be read, or a line of it is no selection; the message names both.
+    """
+    from asyncfetch.mirroring import parse_selection
+
+    items: list[str] = []
+    for item in selection:
+        if not item.startswith("@"):
+            items.append(item)
+            continue
+        for number, line in enumerate(_read_lines(Path(item[1:])), start=1):
+            text = line.partition("#")[0].strip()
+            if not text:
+                continue
+            try:
+                parse_selection(text)
+            except SelectionError as error:
+                raise SelectionError(f"{item[1:]}, line {number}: {error.message}") from None
+            items.append(text)
+    return items
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SelectionError(f"the selection {path} cannot be read: {reason}") from error
 
 
 def _conclude(report: Report, *, as_json: bool) -> None:
@@ -207,8 +249,16 @@ def _conclude(report: Report, *, as_json: bool) -> None:
         raise typer.Exit(code)
 
 
-def describe(report: Report) -> str:
-    """Return what a run did, in a few lines for people."""
+def describe(report: Report, go_on: str | None = None) -> str:
+    """Return what a run did, in a few lines for people.
+
+    Parameters
+    ----------
+    report : Report
+        The run.
+    go_on : str, optional
+        The command that goes on with a run that was interrupted; ``asyncfetch resume`` unless told otherwise.
+    """
     lines = [
         (
             f"{report.n_committed} sections written, {report.n_skipped} stored already, {report.n_failed} failed; "
@@ -219,12 +269,15 @@ def describe(report: Report) -> str:
     lines += _listed("failed", report.failures)
     lines += _listed("stored but not registered", report.unplaced)
     if report.interrupted:
-        lines.append(f"interrupted; go on with: asyncfetch resume {report.location}")
+        lines.append(f"interrupted; go on with: {go_on or f'asyncfetch resume {report.location}'}")
     return "\n".join(lines)
 
 
 def _listed(title: str, failures: list[Any]) -> list[str]:
-    lines = [f"{title}: {each.item} {each.view or ''}: {each.message}" for each in failures[:_MOST_LISTED]]
+    lines = [
+        f"{title}: {each.item}{f' {each.view}' if each.view else ''}: {each.message}"
+        for each in failures[:_MOST_LISTED]
+    ]
     if len(failures) > _MOST_LISTED:
         lines.append(f"{title}: {len(failures) - _MOST_LISTED} more; --json lists all")
     return lines

@@ -2,31 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import signal
+from pathlib import Path  # noqa: TC003 - typer reads annotations
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asyncfetch.cli.app import app, report_errors, tell
 
+if TYPE_CHECKING:
+    from asyncfetch.server import Atlas
+
 __all__ = ["serve"]
+
+# A server may run for weeks; the log file holds them all.
+_MOST_RECORDS = 10_000
 
 
 @app.command()
 @report_errors
 def serve(
+    store: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STORE]", help="A mirrored store to serve.", show_default="the built-in sample atlas"
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; loopback unless told otherwise.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8765,
+    latency_ms: Annotated[
+        float, typer.Option(min=0.0, metavar="MS", help="Milliseconds before each reply.")
+    ] = 0.0,
+    bandwidth: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Bytes a second of one connection, such as 500kB.")
+    ] = None,
+    total_bandwidth: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Bytes a second of all connections together.")
+    ] = None,
+    rate_limit: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Requests a second; those beyond are answered 429 with Retry-After."),
+    ] = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A plan of what goes wrong, in TOML or JSON, with a seed."),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Add a line of JSON to it for each request.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep drawn images there for the next time.")
+    ] = None,
 ) -> None:
-    """Answer as the Allen Brain Atlas API does, from the built-in sample atlas."""
+    """Answer as the Allen Brain Atlas API does, from the built-in sample atlas or from a mirrored store.
+
+    Nothing is ever written to the store.
+    """
     import anyio
 
-    from asyncfetch.server import open_replica
+    from asyncfetch.server import FaultScript, MirroredAtlas, open_replica, sample_atlas
+    from asyncfetch.settings import parse_size
+
+    atlas: Atlas
+    if store is None:
+        atlas, what = sample_atlas(), "the sample atlas"
+    else:
+        from asyncfetch import store as stores
+
+        atlas, what = MirroredAtlas(stores.open(store)), store
+    options: dict[str, Any] = {
+        "latency_s": latency_ms / 1000,
+        "bytes_per_s": None if bandwidth is None else parse_size(bandwidth, setting="bandwidth"),
+        "total_bytes_per_s": None
+        if total_bandwidth is None
+        else parse_size(total_bandwidth, setting="total-bandwidth"),
+        "requests_per_s": rate_limit,
+        "faults": None if faults is None else FaultScript.read(faults),
+        "log_path": log,
+        "cache_folder": cache,
+        "most_records": _MOST_RECORDS,
+    }
 
     async def body() -> None:
-        async with open_replica(host=host, port=port) as replica:
-            tell(f"serving the sample atlas at {replica.base_url}; stop with Ctrl-C")
-            await anyio.sleep_forever()
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with open_replica(atlas, host=host, port=port, **options) as replica:
+                tell(f"serving {what} at {replica.base_url}; stop with Ctrl-C")
+                async for _signal in signals:
+                    break
 
     anyio.run(body)

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any, Self
 from anyio.from_thread import start_blocking_portal
 
 from asyncfetch.client.client import Client
+from asyncfetch.client.sync import BlockingSyncServices
 from asyncfetch.events import ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
     from types import TracebackType
 
     import numpy as np
     from anyio.from_thread import BlockingPortal
     from numpy.typing import NDArray
 
-    from asyncfetch.allen import Query, SectionDataSet, SectionImage
+    from asyncfetch.allen import Product, Query, SectionDataSet, SectionImage
     from asyncfetch.engine import Transport
     from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
@@ -90,6 +93,61 @@ class BlockingClient:
         """Return an image as (y, x, 3) uint8 RGB; see :meth:`asyncfetch.Client.image`."""
         portal, client = self._open()
         return portal.call(partial(client.image, image_id, **parameters))
+
+    def save_image(self, image_id: int, path: str | Path, **parameters: Any) -> Path:
+        """Write an image to a file; see :meth:`asyncfetch.Client.save_image`."""
+        portal, client = self._open()
+        return portal.call(partial(client.save_image, image_id, path, **parameters))
+
+    def data_sets(self, **conditions: Any) -> list[SectionDataSet]:
+        """Return the data sets that meet conditions; see :meth:`asyncfetch.Client.data_sets`."""
+        portal, client = self._open()
+        return portal.call(partial(client.data_sets, **conditions))
+
+    def section_images(
+        self, data_set: int | Iterable[int] | None = None, **conditions: Any
+    ) -> list[SectionImage]:
+        """Return section images with their alignments; see :meth:`asyncfetch.Client.section_images`."""
+        portal, client = self._open()
+        return portal.call(partial(client.section_images, data_set, **conditions))
+
+    def atlas_images(
+        self, atlas_id: int, image_type: str | None = None, *, annotated: bool | None = True
+    ) -> list[SectionImage]:
+        """Return the images of an atlas; see :meth:`asyncfetch.Client.atlas_images`."""
+        portal, client = self._open()
+        return portal.call(partial(client.atlas_images, atlas_id, image_type, annotated=annotated))
+
+    def section_image_ranges(self, image_ids: int | Iterable[int]) -> dict[int, tuple[int, ...] | None]:
+        """Return the windows of images; see :meth:`asyncfetch.Client.section_image_ranges`."""
+        portal, client = self._open()
+        return portal.call(client.section_image_ranges, image_ids)
+
+    def products(self) -> list[Product]:
+        """Return the products; see :meth:`asyncfetch.Client.products`."""
+        portal, client = self._open()
+        return portal.call(client.products)
+
+    def structures(self, graph: int = 1) -> list[dict[str, Any]]:
+        """Return the structures of a graph; see :meth:`asyncfetch.Client.structures`."""
+        portal, client = self._open()
+        return portal.call(client.structures, graph)
+
+    def structure_centers(self, reference_space: int | None = None) -> list[dict[str, Any]]:
+        """Return the centres of structures; see :meth:`asyncfetch.Client.structure_centers`."""
+        portal, client = self._open()
+        return portal.call(client.structure_centers, reference_space)
+
+    def atlases(self) -> list[dict[str, Any]]:
+        """Return the atlases; see :meth:`asyncfetch.Client.atlases`."""
+        portal, client = self._open()
+        return portal.call(client.atlases)
+
+    @property
+    def sync(self) -> BlockingSyncServices:
+        """The six synchronization services; see :class:`asyncfetch.client.sync.SyncServices`."""
+        portal, client = self._open()
+        return BlockingSyncServices(portal, client.sync)
 
     def _open(self) -> tuple[BlockingPortal, Client]:
         if self._portal is None or self._client is None:

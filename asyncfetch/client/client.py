@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import anyio
@@ -18,8 +20,17 @@ from asyncfetch.allen import (
     section_image_query,
     section_images_query,
 )
+from asyncfetch.client.queries import CatalogueQueries
+from asyncfetch.client.sync import SyncServices
 from asyncfetch.engine import Engine, Request
-from asyncfetch.errors import AsyncFetchError, ImageError, ImageSizeError, NotFoundError, short_url
+from asyncfetch.errors import (
+    AsyncFetchError,
+    ImageError,
+    ImageSizeError,
+    NotFoundError,
+    StoreError,
+    short_url,
+)
 from asyncfetch.events import ignore
 from asyncfetch.imaging import Pool, decode, read_header
 from asyncfetch.settings import Settings
@@ -72,7 +83,7 @@ class Jpeg:
     url: str
 
 
-class Client:
+class Client(CatalogueQueries):
     """Ask the Allen Brain Atlas API; use it as an async context manager.
 
     Parameters
@@ -92,6 +103,8 @@ class Client:
         What was chosen.
     pool : Pool
         The threads for blocking work, open while the client is.
+    sync : SyncServices
+        The six synchronization services.
 
     Raises
     ------
@@ -111,6 +124,7 @@ class Client:
         self.settings = settings if base_url is None else settings.replace(base_url=base_url)
         self.pool = Pool(self.settings.workers)
         self._engine = Engine(self.settings, transport, on_event)
+        self.sync = SyncServices(self._engine, self.settings)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -242,6 +256,26 @@ class Client:
         """Return an image as (y, x, 3) uint8 RGB; parameters and errors are those of :meth:`image_bytes`."""
         _, pixels = await self.fetch_jpeg(_request(image_id, parameters), check=decode)
         return pixels
+
+    async def save_image(self, image_id: int, path: str | Path, **parameters: Any) -> Path:
+        """Write an image, as the JPEG that the server sent, to a file; nothing is left there when it cannot be had.
+
+        Parameters
+        ----------
+        image_id : int
+            The image.
+        path : str or Path
+            The file; one that is there is replaced, once the image has come whole.
+        **parameters
+            As for :meth:`image_bytes`, and so are the errors.
+
+        Raises
+        ------
+        StoreError
+            The file cannot be written.
+        """
+        data = await self.image_bytes(image_id, **parameters)
+        return await self.pool.run(_write, Path(path), data)
 
     @overload
     async def fetch_jpeg(
@@ -378,6 +412,21 @@ def _parse(reply: Reply) -> Page:
 
 def _request(image_id: int, parameters: dict[str, Any]) -> ImageRequest:
     return ImageRequest(image_id=image_id, **parameters)
+
+
+def _write(path: Path, data: bytes) -> Path:
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            partial = Path(file.name)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    return path
 
 
 def _decode_to_the_end(data: bytes) -> None:

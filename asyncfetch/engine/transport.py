@@ -372,7 +372,8 @@ class _Exchange:
             ) from error
         if not stays:
             raise RedirectError(
-                f"{self._shown} was redirected to {short_url(str(target))}, on another host or port, which is not followed; "
+                f"{self._shown} was redirected to {short_url(str(target))}, "
+                f"on another host or port, which is not followed; "
                 f"if that is where the API is now, set base_url to {target.origin()}",
                 location=str(target),
                 url=self._url,
@@ -387,7 +388,8 @@ class _Exchange:
         retry_after = response.headers.get("Retry-After")
         advice = f"; the server asks to wait: {retry_after}" if retry_after else ""
         error = StatusError(
-            f"{self._shown} was answered with HTTP {response.status} {response.reason or ''}".rstrip() + advice,
+            f"{self._shown} was answered with HTTP {response.status} {response.reason or ''}".rstrip()
+            + advice,
             status=response.status,
             retry_after=retry_after,
             url=self._url,
@@ -449,7 +451,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         # The event loop puts words of its own in the place of the system's; resolver errors are negative.
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    words = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return f"{type(error).__name__}: {' '.join(words.split())}".rstrip(": ")
 
 
 class _Inflater:

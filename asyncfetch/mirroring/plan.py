@@ -23,6 +23,9 @@ __all__ = ["SectionPlan", "ViewPlan", "interpolation_of", "plan_view", "register
 #: Views whose colours are codes: mixing two of them would invent a third.
 _CODED_VIEWS = frozenset({"expression", "tumor_feature_annotation", "tumor_feature_boundary"})
 
+#: The largest image whose bytes are known has 0.16 a pixel (2980 x 1888 in 898 kB, FACTS.md section 4).
+_PIXELS_A_JPEG_BYTE = 6
+
 #: libjpeg decodes at 1/2, 1/4 and 1/8 of the size.
 _MOST_HALVINGS = 3
 
@@ -39,13 +42,16 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     shape : tuple of int
         Height and width, in pixels, that the JPEG must have.
     layers : tuple of str
-        What is stored: the layers asked for, less ``registered`` where the section cannot be placed.
+        What is stored in the end: the layers asked for, less ``registered`` where the section cannot be placed, and
+        those that the store holds already.
     z : int or None
         The slot in the registered array.
     grid_to_image : Affine2D or None
-        From grid index (x, y) to full-resolution pixels (x, y).
+        From grid index (x, y) to full-resolution pixels (x, y); None where no plane is made.
     n_halvings : int
         How often the image is halved, while it is decoded, for the registered plane.
+    stored : Commit or None
+        What the store holds of the section, where that is not all that is asked for.
     """
 
     section: SectionImage
@@ -56,6 +62,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     z: int | None = None
     grid_to_image: Affine2D | None = None
     n_halvings: int = 0
+    stored: Commit | None = None
 
     @property
     def downsample(self) -> int:
@@ -68,14 +75,23 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
         return self.shape[0] * self.shape[1]
 
     @property
+    def proof_halvings(self) -> int:
+        """How often the image is halved by the first decoding, which proves that the body is whole."""
+        if "sections" in self.layers:
+            return 0
+        # without pixels to store, the decoding that costs the least is proof enough
+        return _MOST_HALVINGS if self.grid_to_image is None else self.n_halvings
+
+    @property
     def working_bytes(self) -> int:
-        """Most bytes of decoded pixels held at once while the section is worked on."""
+        """Most bytes of the JPEG and of decoded pixels held at once while the section is worked on."""
         full = 3 * self.n_pixels
-        reduced = full >> 2 * self.n_halvings
+        # as it came, and as it is kept
+        bodies = 2 * self.n_pixels // _PIXELS_A_JPEG_BYTE
         if "sections" not in self.layers:
-            return reduced
+            return bodies + (full >> 2 * self.proof_halvings)
         # the pyramid adds a third; the reduced image is decoded after the pyramid is gone
-        return full + max(full // 3, reduced if self.n_halvings else 0)
+        return bodies + full + max(full // 3, full >> 2 * self.n_halvings if self.n_halvings else 0)
 
 
 class ViewPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,13 +186,24 @@ def plan_view(
     for section in sorted(data_set.section_images, key=lambda each: (each.section_number or 0, each.id)):
         if image_ids is not None and section.id not in image_ids:
             continue
-        plan, reason = _plan_section(data_set, section, view, settings, grid, no_grid, slots.get(section.id))
-        if reason is not None:
-            unplaced.append((section, reason))
-        if section.id in commits and _fulfils(commits[section.id], plan, settings, grid):
+        stored = commits.get(section.id)
+        downsample = tier_of(section, settings)
+        if stored is not None and settings.downsample is None:
+            # asking for more of a section never makes what is stored of it coarser
+            downsample = min(downsample, stored.downsample)
+        plan = _plan_section(section, view, settings, downsample)
+        if "registered" in settings.layers:
+            try:
+                plan = _placed(plan, data_set, settings, grid, no_grid, slots.get(section.id))
+            except AlignmentError as error:
+                unplaced.append((section, error))
+        if stored is None:
+            to_fetch.append(plan)
+        elif _fulfils(stored, plan, settings, grid):
             committed.append(section.id)
         else:
-            to_fetch.append(plan)
+            others = tuple(layer for layer in stored.layers if layer not in plan.layers)
+            to_fetch.append(msgspec.structs.replace(plan, layers=(*plan.layers, *others), stored=stored))
     return ViewPlan(
         data_set=data_set,
         view=view,
@@ -212,17 +239,9 @@ def _pitch_um(data_set: SectionDataSet, settings: Settings) -> float:
     return min(pitches)
 
 
-def _plan_section(
-    data_set: SectionDataSet,
-    section: SectionImage,
-    view: View,
-    settings: Settings,
-    grid: ReferenceGrid | None,
-    no_grid: AlignmentError | None,
-    z: int | None,
-) -> tuple[SectionPlan, AlignmentError | None]:
-    downsample = tier_of(section, settings)
-    plan = SectionPlan(
+def _plan_section(section: SectionImage, view: View, settings: Settings, downsample: int) -> SectionPlan:
+    """Plan a section without its place on the grid."""
+    return SectionPlan(
         section=section,
         view=view,
         request=ImageRequest(
@@ -231,39 +250,39 @@ def _plan_section(
             view=None if view == "image" else view,
         ),
         shape=tier_shape(*section.shape, downsample),
-        layers=settings.layers,
+        layers=tuple(layer for layer in settings.layers if layer != "registered"),
     )
-    if "registered" not in settings.layers:
-        return plan, None
-    try:
-        placed = _place(data_set, section, settings, grid, no_grid, z)
-    except AlignmentError as error:
-        rest = tuple(layer for layer in settings.layers if layer != "registered")
-        return msgspec.structs.replace(plan, layers=rest), error
-    n_halvings = 0
-    if grid is not None and section.resolution:
-        n_halvings = min(_MOST_HALVINGS, tier_for(grid.um, section.resolution * 2**downsample))
-    return msgspec.structs.replace(plan, z=z, grid_to_image=placed, n_halvings=n_halvings), None
 
 
-def _place(
+def _placed(
+    plan: SectionPlan,
     data_set: SectionDataSet,
-    section: SectionImage,
     settings: Settings,
     grid: ReferenceGrid | None,
     no_grid: AlignmentError | None,
     z: int | None,
-) -> Affine2D:
-    """Return the map from grid indices to the section's full-resolution image, or say why there is none."""
+) -> SectionPlan:
+    """Return the plan with a registered plane, or say why there is none."""
+    section = plan.section
     if grid is None:
         raise no_grid or AlignmentError(f"data set {data_set.id} has no registered grid")
     if z is None:
         raise AlignmentError(f"image {section.id} has no section number, so it has no place in the data set")
     height, width = section.shape
-    return grid.grid_to_image(
-        data_set.geometry(section),
-        parallel=settings.parallel,
-        detection_xy=(width / 2, height / 2) if settings.parallel else None,
+    n_halvings = 0
+    # halving mixes pixels, which nearest never does
+    if section.resolution and interpolation_of(plan.view, settings) != "nearest":
+        n_halvings = min(_MOST_HALVINGS, tier_for(grid.um, section.resolution * 2**plan.downsample))
+    return msgspec.structs.replace(
+        plan,
+        layers=settings.layers,
+        z=z,
+        grid_to_image=grid.grid_to_image(
+            data_set.geometry(section),
+            parallel=settings.parallel,
+            detection_xy=(width / 2, height / 2) if settings.parallel else None,
+        ),
+        n_halvings=n_halvings,
     )
 
 

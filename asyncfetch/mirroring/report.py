@@ -79,7 +79,7 @@ class Report(msgspec.Struct, kw_only=True):
     n_data_sets : int
         Data sets that the selection named and the API knew.
     n_completed : int
-        Data sets whose tables and collection metadata are up to date.
+        Views of data sets whose tables and collection metadata are up to date.
     n_requests, n_retries : int
         Requests sent, and how many of them again.
     received_bytes : int

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
 
 from asyncfetch.client import Client
-from asyncfetch.errors import AsyncFetchError, SettingsError, StoreError
+from asyncfetch.errors import AsyncFetchError, NotFoundError, SettingsError, StoreError
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
+    RequestRetried,
+    RequestStarted,
     RunFinished,
     RunStarted,
     SectionCommitted,
@@ -29,7 +31,7 @@ from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter, ViewLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from asyncfetch.store import Location
 
 __all__ = ["mirror", "resume"]
+
+#: How long a drained run waits for the sections in flight.
+_DRAIN_S = 10.0
 
 #: Settings that decide what is written; the others may change from one run to the next.
 _KEPT_SETTINGS = ("um", "downsample", "layers", "views", "codec", "interpolation", "parallel", "base_url")
@@ -72,7 +77,9 @@ async def mirror(
     on_event : callable, optional
         Is called on the event loop with each event; must not block.
     drain : anyio.Event, optional
-        Once set, the sections in flight are finished and no more are begun.
+        Once set, the run comes to its end soon: sections whose request has been sent are finished, for ten
+        seconds at most; whatever waits, be it for the rate, for memory or for another attempt, is left to
+        `resume`, and the report says ``interrupted``.
     transport : Transport, optional
         What moves the bytes instead of HTTP.
     **choices
@@ -94,9 +101,14 @@ async def mirror(
     selections = parse_selection(selection)
     writer = await anyio.to_thread.run_sync(StoreWriter.open, location)
     record = _record_of(selections, chosen)
-    await anyio.to_thread.run_sync(writer.begin_run, record)
-    report = await _run(selections, writer, chosen, on_event, drain, transport)
-    if not report.interrupted and not report.failures:
+    await anyio.to_thread.run_sync(_begin_run, writer, record)
+    try:
+        report = await _run(selections, writer, chosen, on_event, drain, transport)
+    except SettingsError:
+        # what contradicts the store never succeeds, so there is nothing that could be resumed
+        await anyio.to_thread.run_sync(writer.end_run, record)
+        raise
+    if _is_at_its_end(report):
         await anyio.to_thread.run_sync(writer.end_run, record)
     return report
 
@@ -139,7 +151,7 @@ async def resume(
         chosen = Settings.from_layers(address, record["settings"], msgspec.structs.asdict(speed))
         selections = parse_selection(record["selection"])
         report = await _run(selections, writer, chosen, on_event, drain, transport)
-        if not report.interrupted and not report.failures:
+        if _is_at_its_end(report):
             await anyio.to_thread.run_sync(writer.end_run, record)
         total = total.plus(report)
         if report.interrupted:
@@ -147,8 +159,27 @@ async def resume(
     return total
 
 
+def _is_at_its_end(report: Report) -> bool:
+    """Tell whether there is nothing left that `resume` could do: what the API does not know never comes."""
+    return not report.interrupted and all(
+        failure.error == NotFoundError.__name__ for failure in report.failures
+    )
+
+
 def _open_existing(location: Location) -> StoreWriter:
     return StoreWriter.open(location, create=False)
+
+
+def _begin_run(writer: StoreWriter, record: dict[str, Any]) -> None:
+    # the same run from another address takes the place of the one that was begun there
+    for earlier in writer.runs():
+        if _without_address(earlier) == _without_address(record):
+            writer.end_run(earlier)
+    writer.begin_run(record)
+
+
+def _without_address(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "settings": {**record["settings"], "base_url": None}}
 
 
 def _record_of(selections: tuple[Selection, ...], settings: Settings) -> dict[str, Any]:
@@ -169,9 +200,11 @@ async def _run(
     transport: Transport | None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location)
+    flights = _Flights()
 
     def listen(event: Event) -> None:
         report.count(event)
+        flights.follow(event)
         on_event(event)
 
     started_s = time.monotonic()
@@ -180,9 +213,9 @@ async def _run(
         client = await stack.enter_async_context(
             Client(settings=settings, on_event=listen, transport=transport)
         )
-        run = _Run(client, writer, settings, report, listen, drain or anyio.Event())
+        run = _Run(client, writer, settings, report, listen, flights)
         try:
-            await run.go(selections)
+            await run.go(selections, drain or anyio.Event())
         except* AsyncFetchError as group:
             raise _first(group) from None
     report.elapsed_s = time.monotonic() - started_s
@@ -212,6 +245,50 @@ class _OpenView:
         self.n_left = len(plan.to_fetch)
 
 
+class _Flights:
+    """Know which sections are in flight, so that a drained run can let go of all others.
+
+    A section is in flight from the moment its request is sent until it is committed, except while it waits for
+    another attempt.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._sent: set[str] = set()
+        self._is_drained = False
+
+    @contextmanager
+    def open(self, url: str) -> Iterator[anyio.CancelScope]:
+        """Run a section, whose image is asked for by this URL, in a scope that :meth:`drain` cancels."""
+        with anyio.CancelScope() as scope:
+            self._scopes[url] = scope
+            if self._is_drained:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                del self._scopes[url]
+                self._sent.discard(url)
+
+    def follow(self, event: Event) -> None:
+        """Learn from an event of the engine what is in flight."""
+        if not isinstance(event, RequestStarted | RequestRetried) or event.url not in self._scopes:
+            return
+        if isinstance(event, RequestStarted):
+            self._sent.add(event.url)
+            return
+        self._sent.discard(event.url)
+        if self._is_drained:
+            self._scopes[event.url].cancel()
+
+    def drain(self) -> None:
+        """Let go of every section that is not in flight, now and from now on."""
+        self._is_drained = True
+        for url, scope in self._scopes.items():
+            if url not in self._sent:
+                scope.cancel()
+
+
 class _Run:
     """Hold what the tasks of one run share."""
 
@@ -222,17 +299,34 @@ class _Run:
         settings: Settings,
         report: Report,
         listen: Listener,
-        drain: anyio.Event,
+        flights: _Flights,
     ) -> None:
         self._client = client
         self._writer = writer
         self._settings = settings
         self._report = report
         self._listen = listen
-        self._drain = drain
+        self._flights = flights
+        self._planning = anyio.CancelScope()
+        self._everything = anyio.CancelScope()
 
-    async def go(self, selections: tuple[Selection, ...]) -> None:
+    async def go(self, selections: tuple[Selection, ...], drain: anyio.Event) -> None:
         """Plan and mirror at the same time: metadata of later data sets come while images of earlier ones do."""
+        async with anyio.create_task_group() as watch:
+            watch.start_soon(self._end_soon, drain)
+            with self._everything:
+                await self._plan_and_mirror(selections)
+            watch.cancel_scope.cancel()
+        self._report.interrupted |= self._planning.cancelled_caught or self._everything.cancelled_caught
+
+    async def _end_soon(self, drain: anyio.Event) -> None:
+        await drain.wait()
+        self._planning.cancel()
+        self._flights.drain()
+        await anyio.sleep(_DRAIN_S)
+        self._everything.cancel()
+
+    async def _plan_and_mirror(self, selections: tuple[Selection, ...]) -> None:
         send, receive = anyio.create_memory_object_stream[tuple[_OpenView, "SectionPlan"]](0)
         async with anyio.create_task_group() as tasks, receive:
             tasks.start_soon(self._plan_all, selections, send)
@@ -246,19 +340,26 @@ class _Run:
         send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
     ) -> None:
         async with send:
-            for data_set_id, image_ids, items in await self._by_data_set(selections):
-                if self._drain.is_set():
-                    self._report.interrupted = True
-                    return
-                try:
-                    data_set = await self._client.data_set(data_set_id)
-                    self._report.n_data_sets += 1
-                    for view in self._settings.views:
-                        await self._plan_view(data_set, view, image_ids, send)
-                except (StoreError, SettingsError):
-                    raise
-                except AsyncFetchError as error:
-                    self._report.failures.extend(Failure.of(item, error) for item in items)
+            with self._planning:
+                for data_set_id, image_ids, items in await self._by_data_set(selections):
+                    await self._plan_data_set(data_set_id, image_ids, items, send)
+
+    async def _plan_data_set(
+        self,
+        data_set_id: int,
+        image_ids: set[int] | None,
+        items: list[str],
+        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+    ) -> None:
+        try:
+            data_set = await self._client.data_set(data_set_id)
+            self._report.n_data_sets += 1
+            for view in self._settings.views:
+                await self._plan_view(data_set, view, image_ids, send)
+        except (StoreError, SettingsError):
+            raise
+        except AsyncFetchError as error:
+            self._report.failures.extend(Failure.of(item, error) for item in items)
 
     async def _by_data_set(
         self, selections: tuple[Selection, ...]
@@ -307,9 +408,6 @@ class _Run:
         if not plan.to_fetch:
             await self._complete(plan)
         for section in plan.to_fetch:
-            if self._drain.is_set():
-                self._report.interrupted = True
-                return
             await send.send((opened, section))
 
     def _tell_plan(self, plan: ViewPlan) -> None:
@@ -334,7 +432,11 @@ class _Run:
     ) -> None:
         async with receive:
             async for opened, section in receive:
-                await self._mirror_one(opened, section)
+                with self._flights.open(section.request.url(self._settings.base_url)) as scope:
+                    await self._mirror_one(opened, section)
+                if scope.cancelled_caught:
+                    self._report.interrupted = True
+                    continue
                 opened.n_left -= 1
                 if opened.n_left == 0:
                     await self._complete(opened.plan)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "parse_selection"]
 
-_ITEM = re.compile(r"(?P<kind>dataset|image):(?P<ids>\d+(?:\s*,\s*\d+)*)")
+# ids of the API have at most ten digits; eighteen fit into every integer on the way
+_ITEM = re.compile(r"(?P<kind>dataset|image):(?P<ids>[0-9]{1,18}(?:\s*,\s*[0-9]{1,18})*)")
+
+_MOST_SHOWN = 80
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -63,6 +66,7 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
 def _parse_item(text: str) -> list[Selection]:
     match = _ITEM.fullmatch(text)
     if match is None:
-        raise SelectionError(f"{text!r} is no selection: write dataset:ID or image:ID, such as dataset:479")
+        shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+        raise SelectionError(f"{shown!r} is no selection: write dataset:ID or image:ID, such as dataset:479")
     kind: Literal["dataset", "image"] = "dataset" if match["kind"] == "dataset" else "image"
     return [Selection(kind, int(number)) for number in match["ids"].split(",")]

@@ -9,25 +9,23 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asyncfetch.geometry import full_to_tier
+from asyncfetch.geometry import full_to_tier, tiles_of
 from asyncfetch.imaging import decode, halve, prepare_source, warp
 from asyncfetch.mirroring.plan import interpolation_of
 from asyncfetch.store import Commit, SectionAffine
+from asyncfetch.store.layout import shard_shape
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from asyncfetch.client import Client, Jpeg
-    from asyncfetch.geometry import Affine2D
+    from asyncfetch.geometry import Box
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
-    from asyncfetch.settings import Interpolation, Settings
+    from asyncfetch.settings import Layer, Settings
     from asyncfetch.store import SectionLevels, StoreWriter
 
 __all__ = ["mirror_section"]
-
-#: Decoding at an eighth reads the whole JPEG and costs the least: the proof that a body is complete.
-_PROOF_HALVINGS = 3
 
 
 async def mirror_section(
@@ -38,6 +36,9 @@ async def mirror_section(
     The budget is reserved before the request opens and held until the commit. A body can only be proved whole by
     decoding it, so the first decoding is part of the request: where it fails, the API is asked again.
 
+    What the store holds already and vouches for stays as it is: with the same JPEG, only the layers that are
+    missing are written, and the old commit holds until the new one takes its place.
+
     Raises
     ------
     AsyncFetchError
@@ -45,28 +46,39 @@ async def mirror_section(
     """
     async with client.reserve(plan.working_bytes):
         jpeg, pixels = await client.fetch_jpeg(
-            plan.request, expected_shape=plan.shape, check=partial(decode, reduce=_first_reduction(plan))
+            plan.request, expected_shape=plan.shape, check=partial(decode, reduce=plan.proof_halvings)
         )
-        place = (view_plan.data_set.id, plan.view, plan.section.id)
         pool = client.pool
-        await pool.run(writer.begin_section, *place)
-        if "source" in plan.layers:
+        commit = await pool.run(_describe, view_plan, plan, jpeg, settings)
+        kept = _kept_layers(plan, commit)
+        layers = [layer for layer in plan.layers if layer not in kept]
+        place = (view_plan.data_set.id, plan.view, plan.section.id)
+        await pool.run(partial(writer.begin_section, *place, keep=kept))
+        if "source" in layers:
             await pool.run(writer.write_source, *place, jpeg.data, (*jpeg.shape, jpeg.n_components))
-        if "sections" in plan.layers:
+        if "sections" in layers:
             await _write_sections(client, writer, view_plan, plan, pixels)
-            if "registered" in plan.layers and plan.n_halvings:
+        if "registered" in layers:
+            if plan.n_halvings != plan.proof_halvings:
                 pixels = await pool.run(partial(decode, jpeg.data, reduce=plan.n_halvings))
-        if "registered" in plan.layers:
             await _write_registered(client, writer, view_plan, plan, pixels, settings)
-        commit = _describe(view_plan, plan, jpeg, settings)
         await pool.run(writer.commit, commit)
     return commit
 
 
-def _first_reduction(plan: SectionPlan) -> int:
-    if "sections" in plan.layers:
-        return 0
-    return plan.n_halvings if "registered" in plan.layers else _PROOF_HALVINGS
+def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
+    """Return the layers that the store holds and that need not be written again."""
+    stored = plan.stored
+    if stored is None:
+        return ()
+    is_same_jpeg = (stored.sha256, stored.downsample) == (commit.sha256, commit.downsample)
+    kept = set(stored.layers) if is_same_jpeg else set()
+    if plan.grid_to_image is not None and stored.um != commit.um:
+        kept.discard("registered")
+    elif plan.grid_to_image is None and "registered" in stored.layers:
+        # no plane was asked for, so the one there is stays
+        kept.add("registered")
+    return tuple(layer for layer in stored.layers if layer in kept)
 
 
 async def _write_sections(
@@ -101,27 +113,30 @@ async def _write_registered(
         raise AssertionError(
             "a section planned for the layer registered has a grid, a place on it and a slot"
         )
+    pool, shape = client.pool, view_plan.grid.shape
     grid_to_source = full_to_tier(plan.downsample + plan.n_halvings) @ plan.grid_to_image
-    plane = await client.pool.run(
-        _register, pixels, grid_to_source, view_plan.grid.shape, interpolation_of(plan.view, settings)
-    )
-    await client.pool.run(writer.write_registered, view_plan.data_set.id, plan.view, plan.z, plane)
-
-
-def _register(
-    pixels: NDArray[np.uint8],
-    grid_to_source: Affine2D,
-    shape: tuple[int, int],
-    interpolation: Interpolation,
-) -> NDArray[np.uint8]:
+    interpolation = interpolation_of(plan.view, settings)
     if interpolation != "nearest":
-        pixels, grid_to_source = prepare_source(pixels, grid_to_source)
-    return warp(pixels, grid_to_source, shape, interpolation=interpolation)
+        pixels, grid_to_source = await pool.run(prepare_source, pixels, grid_to_source)
+    place = (view_plan.data_set.id, plan.view, plan.z)
+
+    def register(box: Box) -> None:
+        tile = warp(pixels, grid_to_source, shape, box=box, interpolation=interpolation)
+        writer.write_registered(*place, tile, origin=(box.y0, box.x0))
+
+    # shard by shard: a plane at the pitch of the image is as large as the image, and nobody reserved that
+    async with anyio.create_task_group() as tasks:
+        for box in tiles_of(shape, shard_shape(shape)):
+            tasks.start_soon(pool.run, register, box)
 
 
 def _describe(view_plan: ViewPlan, plan: SectionPlan, jpeg: Jpeg, settings: Settings) -> Commit:
     section = plan.section
-    registered = "registered" in plan.layers and view_plan.grid is not None
+    um, interpolation, parallel = None, interpolation_of(plan.view, settings), settings.parallel
+    if plan.grid_to_image is not None and view_plan.grid is not None:
+        um = view_plan.grid.um
+    elif plan.stored is not None and "registered" in plan.stored.layers:
+        um, interpolation, parallel = plan.stored.um, plan.stored.interpolation, plan.stored.parallel
     return Commit(
         image_id=section.id,
         data_set_id=view_plan.data_set.id,
@@ -135,10 +150,10 @@ def _describe(view_plan: ViewPlan, plan: SectionPlan, jpeg: Jpeg, settings: Sett
         downsample=plan.downsample,
         resolution_um=section.resolution,
         section_number=section.section_number,
-        um=view_plan.grid.um if registered and view_plan.grid else None,
+        um=um,
         codec=settings.codec,
-        interpolation=interpolation_of(plan.view, settings),
-        parallel=settings.parallel,
+        interpolation=interpolation,
+        parallel=parallel,
         image_to_reference=SectionAffine.of(view_plan.data_set, section),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )

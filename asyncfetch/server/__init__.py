@@ -11,18 +11,24 @@ from asyncfetch.server.app import (
     open_replica,
     open_replica_process,
 )
-from asyncfetch.server.faults import QUERY, Fault, FaultPlan
+from asyncfetch.server.faults import FAULT_KINDS, QUERY, SYNC, Fault, FaultPlan, FaultRule, FaultScript
 from asyncfetch.server.images import DrawnImages, Picture
+from asyncfetch.server.mirrored import MirroredAtlas
 from asyncfetch.server.phantom import Phantom
 from asyncfetch.server.sample import SampleAtlas, sample_atlas
 from asyncfetch.server.truth import PlaneError, compare_plane, compare_with_phantom
 
 __all__ = [
+    "FAULT_KINDS",
     "QUERY",
+    "SYNC",
     "Atlas",
     "DrawnImages",
     "Fault",
     "FaultPlan",
+    "FaultRule",
+    "FaultScript",
+    "MirroredAtlas",
     "Phantom",
     "Picture",
     "PlaneError",

@@ -1,6 +1,7 @@
-"""Serve the sample atlas from a process of its own: ``python -m asyncfetch.server '{"port": 0}'``.
+"""Serve from a process of its own: ``python -m asyncfetch.server '{"port": 0}'``.
 
-The base URL goes to stdout as one line; the argument is a JSON object of the options of ``open_replica``.
+The base URL goes to stdout as one line; the argument is a JSON object of the options of ``open_replica``, and
+``store`` where a mirrored store is to be served instead of the sample atlas.
 """
 
 from __future__ import annotations
@@ -11,16 +12,23 @@ import sys
 
 import anyio
 
+from asyncfetch import store
 from asyncfetch.server.app import open_replica
+from asyncfetch.server.mirrored import MirroredAtlas
 
 
 async def _serve(text: str) -> None:
     options = json.loads(text)
+    location = options.pop("store", None)
+    atlas = None if location is None else MirroredAtlas(store.open(location))
     faults = options.get("faults") or {}
-    # Keys of JSON are text; those of images are numbers.
-    options["faults"] = {int(key) if key.isdigit() else key: _planned(kind) for key, kind in faults.items()}
+    if isinstance(faults, dict) and not isinstance(faults.get("faults"), list):
+        # Keys of JSON are text; those of images are numbers.
+        options["faults"] = {
+            int(key) if key.isdigit() else key: _planned(kind) for key, kind in faults.items()
+        }
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with open_replica(**options) as replica:
+        async with open_replica(atlas, **options) as replica:
             sys.stdout.write(f"{replica.base_url}\n")
             sys.stdout.flush()
             async for _ in signals:

@@ -2,7 +2,8 @@
 
 Unknown of the real service (FACTS.md section 4), and chosen here: tiers beyond the last keep halving, down to
 one pixel; a box that reaches over the image is cut at its border, and one beside it is not found; a value that is
-no number is a bad request; a view that the image does not have is not found.
+no number is a bad request; a view that the image does not have is not found. A section that is a box (x, y, width,
+height) on a slide is all that there is of the slide.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import threading
 import zlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ import anyio.to_thread
 from asyncfetch.errors import NotFoundError, SelectionError
 from asyncfetch.geometry import Box, tier_shape
 from asyncfetch.imaging import jpeg
+from asyncfetch.server.looks import PLAIN_LEVELS, Look, apply_look, read_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,19 +34,24 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_QUALITY",
     "IMAGE_SERVICE",
+    "VIEWS",
     "DrawnImages",
     "ImageSource",
     "Picture",
     "picture_box",
     "read_picture",
+    "read_view",
 ]
 
 DEFAULT_QUALITY = 85
 IMAGE_SERVICE = "/cgi-bin/imageservice"
 _MOST_TIERS = 32
-_OTHER_VIEWS = ("projection", "tumor_feature_annotation", "tumor_feature_boundary")
+#: The views beside the image itself; the older spelling of each is a parameter of its own.
+VIEWS = ("expression", "projection", "tumor_feature_annotation", "tumor_feature_boundary")
 # What the disk cache holds depends on the drawing; this number is raised when the drawing changes.
-_DRAWING = 1
+_DRAWING = 2
+_PLAIN = Look()
+_OUTLINE_COLOURS = ((20, 20, 20), (200, 30, 30), (30, 60, 200), (20, 140, 60))
 
 
 class ImageSource(Protocol):
@@ -62,10 +69,31 @@ class ImageSource(Protocol):
         """Return whether an image exists in a view."""
         ...
 
+    def image_path(self, image_id: int, view: str) -> str:
+        """Return the path of a view of an image, by which the image service finds it."""
+        ...
+
+    def image_levels(self, image_id: int) -> tuple[int, ...] | None:
+        """Return the window (lower and upper of r, g, b) that the image is drawn with, None for plain ones."""
+        ...
+
     def draw(
         self, image_id: int, *, downsample: int = 0, box: Box | None = None, view: str = "image"
     ) -> NDArray[np.uint8]:
-        """Return the (h, w, 3) pixels of a box of a tier, or (h, w, 1) for the view expression_level."""
+        """Return the (h, w, 3) pixels of a box of a tier, or (h, w, 1) for the view expression_level.
+
+        NotFoundError is raised where the source has no such pixels.
+        """
+        ...
+
+    def outlines(
+        self, image_id: int, *, downsample: int, box: Box, atlas_id: int
+    ) -> NDArray[np.bool_] | None:
+        """Return the (h, w) pixels on an atlas's outlines, None where it has none; 0 stands for any atlas."""
+        ...
+
+    def stored(self, picture: Picture) -> bytes | None:
+        """Return the JPEG of a picture as it is kept, None where it is to be drawn."""
         ...
 
 
@@ -79,12 +107,16 @@ class Picture:
     view : str
     downsample : int
     left, top : int
-        Corner in full-resolution pixels.
+        Corner in full-resolution pixels of the slide.
     width, height : int
         Size in pixels of the tier.
     quality : int
     is_gray_mask : bool
         The expression level in grey instead of jet colours (``filter=colormap&filterVals=…,0``).
+    look : Look
+        How values are shown.
+    is_whole : bool
+        Whether no box was asked for.
     """
 
     image_id: int
@@ -96,11 +128,12 @@ class Picture:
     height: int
     quality: int = DEFAULT_QUALITY
     is_gray_mask: bool = False
+    look: Look = _PLAIN
+    is_whole: bool = field(default=False, compare=False, repr=False)
 
-    def location(self, row: Mapping[str, Any]) -> str:
-        """Return the address that a download redirects to."""
-        path = row["expression_path"] if self.view == "expression" else row["path"]
-        parameters = {
+    def location(self, path: str) -> str:
+        """Return the address that a download redirects to, given the path of the view."""
+        parameters: dict[str, Any] = {
             "mime": 1,
             "path": path,
             "left": self.left,
@@ -113,6 +146,7 @@ class Picture:
             parameters["quality"] = self.quality
         if self.is_gray_mask:
             parameters |= {"filter": "colormap", "filterVals": "0,1,0,256,0"}
+        parameters |= self.look.parameters()
         return f"{IMAGE_SERVICE}?{urlencode(parameters, safe='/,')}"
 
     @property
@@ -141,7 +175,7 @@ def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Pictu
     NotFoundError
         The box lies beside the image.
     """
-    view = _view(parameters)
+    view = read_view(parameters)
     downsample = _number(parameters, "downsample", 0)
     if not 0 <= downsample <= _MOST_TIERS:
         raise SelectionError(f"downsample={downsample} is not between 0 and {_MOST_TIERS}")
@@ -151,13 +185,25 @@ def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Pictu
     shift = downsample if is_full_resolution else 0
     width = _number(parameters, "width", tier_width << shift) >> shift
     height = _number(parameters, "height", tier_height << shift) >> shift
+    is_whole = (left, top, width, height) == (row["x"], row["y"], tier_width, tier_height)
     if width < 1 or height < 1:
         raise SelectionError(f"a box of {width} x {height} pixels is none")
     quality = min(max(_number(parameters, "quality", DEFAULT_QUALITY), 0), 100)
     values = parameters.get("filterVals", "")
     is_gray_mask = view == "expression" and parameters.get("filter") == "colormap" and values.endswith(",0")
+    look = read_look(parameters)
     picture = Picture(
-        row["id"], view, downsample, left, top, width, height, quality=quality, is_gray_mask=is_gray_mask
+        row["id"],
+        view,
+        downsample,
+        left,
+        top,
+        width,
+        height,
+        quality=quality,
+        is_gray_mask=is_gray_mask,
+        look=look._replace(colormap=None) if is_gray_mask else look,
+        is_whole=is_whole,
     )
     if picture_box(picture, row).is_empty:
         raise NotFoundError(f"the box lies beside image {row['id']}")
@@ -166,7 +212,10 @@ def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Pictu
 
 def picture_box(picture: Picture, row: Mapping[str, Any]) -> Box:
     """Return the pixels of the tier that a picture shows, cut at the borders of the image."""
-    left, top = picture.left >> picture.downsample, picture.top >> picture.downsample
+    left, top = (
+        (picture.left - row["x"]) >> picture.downsample,
+        (picture.top - row["y"]) >> picture.downsample,
+    )
     asked = Box(top, left, top + picture.height, left + picture.width)
     return asked.intersect(Box.of_shape(tier_shape(row["height"], row["width"], picture.downsample)))
 
@@ -284,18 +333,37 @@ class DrawnImages:
         row = self._source.image_row(picture.image_id)
         if row is None:
             raise NotFoundError(f"there is no image {picture.image_id}")
+        if (kept := self._source.stored(picture)) is not None:
+            return kept
         box = picture_box(picture, row)
         view = "expression_level" if picture.is_gray_mask else picture.view
         pixels = self._source.draw(picture.image_id, downsample=picture.downsample, box=box, view=view)
+        levels = self._source.image_levels(picture.image_id) if view == "image" else None
+        pixels = apply_look(pixels, picture.look, levels or PLAIN_LEVELS)
+        if picture.look.annotation is not None:
+            pixels = self._annotated(pixels, picture, box, picture.look.annotation)
         with self._counting:
             self.n_drawn += 1
         return jpeg.encode(pixels, quality=picture.quality)
 
+    def _annotated(
+        self, pixels: NDArray[np.uint8], picture: Picture, box: Box, atlas_id: int
+    ) -> NDArray[np.uint8]:
+        lines = self._source.outlines(
+            picture.image_id, downsample=picture.downsample, box=box, atlas_id=atlas_id
+        )
+        if lines is None:
+            return pixels
+        annotated = pixels.copy()
+        annotated[lines] = _OUTLINE_COLOURS[atlas_id % len(_OUTLINE_COLOURS)]
+        return annotated
 
-def _view(parameters: Mapping[str, str]) -> str:
+
+def read_view(parameters: Mapping[str, str]) -> str:
+    """Return the view that parameters name, in either spelling; ``image`` where they name none."""
     named = parameters.get("view") or "image"
     if named == "image":
-        older = [name for name in ("expression", *_OTHER_VIEWS) if parameters.get(name, "").lower() == "true"]
+        older = [name for name in VIEWS if parameters.get(name, "").lower() == "true"]
         named = older[0] if older else "image"
     return named
 

@@ -199,6 +199,13 @@ PRODUCTS: list[dict[str, Any]] = [
         "resource": "Allen Developing Mouse Brain Atlas",
         "species": "Mouse",
     },
+    {
+        "id": 5,
+        "abbreviation": "MouseConn-Projection",
+        "name": "Mouse Connectivity Projection",
+        "resource": "Allen Mouse Brain Connectivity Atlas",
+        "species": "Mouse",
+    },
 ]
 
 REFERENCE_SPACES = {9: "P56 Brain", 10: "P56 Brain, L/R Flipped"}

@@ -1,37 +1,61 @@
-"""Evaluate metadata queries over rows in memory, and pack the answer as the service does.
+"""Evaluate metadata queries over rows in memory.
 
-Known and kept: 50 rows unless asked otherwise, keys in alphabetical order, errors under HTTP 200 with ``success``
-false, and a ``total_rows`` that counts joined rows, so that it can exceed the rows delivered (FACTS.md section 2).
+Known and kept: 50 rows unless asked otherwise, keys in alphabetical order, a ``total_rows`` that counts joined rows
+and so can exceed the rows delivered, and the empty result of a connected service (FACTS.md section 2).
 
 Unknown, and chosen here: without an ``order`` rows come in the order of their ids; nulls come last; with
-``count$eqfalse`` the envelope's total is the number of rows delivered; columns named with a table restrict the
-rows of that table wherever they stand, columns without one the rows of the query's model. Pipes, services,
-``tabular`` and formats other than JSON are not answered yet: they give an error that says so.
+``count$eqfalse`` the envelope's total is the number of rows delivered; columns named with a table restrict the rows
+of that table wherever they stand, columns without one the rows of the query's model; a condition on a column of
+another table asks that some row of an association with that table meets it; a stage that feeds a pipe gives all of
+its rows unless it says how many; a name that no pipe made is an error. A tabular query gives one row for each row of
+the join over its criteria and includes; ``table.column as name`` renames a column, and a column whose name is taken
+is called ``table_column``.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from asyncfetch.allen.rma import parse_criteria
+from asyncfetch.allen.rma import Pipe, Query, Service, parse_criteria
 from asyncfetch.errors import QueryError
 from asyncfetch.server.schema import ASSOCIATIONS, MEMBERS, TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from asyncfetch.allen.rma import Filter, Query, Step
+    from asyncfetch.allen.rma import Filter, Step
     from asyncfetch.server.schema import Association
 
-__all__ = ["Evaluator", "RowSource", "failure", "read_request"]
+__all__ = ["CONNECTED_SERVICES", "Answer", "Evaluator", "RowSource", "envelope", "failure", "read_request"]
 
 # Rows in a reply that does not ask for a number.
 _DEFAULT_ROWS = 50
 _OPTIONS = ("num_rows", "start_row", "order", "only", "except", "tabular", "count")
 
+#: Services that the API's queries can call. The replica computes none: each answers as one without a result.
+CONNECTED_SERVICES = frozenset(
+    {
+        "dev_human_correlation",
+        "dev_human_expression",
+        "dev_mouse_agea",
+        "human_correlation",
+        "human_differential",
+        "human_microarray_expression",
+        "mouse_agea",
+        "mouse_connectivity_correlation",
+        "mouse_connectivity_injection_coordinate",
+        "mouse_connectivity_injection_structure",
+        "mouse_connectivity_target_spatial",
+        "mouse_correlation",
+        "mouse_differential",
+        "mouse_expression",
+    }
+)
+
 type Row = dict[str, Any]
+type Names = Mapping[str, tuple[str, ...]]
+type Test = Callable[[Row], bool]
 
 
 class RowSource(Protocol):
@@ -46,6 +70,27 @@ class RowSource(Protocol):
     def links(self) -> Mapping[str, Sequence[tuple[int, int]]]:
         """The join tables of many-to-many associations."""
         ...
+
+
+class Answer(NamedTuple):
+    """Hold the rows of a reply, before they are packed.
+
+    Attributes
+    ----------
+    model : str
+        What the rows are of; empty for a connected service.
+    rows : list of dict
+        With the included rows as dicts and lists of dicts.
+    start_row : int
+        Where the page begins.
+    total_rows : int
+        Joined rows, or the rows delivered where they were not to be counted.
+    """
+
+    model: str
+    rows: list[Row]
+    start_row: int = 0
+    total_rows: int = 0
 
 
 def read_request(path: Mapping[str, str], parameters: Mapping[str, str]) -> Query:
@@ -71,13 +116,21 @@ def read_request(path: Mapping[str, str], parameters: Mapping[str, str]) -> Quer
         criteria = f",{text}" if text.startswith("rma::") else f",rma::criteria,{text}"
         text = f"model::{path['model']}{criteria if text else ''}"
     options = "".join(
-        f"[{name}$eq'{parameters[name].strip("'")}']" for name in _OPTIONS if name in parameters
+        f"[{name}$eq'{parameters[name].strip("'")}']" for name in _OPTIONS if parameters.get(name)
     )
     query = parse_criteria(f"{text},rma::options{options}" if options else text)
     if "id" in path:
         query = query.filter("id", "eq", path["id"])
     include = parameters.get("include", "").strip()
     return query.include(include) if include else query
+
+
+def envelope(answer: Answer) -> Row:
+    """Return what JSON carries: rows under ``msg``, or for a service without a result an empty object."""
+    head = {"success": True, "id": 0, "start_row": answer.start_row, "num_rows": len(answer.rows)}
+    if not answer.model:
+        return head | {"msg": answer.rows or {}}
+    return head | {"total_rows": answer.total_rows, "msg": answer.rows}
 
 
 def failure(message: str) -> Row:
@@ -96,6 +149,8 @@ class Evaluator:
 
     def __init__(self, source: RowSource) -> None:
         self._source = source
+        self._sorted: dict[str, list[Row]] = {}
+        self._columns: dict[str, frozenset[str]] = {}
         self._indices: dict[tuple[str, str], dict[Any, list[Row]]] = {}
         self._link_indices: dict[tuple[str, str], dict[int, list[int]]] = {}
 
@@ -105,85 +160,130 @@ class Evaluator:
         Raises
         ------
         QueryError
-            A model, an association, a column or an option is unknown or not answered yet.
+            As for `evaluate`.
         """
+        return envelope(self.evaluate(query))
+
+    def evaluate(self, query: Query) -> Answer:
+        """Return the rows that a query asks for: those of its last stage.
+
+        Raises
+        ------
+        QueryError
+            A model, an association, a column, a name, a service or an option is unknown.
+        """
+        names: dict[str, tuple[str, ...]] = {}
+        answer: Answer | None = None
+        stages = [*query.before, *([query] if query.model else [])]
+        for i, stage in enumerate(stages):
+            is_last = i == len(stages) - 1
+            if isinstance(stage, Query):
+                answer = self._select(stage, names, is_last=is_last)
+            elif isinstance(stage, Service):
+                answer = _call(stage)
+            elif answer is None or is_last:
+                raise QueryError(
+                    f"{stage} stands between a stage that gives rows and one that uses ${stage.name}"
+                )
+            else:
+                names[stage.name] = _piped(stage, answer)
+        if answer is None:
+            raise QueryError("the query asks for nothing: it names neither a model nor a service")
+        return answer
+
+    def columns(self, model: str) -> frozenset[str]:
+        """Return the columns that the rows of a model have."""
+        if model not in self._columns:
+            self._columns[model] = frozenset(name for row in self.rows(model) for name in row)
+        return self._columns[model]
+
+    def rows(self, model: str) -> list[Row]:
+        """Return all rows of a model in the order of their ids.
+
+        Raises
+        ------
+        QueryError
+            There is no such model.
+        """
+        if model not in TABLES:
+            raise QueryError(f"there is no model {model} in the replica")
+        if model not in self._sorted:
+            tables = self._source.tables
+            rows = (row for member in MEMBERS.get(model, (model,)) for row in tables.get(member, ()))
+            self._sorted[model] = sorted(rows, key=lambda row: row["id"])
+        return self._sorted[model]
+
+    def _select(self, query: Query, names: Names, *, is_last: bool) -> Answer:
         options = query.options
-        if query.before or not query.model:
-            raise QueryError("the replica does not answer pipes, services and queries of several stages")
-        if options.tabular:
-            raise QueryError("the replica does not answer tabular queries")
+        self.rows(query.model)  # an unknown model is the first thing to be told
+        join = _Join(self, query.model, query.filters, query.associations, names)
         rows: list[Row] = []
         n_joined = 0
-        for row in self._rows(query.model):
-            n = self._n_matches(query.model, row, query.filters, query.associations)
+        for row in self._candidates(query, names):
+            n = join.n_matches(row)
             if n:
                 rows.append(row)
                 n_joined += n
-        _sort(rows, options.order)
+        includes = [_Join.of_step(self, query.model, step, names) for step in query.includes]
+        self._sort(query, rows, join, includes)
+        if options.tabular:
+            table = _Table(query.model, options.tabular)
+            rows = [table.row(each) for row in rows for each in join.joined(row, includes)]
+            n_joined = len(rows)
+        num_rows = options.num_rows
+        if num_rows is None:
+            num_rows = _DEFAULT_ROWS if is_last else "all"
         start = options.start_row
-        num_rows = _DEFAULT_ROWS if options.num_rows is None else options.num_rows
-        stop = None if num_rows == "all" else start + num_rows
-        page = rows[start:stop]
-        columns = _Columns(query.model, options.only, options.excepting)
-        delivered = [self._with_includes(query.model, row, query.includes, columns) for row in page]
-        return {
-            "success": True,
-            "id": 0,
-            "start_row": start,
-            "num_rows": len(delivered),
-            "total_rows": n_joined if options.count else len(delivered),
-            "msg": delivered,
-        }
+        page = rows[start : None if num_rows == "all" else start + num_rows]
+        if not options.tabular:
+            columns = _Columns(query.model, options.only, options.excepting)
+            page = [self._with_includes(query.model, row, includes, columns) for row in page]
+        return Answer(query.model, page, start, n_joined if options.count else len(page))
 
-    def _rows(self, model: str) -> list[Row]:
-        tables = self._source.tables
-        if model not in TABLES:
-            raise QueryError(f"there is no model {model} in the replica")
-        rows = [row for member in MEMBERS.get(model, (model,)) for row in tables.get(member, ())]
-        return sorted(rows, key=lambda row: row["id"])
+    def _candidates(self, query: Query, names: Names) -> list[Row]:
+        """Return the rows that can pass, by an index where a condition on an id allows it."""
+        rows = self.rows(query.model)
+        for one in query.filters:
+            table, _, name = one.field.rpartition(".")
+            is_own = table in {"", TABLES[query.model], query.model}
+            if is_own and one.operator in {"eq", "in"} and (name == "id" or name.endswith("_id")):
+                values = _values(one, names)
+                if all(value.isdecimal() for value in values) and name in self.columns(query.model):
+                    index = self.by_field(query.model, name)
+                    found = {row["id"]: row for value in values for row in index.get(int(value), ())}
+                    return [found[row_id] for row_id in sorted(found)]
+        return rows
 
-    def _n_matches(
-        self, model: str, row: Row, filters: Sequence[Filter], associations: Sequence[Step]
-    ) -> int:
-        """Return the number of joined rows that a row stands in: 0 where it does not match."""
-        if not all(_passes(model, row, one) for one in filters):
-            return 0
-        n = 1
-        for step in associations:
-            way = _way(model, step.name)
-            n *= sum(
-                self._n_matches(way.model, target, step.filters, step.associations)
-                for target in self._targets(row, way)
-            )
-        return n
-
-    def _with_includes(self, model: str, row: Row, includes: Sequence[Step], columns: _Columns) -> Row:
+    def _with_includes(
+        self, model: str, row: Row, includes: Sequence[tuple[str, Association, _Join]], columns: _Columns
+    ) -> Row:
         full = columns.of(model, row)
-        for step in includes:
-            way = _way(model, step.name)
+        for name, way, join in includes:
             found = [
-                self._with_includes(way.model, target, step.associations, columns)
-                for target in self._targets(row, way)
-                if all(_passes(way.model, target, one) for one in step.filters)
+                self._with_includes(way.model, target, join.steps, columns)
+                for target in self.targets(row, way)
+                if join.passes(target)
             ]
-            full[step.name] = found if way.is_many else next(iter(found), None)
+            full[name] = found if way.is_many else next(iter(found), None)
         return dict(sorted(full.items()))
 
-    def _targets(self, row: Row, way: Association) -> list[Row]:
+    def targets(self, row: Row, way: Association) -> list[Row]:
+        """Return the rows that an association leads to from a row."""
         if way.kind == "belongs_to":
-            return self._by_field(way.model, "id").get(row.get(way.key), [])
+            return self.by_field(way.model, "id").get(row.get(way.key), [])
         if way.kind == "has":
-            return self._by_field(way.model, way.key).get(row["id"], [])
-        targets = self._by_field(way.model, "id")
+            return self.by_field(way.model, way.key).get(row["id"], [])
+        targets = self.by_field(way.model, "id")
         ids = self._by_link(way.key, way.kind).get(row[way.own], [])
         return [target for target_id in ids for target in targets.get(target_id, [])]
 
-    def _by_field(self, model: str, name: str) -> dict[Any, list[Row]]:
+    def by_field(self, model: str, name: str) -> dict[Any, list[Row]]:
+        """Return the rows of a model by the value of a column, nulls left out."""
         index = self._indices.get((model, name))
         if index is None:
             index = {}
-            for row in self._rows(model):
-                if row[name] is not None:
+            for row in self.rows(model):
+                if row.get(name) is not None:
                     index.setdefault(row[name], []).append(row)
             self._indices[model, name] = index
         return index
@@ -197,6 +297,198 @@ class Evaluator:
                 index.setdefault(own, []).append(other)
             self._link_indices[link, side] = index
         return index
+
+    def _sort(
+        self,
+        query: Query,
+        rows: list[Row],
+        join: _Join,
+        includes: Sequence[tuple[str, Association, _Join]],
+    ) -> None:
+        # Stable sorts from the last key to the first.
+        for column, is_descending in reversed(query.options.order):
+            table, _, name = column.rpartition(".")
+            if table in {"", TABLES[query.model]}:
+                if rows and name not in self.columns(query.model):
+                    raise QueryError(f"cannot order by {column}: there is no such column")
+                keyed = [(row.get(name), row) for row in rows]
+            else:
+                joined = (next(join.joined(row, includes)) for row in rows)
+                keyed = [(_cell(each, column), row) for each, row in zip(joined, rows, strict=True)]
+            present = [(value, row) for value, row in keyed if value is not None]
+            absent = [row for value, row in keyed if value is None]
+            present.sort(key=lambda pair: pair[0], reverse=is_descending)
+            rows[:] = [row for _, row in present] + absent
+
+
+class _Join:
+    """Hold the conditions on the rows of one model, ready to be tried."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        model: str,
+        filters: Sequence[Filter],
+        associations: Sequence[Step],
+        names: Names,
+    ) -> None:
+        self._evaluator = evaluator
+        self._model = model
+        self._tests = [_test(evaluator, model, one, names) for one in filters]
+        self.steps = [_Join.of_step(evaluator, model, step, names) for step in associations]
+
+    @staticmethod
+    def of_step(evaluator: Evaluator, model: str, step: Step, names: Names) -> tuple[str, Association, _Join]:
+        """Return an association of a model with the conditions on what it leads to."""
+        way = _way(model, step.name)
+        return step.name, way, _Join(evaluator, way.model, step.filters, step.associations, names)
+
+    def passes(self, row: Row) -> bool:
+        """Say whether a row meets the conditions on its own columns."""
+        return all(test(row) for test in self._tests)
+
+    def n_matches(self, row: Row) -> int:
+        """Return the number of joined rows that a row stands in: 0 where it does not match."""
+        if not self.passes(row):
+            return 0
+        n = 1
+        for _, way, join in self.steps:
+            n *= sum(join.n_matches(target) for target in self._evaluator.targets(row, way))
+            if not n:
+                break
+        return n
+
+    def joined(
+        self,
+        row: Row,
+        includes: Sequence[tuple[str, Association, _Join]] = (),
+        *,
+        is_outer: bool = False,
+    ) -> Iterator[dict[str, Row]]:
+        """Yield the joined rows of a row that passes: by table, and by the names of the associations.
+
+        Included associations that lead nowhere leave the row as it is; so do all where ``is_outer``.
+        """
+        start = [{TABLES[self._model]: row}]
+        for steps, is_optional in ((self.steps, is_outer), (includes, True)):
+            for name, way, join in steps:
+                found = [
+                    {**each, name: target}
+                    for target in self._evaluator.targets(row, way)
+                    if join.passes(target)
+                    for each in join.joined(target, is_outer=is_optional)
+                ]
+                if is_optional and not found:
+                    continue
+                # What came first keeps the name of the table.
+                start = [{**each, **left} for left in start for each in found]
+        yield from start
+
+
+def _test(evaluator: Evaluator, model: str, one: Filter, names: Names) -> Test:
+    """Return what says of a row whether it passes a filter; a column may be named with its table."""
+    table, _, name = one.field.rpartition(".")
+    if table not in {"", TABLES[model], model}:
+        ways = [
+            way
+            for association, way in ASSOCIATIONS[model].items()
+            if table in {association, TABLES[way.model]}
+        ]
+        if not ways:
+            raise QueryError(f"{model} has no association with the table {table} of {one.field}")
+        test = _test_column(evaluator, ways[0].model, name, one, names)
+        return lambda row: any(map(test, evaluator.targets(row, ways[0])))
+    return _test_column(evaluator, model, name, one, names)
+
+
+def _test_column(evaluator: Evaluator, model: str, name: str, one: Filter, names: Names) -> Test:
+    if evaluator.rows(model) and name not in evaluator.columns(model):
+        raise QueryError(f"{model} has no column {name}")
+    if one.operator is None:
+        return lambda row: row.get(name) is not None
+    values = _values(one, names)
+    if one.operator in {"eq", "ne"} and values == ("null",):
+        is_null = one.operator == "eq"
+        return lambda row: (row.get(name) is None) is is_null
+    compare = _comparison(one.operator, values)
+    # As in SQL, a comparison with null is never true.
+    return lambda row: (value := row.get(name)) is not None and compare(value)
+
+
+def _values(one: Filter, names: Names) -> tuple[str, ...]:
+    values: list[str] = []
+    for value in one.values:
+        if value.startswith("$"):
+            if value[1:] not in names:
+                raise QueryError(f"{value} is no list that a pipe made")
+            values += names[value[1:]]
+        else:
+            values.append(value)
+    return tuple(values)
+
+
+def _comparison(operator: str, wanted: Sequence[str]) -> Callable[[Any], bool]:
+    if operator in {"eq", "in"}:
+        return _any_of(wanted)
+    if operator == "ne":
+        is_any = _any_of(wanted)
+        return lambda value: not is_any(value)
+    if not wanted:
+        return lambda _value: False
+    first = wanted[0]
+    match operator:
+        case "lt":
+            return lambda value: _order(value, first) < 0
+        case "gt":
+            return lambda value: _order(value, first) > 0
+        case "le":
+            return lambda value: _order(value, first) <= 0
+        case "ge":
+            return lambda value: _order(value, first) >= 0
+        case "li":
+            pattern = _pattern(first)
+            return lambda value: fnmatch.fnmatchcase(_text(value), pattern)
+        case "il":
+            lowered = _pattern(first.lower())
+            return lambda value: fnmatch.fnmatchcase(_text(value).lower(), lowered)
+    raise QueryError(f"there is no operator ${operator}")
+
+
+def _any_of(wanted: Sequence[str]) -> Callable[[Any], bool]:
+    texts = frozenset(wanted)
+    numbers = frozenset(number for value in wanted if (number := _number(value)) is not None)
+
+    def is_any(value: Any) -> bool:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value in numbers
+        return _text(value) in texts
+
+    return is_any
+
+
+def _pattern(wanted: str) -> str:
+    # Only * is a wildcard of the API; the others of fnmatch are taken as they stand.
+    return "".join(f"[{letter}]" if letter in "?[" else letter for letter in wanted)
+
+
+def _number(wanted: str) -> float | None:
+    try:
+        return float(wanted)
+    except ValueError:
+        return None
+
+
+def _order(value: Any, wanted: str) -> int:
+    """Compare as numbers where both are, else as text: -1, 0 or 1."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = _number(wanted)
+        return -1 if number is None else (value > number) - (value < number)
+    text = _text(value)
+    return (text > wanted) - (text < wanted)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Columns:
@@ -225,6 +517,36 @@ def _by_table(model: str, columns: Iterable[str]) -> dict[str, set[str]]:
     return tables
 
 
+class _Table:
+    """Pick the columns of a flat table out of joined rows."""
+
+    def __init__(self, model: str, columns: Iterable[str]) -> None:
+        self._columns: dict[str, str] = {}
+        for column in columns:
+            source, _, alias = column.partition(" as ")
+            source = source.strip().removeprefix("distinct ").strip()
+            table, _, name = source.rpartition(".")
+            shown = alias.strip() or (name if name not in self._columns else f"{table}_{name}")
+            self._columns[shown] = f"{table or TABLES[model]}.{name}"
+
+    def row(self, joined: Mapping[str, Row]) -> Row:
+        """Return one row of the table, its columns in the order asked for."""
+        return {shown: _cell(joined, column) for shown, column in self._columns.items()}
+
+
+def _cell(joined: Mapping[str, Row], column: str) -> Any:
+    table, _, name = column.rpartition(".")
+    row = joined.get(table)
+    if row is None:
+        if table in TABLES.values():
+            # An included row that is not there leaves its columns empty.
+            return None
+        raise QueryError(f"{column} is of no table that the query joins")
+    if name not in row:
+        raise QueryError(f"{table} has no column {name}")
+    return row[name]
+
+
 def _way(model: str, name: str) -> Association:
     try:
         return ASSOCIATIONS[model][name]
@@ -232,71 +554,15 @@ def _way(model: str, name: str) -> Association:
         raise QueryError(f"{model} has no association {name} in the replica") from None
 
 
-def _passes(model: str, row: Row, one: Filter) -> bool:
-    """Say whether a row passes a filter; a column may be named with its table."""
-    name = one.field.rpartition(".")[2]
-    if name not in row:
-        raise QueryError(f"{model} has no column {name}")
-    value = row[name]
-    if one.operator is None:
-        return value is not None
-    if one.operator in {"eq", "ne"} and one.values == ("null",):
-        return (value is None) is (one.operator == "eq")
-    if value is None:
-        # As in SQL, a comparison with null is never true.
-        return False
-    return _compare(value, one.operator, one.values)
+def _call(service: Service) -> Answer:
+    if service.name not in CONNECTED_SERVICES:
+        raise QueryError(f"Error in query: there is no service::{service.name}")
+    return Answer("", [])
 
 
-def _compare(value: Any, operator: str, wanted: Sequence[str]) -> bool:
-    match operator:
-        case "eq" | "in":
-            return any(_order(value, one) == 0 for one in wanted)
-        case "ne":
-            return _order(value, wanted[0]) != 0
-        case "lt":
-            return _order(value, wanted[0]) < 0
-        case "gt":
-            return _order(value, wanted[0]) > 0
-        case "le":
-            return _order(value, wanted[0]) <= 0
-        case "ge":
-            return _order(value, wanted[0]) >= 0
-        case "li":
-            return fnmatch.fnmatchcase(_text(value), _pattern(wanted[0]))
-        case "il":
-            return fnmatch.fnmatchcase(_text(value).lower(), _pattern(wanted[0]).lower())
-    raise QueryError(f"there is no operator ${operator}")
-
-
-def _pattern(wanted: str) -> str:
-    # Only * is a wildcard of the API; the others of fnmatch are taken as they stand.
-    return "".join(f"[{letter}]" if letter in "?[" else letter for letter in wanted)
-
-
-def _order(value: Any, wanted: str) -> int:
-    """Compare as numbers where both are, else as text: -1, 0 or 1."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            number = float(wanted)
-        except ValueError:
-            return -1
-        return (value > number) - (value < number)
-    text = _text(value)
-    return (text > wanted) - (text < wanted)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _sort(rows: list[Row], order: Sequence[tuple[str, bool]]) -> None:
-    # Stable sorts from the last key to the first.
-    for column, is_descending in reversed(order):
-        name = column.rpartition(".")[2]
-        if rows and name not in rows[0]:
-            raise QueryError(f"cannot order by {column}: there is no such column")
-        present = [row for row in rows if row[name] is not None]
-        absent = [row for row in rows if row[name] is None]
-        present.sort(key=itemgetter(name), reverse=is_descending)
-        rows[:] = present + absent
+def _piped(pipe: Pipe, answer: Answer) -> tuple[str, ...]:
+    missing = [row for row in answer.rows if pipe.attribute not in row]
+    if missing:
+        raise QueryError(f"{pipe}: the rows before it have no {pipe.attribute}")
+    values = (row[pipe.attribute] for row in answer.rows)
+    return tuple(dict.fromkeys(_text(value) for value in values if value is not None))

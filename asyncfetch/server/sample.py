@@ -20,7 +20,12 @@ The small data sets have images of about 1 700 x 1 200 pixels of 6.52 µm:
 900000003 single nulls: a section without number, one without alignment2d, one with a null in it
 900000004 Nissl: no expression mask; its sections are associates of 479's
 900000005 sound; alone in the made product 900000000, for quick runs
+900000006 connectivity: an Equalization, and the view projection instead of the expression mask
+900000007 tumor features: the views tumor_feature_annotation and tumor_feature_boundary
 ========= ======================================================================================
+
+The atlases 1 and 2 have one atlas data set each, 100048576 (coronal, a real id) and 900000008 (sagittal), with made
+images of which some are annotated plates.
 """
 
 from __future__ import annotations
@@ -34,20 +39,28 @@ import numpy as np
 from asyncfetch.errors import SelectionError
 from asyncfetch.geometry import Affine2D, Affine3D, Box, SectionGeometry, tier_shape, tier_to_full
 from asyncfetch.server import recorded
-from asyncfetch.server.phantom import EXPRESSION_THRESHOLD, MIRROR_UM, Phantom
+from asyncfetch.server.general import general_tables
+from asyncfetch.server.looks import luminosity
+from asyncfetch.server.phantom import EXPRESSION_THRESHOLD, Phantom
+from asyncfetch.server.regions import OUTSIDE, outlines, region_colours, regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from asyncfetch.server.images import Picture
+
 __all__ = [
     "ATLAS_DATA_SET_ID",
+    "CONNECTIVITY_DATA_SET_ID",
     "FAILED_DATA_SET_ID",
     "NISSL_DATA_SET_ID",
     "NULLS_DATA_SET_ID",
+    "SAGITTAL_ATLAS_DATA_SET_ID",
     "SAMPLE_PRODUCT_ID",
     "SMALL_DATA_SET_ID",
+    "TUMOR_DATA_SET_ID",
     "UNALIGNED_DATA_SET_ID",
     "Row",
     "SampleAtlas",
@@ -63,13 +76,19 @@ UNALIGNED_DATA_SET_ID = 900000002
 NULLS_DATA_SET_ID = 900000003
 NISSL_DATA_SET_ID = 900000004
 SMALL_DATA_SET_ID = 900000005
+CONNECTIVITY_DATA_SET_ID = 900000006
+TUMOR_DATA_SET_ID = 900000007
+SAGITTAL_ATLAS_DATA_SET_ID = 900000008
 SAMPLE_PRODUCT_ID = 900000000
 #: The atlas data set of the adult mouse, a real id; its images are made.
 ATLAS_DATA_SET_ID = 100048576
 
 _ISH, _NISSL = 900000010, 900000011
-# Made data sets are coronal and take the alignment of this one.
+# Made data sets take the alignment of a recorded one: coronal ones that of 479.
 _LIKE = 479
+_LIKE_SAGITTAL = {SAGITTAL_ATLAS_DATA_SET_ID: 123}
+_SAGITTAL = {123, 69289763, SAGITTAL_ATLAS_DATA_SET_ID}
+_TUMOR_VIEWS = ("tumor_feature_annotation", "tumor_feature_boundary")
 
 _MODELS = (
     "Age",
@@ -82,6 +101,8 @@ _MODELS = (
     "Donor",
     "Equalization",
     "Gene",
+    "GraphicGroupLabel",
+    "Ontology",
     "PlaneOfSection",
     "Product",
     "ReferenceSpace",
@@ -91,11 +112,13 @@ _MODELS = (
     "Specimen",
     "Structure",
     "StructureCenter",
+    "StructureGraph",
     "Treatment",
 )
 _LINKS = (
     "associates",
     "atlas_data_sets_atlases",
+    "atlases_graphic_group_labels",
     "data_sets_genes",
     "data_sets_products",
     "data_sets_treatments",
@@ -175,7 +198,9 @@ class SampleAtlas:
     phantom: Phantom
     _images: Mapping[int, Row]
     _drawn_through: Mapping[int, tuple[NDArray[np.float64], int]]
-    _without_mask: frozenset[int]
+    _views: Mapping[int, tuple[str, ...]]
+    _levels: Mapping[int, tuple[int, ...]]
+    _atlases: Mapping[int, tuple[int, ...]]
 
     def image_row(self, image_id: int) -> Row | None:
         """Return the record of a section or atlas image, or None where there is none."""
@@ -209,22 +234,33 @@ class SampleAtlas:
         return self._drawn(image_id)[1]
 
     def image_at(self, path: str) -> tuple[int, str] | None:
-        """Return the image and the view, ``image`` or ``expression``, that a record's path names."""
+        """Return the image and the view that a path names: a record's own, or that of another view."""
         stem, suffix, rest = path.rpartition("/")[2].partition(".aff")
-        name, underscore, view = stem.partition("_")
-        if not suffix or rest or not name.isdigit():
+        name, _, view = stem.partition("_")
+        if not suffix or rest or not name.isdecimal() or int(name) not in self._images:
             return None
-        row = self._images.get(int(name))
-        field = "expression_path" if underscore else "path"
-        if row is None or row[field] != path:
-            return None
-        return row["id"], view or "image"
+        view = view or "image"
+        image_id = int(name)
+        return (image_id, view) if self.image_path(image_id, view) == path else None
+
+    def image_path(self, image_id: int, view: str) -> str:
+        """Return the path of a view of an image."""
+        row = self._images[image_id]
+        if view == "expression":
+            return str(row["expression_path"])
+        path = str(row["path"])
+        return path if view == "image" else f"{path.removesuffix('.aff')}_{view}.aff"
+
+    def image_levels(self, image_id: int) -> tuple[int, ...] | None:
+        """Return the window of the image's data set, None where it has no Equalization."""
+        return self._levels.get(self._images[image_id]["data_set_id"])
+
+    def stored(self, picture: Picture) -> None:
+        """Return None: every picture is drawn."""
 
     def has_view(self, image_id: int, view: str) -> bool:
         """Return whether an image exists in a view: Nissl images have no expression mask."""
-        if image_id not in self._images:
-            return False
-        return view == "image" or (view == "expression" and image_id not in self._without_mask)
+        return view in self._views.get(image_id, ())
 
     def draw(
         self, image_id: int, *, downsample: int = 0, box: Box | None = None, view: str = "image"
@@ -240,7 +276,9 @@ class SampleAtlas:
         box : Box, optional
             Pixels of the tier; the whole image when not given. It may reach over the borders.
         view : str
-            ``image``, ``expression`` (jet colours on black) or ``expression_level`` (grey on black).
+            ``image``, ``expression`` (jet colours on black), ``expression_level`` (grey on black),
+            ``projection`` (the level in green on a dim image), ``tumor_feature_annotation`` (a colour a region)
+            or ``tumor_feature_boundary`` (the borders between them, on white).
 
         Returns
         -------
@@ -252,20 +290,51 @@ class SampleAtlas:
         SelectionError
             There is no such image, or no such view of it.
         """
-        matrix, space = self._drawn(image_id)
+        index_to_reference, space, shape = self._tier(image_id, downsample)
         if not self.has_view(image_id, "expression" if view == "expression_level" else view):
             raise SelectionError(f"image {image_id} has no view {view}")
-        row = self._images[image_id]
-        shape = tier_shape(row["height"], row["width"], downsample)
-        to_full = np.vstack([tier_to_full(downsample).matrix, [0.0, 0.0, 1.0]])
-        index_to_reference = matrix @ to_full
+        if view in _TUMOR_VIEWS:
+            labelled = regions if view == "tumor_feature_annotation" else outlines
+            wanted = Box.of_shape(shape) if box is None else box
+            return region_colours(
+                labelled(self.phantom, index_to_reference, wanted, reference_space_id=space)
+            )
         if view == "image":
             return self.phantom.render(index_to_reference, shape, box=box, reference_space_id=space)
         if view == "expression":
             return self.phantom.expression_mask(index_to_reference, shape, box=box, reference_space_id=space)
         level = self.phantom.expression(index_to_reference, shape, box=box, reference_space_id=space)
         level[level <= EXPRESSION_THRESHOLD] = 0
-        return np.rint(level * 255).astype(np.uint8)[..., np.newaxis]
+        grey = np.rint(level * 255).astype(np.uint8)
+        if view == "projection":
+            image = self.phantom.render(index_to_reference, shape, box=box, reference_space_id=space)
+            dim = luminosity(image) // 4
+            return np.stack([dim, np.maximum(dim, grey), dim], axis=-1)
+        return grey[..., np.newaxis]
+
+    def outlines(
+        self, image_id: int, *, downsample: int, box: Box, atlas_id: int
+    ) -> NDArray[np.bool_] | None:
+        """Return the borders of the phantom's regions on an image of an atlas.
+
+        Returns
+        -------
+        (h, w) array of bool, or None
+            None where the image is of no atlas, of others than ``atlas_id``, or no annotated plate.
+        """
+        atlases = self._atlases.get(image_id, ())
+        if not atlases or atlas_id not in {0, *atlases}:
+            return None
+        index_to_reference, space, _ = self._tier(image_id, downsample)
+        lines = outlines(self.phantom, index_to_reference, box, reference_space_id=space)
+        return np.asarray(lines != OUTSIDE)
+
+    def _tier(self, image_id: int, downsample: int) -> tuple[NDArray[np.float64], int, tuple[int, int]]:
+        """Return the map from a tier's pixels to the reference space, the space and the tier's shape."""
+        matrix, space = self._drawn(image_id)
+        row = self._images[image_id]
+        to_full = np.vstack([tier_to_full(downsample).matrix, [0.0, 0.0, 1.0]])
+        return matrix @ to_full, space, tier_shape(row["height"], row["width"], downsample)
 
     def _drawn(self, image_id: int) -> tuple[NDArray[np.float64], int]:
         try:
@@ -287,7 +356,7 @@ class _Builder:
         self.links: dict[str, list[Link]] = {name: [] for name in _LINKS}
         self.recorded: set[int] = set()
         self.drawn_through: dict[int, tuple[NDArray[np.float64], int]] = {}
-        self.without_mask: set[int] = set()
+        self.other_views: dict[int, tuple[str, ...]] = {}
 
     def build(self) -> SampleAtlas:
         self.add_small_tables()
@@ -304,8 +373,21 @@ class _Builder:
             phantom=Phantom(),
             _images=images,
             _drawn_through=self.drawn_through,
-            _without_mask=frozenset(self.without_mask),
+            _views={
+                image_id: ("image", *self.other_views.get(image_id, ("expression",))) for image_id in images
+            },
+            _levels={row["section_data_set_id"]: _levels(row) for row in self.tables["Equalization"]},
+            _atlases=self.atlases_of_plates(),
         )
+
+    def atlases_of_plates(self) -> dict[int, tuple[int, ...]]:
+        """Return the atlases that every annotated plate belongs to."""
+        atlases: dict[int, tuple[int, ...]] = {}
+        for data_set_id, atlas_id in self.links["atlas_data_sets_atlases"]:
+            for row in self.tables["AtlasImage"]:
+                if row["data_set_id"] == data_set_id and row["annotated"]:
+                    atlases[row["id"]] = (*atlases.get(row["id"], ()), atlas_id)
+        return atlases
 
     def add_small_tables(self) -> None:
         empty = {"description": None, "documentation": None, "tags": None}
@@ -317,52 +399,11 @@ class _Builder:
             "species": "Mouse",
         }
         self.tables["Product"] = [empty | product for product in (*recorded.PRODUCTS, sample)]
-        self.tables["PlaneOfSection"] = [
-            {"id": plane_id, "name": name} for plane_id, name in recorded.PLANES_OF_SECTION.items()
-        ]
-        self.tables["ReferenceSpace"] = [
-            {
-                "id": space,
-                "name": name,
-                "age_id": 15,
-                "organism_id": 2,
-                "anatomy": None,
-                "storage_directory": None,
-            }
-            for space, name in recorded.REFERENCE_SPACES.items()
-        ]
-        self.tables["ReferenceToReferenceTransform"] = [
-            {"id": row_id, "from_reference_space_id": source, "to_reference_space_id": target}
-            | _numbered("t", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, MIRROR_UM))
-            for row_id, source, target in ((1, 9, 10), (2, 10, 9))
-        ]
-        self.tables["Age"] = [
-            {"id": 15, "name": "P56", "days": 56.0, "description": None, "embryonic": False, "organism_id": 2}
-        ]
         self.tables["Treatment"] = [
             {"id": _ISH, "name": "ISH", "tags": None},
             {"id": _NISSL, "name": "NISSL", "tags": None},
         ]
-        self.tables["Structure"] = [
-            {
-                "id": structure_id,
-                "acronym": acronym,
-                "name": name,
-                "atlas_id": None,
-                "color_hex_triplet": None,
-                "depth": None,
-                "graph_id": 1,
-                "graph_order": order,
-                "ontology_id": 1,
-                "parent_structure_id": None,
-                "structure_id_path": None,
-            }
-            for order, (structure_id, (acronym, name)) in enumerate(recorded.STRUCTURES.items())
-        ]
-        self.tables["StructureCenter"] = [
-            {"id": row_id, "structure_id": structure_id, "reference_space_id": space, "x": x, "y": y, "z": z}
-            for row_id, (structure_id, space, x, y, z) in enumerate(recorded.STRUCTURE_CENTERS, start=1)
-        ]
+        self.tables |= general_tables()
 
     def add_69289763(self) -> None:
         self.tables["Donor"].append(_DONOR_4965)
@@ -383,7 +424,7 @@ class _Builder:
 
     def add_479(self) -> None:
         self.add_data_set(479, space=9, plane=1, products=(1,), gene="Pvalb")
-        self.add_equalization(479)
+        self.add_equalization(479, red=(0, 932), green=(0, 1279), blue=(0, 4095))
         real = recorded.SECTIONS[479]
         for section in real:
             self.add_section(479, section, resolution=1.63, is_recorded=True)
@@ -416,6 +457,9 @@ class _Builder:
         self.add_small(NULLS_DATA_SET_ID, range(100, 141, 8))
         self.add_small(NISSL_DATA_SET_ID, range(60, 421, 120), treatment=_NISSL)
         self.add_small(SMALL_DATA_SET_ID, range(60, 421, 40), products=(SAMPLE_PRODUCT_ID,), gene="Gad1")
+        self.add_small(CONNECTIVITY_DATA_SET_ID, range(100, 261, 80), products=(5,), views=("projection",))
+        self.add_equalization(CONNECTIVITY_DATA_SET_ID, red=(0, 923), green=(0, 987), blue=(0, 4095))
+        self.add_small(TUMOR_DATA_SET_ID, range(200, 241, 40), products=(), views=_TUMOR_VIEWS)
         images = [row for row in self.tables["SectionImage"] if row["data_set_id"] == NULLS_DATA_SET_ID]
         images[1]["section_number"] = None
         alignments = {row["section_image_id"]: row for row in self.tables["Alignment2d"]}
@@ -437,6 +481,7 @@ class _Builder:
         treatment: int = _ISH,
         failed: bool = False,
         is_aligned: bool = True,
+        views: tuple[str, ...] | None = None,
     ) -> None:
         self.add_data_set(
             data_set_id,
@@ -453,7 +498,9 @@ class _Builder:
             section = self.made_section(data_set_id, image_id, number, (1701 + 16 * (i % 5), 1213), 6.52)
             self.add_section(data_set_id, section, resolution=6.52, is_aligned=is_aligned)
             if treatment == _NISSL:
-                self.without_mask.add(image_id)
+                self.other_views[image_id] = ()
+            if views is not None:
+                self.other_views[image_id] = views
 
     def add_atlas(self) -> None:
         self.tables["Atlas"] = [
@@ -462,25 +509,59 @@ class _Builder:
                 "name": name,
                 "structure_graph_id": graph,
                 "image_type": "Atlas - Adult Mouse",
-                "reference_space_id": 9,
+                "reference_space_id": 10 if atlas_id == 2 else 9,
                 "specimen_id": None,
                 "treatment_id": _NISSL,
                 "xyz_sort": None,
             }
             for atlas_id, (name, graph) in recorded.ATLASES.items()
         ]
-        self.add_data_set(
-            ATLAS_DATA_SET_ID, space=9, plane=1, products=(1,), treatment=_NISSL, model="AtlasDataSet"
-        )
-        self.links["atlas_data_sets_atlases"].append((ATLAS_DATA_SET_ID, 1))
-        for i, number in enumerate(range(101, 302, 50)):
-            section = self.made_section(ATLAS_DATA_SET_ID, 948576000 + i, number, (1749, 1240), 6.52)
-            self.add_section(ATLAS_DATA_SET_ID, section, resolution=6.52, model="AtlasImage")
-            self.tables["AtlasImage"][-1]["annotated"] = True
-            self.without_mask.add(section.image_id)
+        self.links["atlases_graphic_group_labels"] += [(atlas_id, 28) for atlas_id in recorded.ATLASES]
+        plates = range(101, 302, 50)
+        self.add_atlas_images(1, ATLAS_DATA_SET_ID, 948576000, (1749, 1240), plates, annotated=True)
+        between = range(126, 277, 50)
+        self.add_atlas_images(1, ATLAS_DATA_SET_ID, 948576100, (1749, 1240), between, annotated=False)
+        plates = range(39, 200, 40)
+        self.add_atlas_images(2, SAGITTAL_ATLAS_DATA_SET_ID, 948577000, (2201, 1240), plates, annotated=True)
 
-    def add_equalization(self, data_set_id: int) -> None:
-        limits = {"red": (0, 932), "green": (0, 1279), "blue": (0, 4095)}
+    def add_atlas_images(
+        self,
+        atlas_id: int,
+        data_set_id: int,
+        first_image_id: int,
+        size: tuple[int, int],
+        numbers: Iterable[int],
+        *,
+        annotated: bool,
+    ) -> None:
+        if data_set_id not in {row["id"] for row in self.tables["AtlasDataSet"]}:
+            is_sagittal = data_set_id in _SAGITTAL
+            self.add_data_set(
+                data_set_id,
+                space=10 if is_sagittal else 9,
+                plane=2 if is_sagittal else 1,
+                products=(1,),
+                treatment=_NISSL,
+                model="AtlasDataSet",
+            )
+            self.links["atlas_data_sets_atlases"].append((data_set_id, atlas_id))
+        for i, number in enumerate(numbers):
+            section = self.made_section(data_set_id, first_image_id + i, number, size, 6.52)
+            self.add_section(data_set_id, section, resolution=6.52, model="AtlasImage")
+            self.tables["AtlasImage"][-1]["annotated"] = annotated
+            self.other_views[section.image_id] = ()
+            if annotated:
+                # The plate of an atlas, under the type that the atlas's own record names.
+                self.tables["AlternateImage"].append(
+                    {
+                        "id": len(self.tables["AlternateImage"]) + 1,
+                        "image_type": "Atlas - Adult Mouse",
+                        "path": self.tables["AtlasImage"][-1]["path"],
+                        "sub_image_id": section.image_id,
+                    }
+                )
+
+    def add_equalization(self, data_set_id: int, **limits: tuple[int, int]) -> None:
         row: Row = {"id": len(self.tables["Equalization"]) + 1, "section_data_set_id": data_set_id}
         for colour, (lower, upper) in limits.items():
             row |= {f"{colour}_lower": lower, f"{colour}_upper": upper}
@@ -533,7 +614,7 @@ class _Builder:
             self.links["data_sets_genes"].append((data_set_id, gene_id))
         if is_aligned:
             alignment_id, tvr, trv = recorded.ALIGNMENTS_3D.get(
-                data_set_id, (data_set_id, *recorded.ALIGNMENTS_3D[_LIKE][1:])
+                data_set_id, (data_set_id, *_alignment_3d(data_set_id)[1:])
             )
             self.tables["Alignment3d"].append(
                 {"id": alignment_id, "aligned_id": data_set_id, "aligned_type": "DataSet"}
@@ -549,7 +630,7 @@ class _Builder:
         The alignment is a similarity with the scale ``resolution`` and a small rotation; the inverse is that of
         the printed numbers, as in the real records.
         """
-        _, _, trv = recorded.ALIGNMENTS_3D.get(data_set_id, recorded.ALIGNMENTS_3D[_LIKE])
+        _, _, trv = _alignment_3d(data_set_id)
         to_volume = Affine3D.from_api(trv)
         # The middle of the box in p, i, r; along the slice axis the section number decides, not this point.
         middle = to_volume.apply((6600.0, 4000.0, 5700.0))[:2]
@@ -611,15 +692,26 @@ class _Builder:
                 | _numbered("tsv", section.tsv)
                 | _numbered("tvs", section.tvs)
             )
-        _, tvr, _ = recorded.ALIGNMENTS_3D.get(data_set_id, recorded.ALIGNMENTS_3D[_LIKE])
+        _, tvr, _ = _alignment_3d(data_set_id)
         geometry = SectionGeometry(
             tsv=Affine2D.from_api(section.tsv),
             tvr=Affine3D.from_api(tvr),
             section_number=section.section_number,
             section_thickness_um=25.0,
         )
-        space = 10 if data_set_id in {123, 69289763} else 9
+        space = 10 if data_set_id in _SAGITTAL else 9
         self.drawn_through[section.image_id] = (geometry.image_to_reference_matrix(), space)
+
+
+def _alignment_3d(data_set_id: int) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Return the alignment of a set, or of the recorded one that it is made like."""
+    return recorded.ALIGNMENTS_3D.get(
+        data_set_id, recorded.ALIGNMENTS_3D[_LIKE_SAGITTAL.get(data_set_id, _LIKE)]
+    )
+
+
+def _levels(row: Row) -> tuple[int, ...]:
+    return tuple(row[f"{colour}_{end}"] for colour in ("red", "green", "blue") for end in ("lower", "upper"))
 
 
 def _numbered(name: str, values: Iterable[float]) -> Row:

@@ -80,7 +80,9 @@ ASSOCIATIONS: dict[str, dict[str, Association]] = {
     "AlternateImage": {"sub_image": _one("SubImage", "sub_image_id")},
     "Atlas": {
         "atlas_data_sets": _right("AtlasDataSet", "atlas_data_sets_atlases"),
+        "graphic_group_labels": _left("GraphicGroupLabel", "atlases_graphic_group_labels"),
         "reference_space": _one("ReferenceSpace", "reference_space_id"),
+        "structure_graph": _one("StructureGraph", "structure_graph_id"),
         "treatment": _one("Treatment", "treatment_id"),
     },
     "AtlasDataSet": _DATA_SET
@@ -93,6 +95,11 @@ ASSOCIATIONS: dict[str, dict[str, Association]] = {
     "Donor": {"age": _one("Age", "age_id"), "specimens": _has_many("Specimen", "donor_id")},
     "Equalization": {"section_data_set": _one("SectionDataSet", "section_data_set_id")},
     "Gene": {"data_sets": _right("SectionDataSet", "data_sets_genes")},
+    "GraphicGroupLabel": {"atlases": _right("Atlas", "atlases_graphic_group_labels")},
+    "Ontology": {
+        "structure_graphs": _has_many("StructureGraph", "ontology_id"),
+        "structures": _has_many("Structure", "ontology_id"),
+    },
     "PlaneOfSection": {"data_sets": _has_many("SectionDataSet", "plane_of_section_id")},
     "Product": {"data_sets": _right("SectionDataSet", "data_sets_products")},
     "ReferenceSpace": {
@@ -110,10 +117,18 @@ ASSOCIATIONS: dict[str, dict[str, Association]] = {
         "donor": _one("Donor", "donor_id"),
         "structure": _one("Structure", "structure_id"),
     },
-    "Structure": {"structure_centers": _has_many("StructureCenter", "structure_id")},
+    "Structure": {
+        "ontology": _one("Ontology", "ontology_id"),
+        "structure_centers": _has_many("StructureCenter", "structure_id"),
+        "structure_graph": _one("StructureGraph", "graph_id"),
+    },
     "StructureCenter": {
         "reference_space": _one("ReferenceSpace", "reference_space_id"),
         "structure": _one("Structure", "structure_id"),
+    },
+    "StructureGraph": {
+        "atlases": _has_many("Atlas", "structure_graph_id"),
+        "ontology": _one("Ontology", "ontology_id"),
     },
     "SubImage": _IMAGE,
     "Treatment": {"data_sets": _right("SectionDataSet", "data_sets_treatments")},
@@ -132,6 +147,8 @@ TABLES = {
     "Donor": "donors",
     "Equalization": "equalizations",
     "Gene": "genes",
+    "GraphicGroupLabel": "graphic_group_labels",
+    "Ontology": "ontologies",
     "PlaneOfSection": "plane_of_sections",
     "Product": "products",
     "ReferenceSpace": "reference_spaces",
@@ -141,6 +158,7 @@ TABLES = {
     "Specimen": "specimens",
     "Structure": "structures",
     "StructureCenter": "structure_centers",
+    "StructureGraph": "structure_graphs",
     "SubImage": "sub_images",
     "Treatment": "treatments",
 }

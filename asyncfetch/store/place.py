@@ -33,7 +33,7 @@ Location = str | Path | ZarrStore
 
 #: How Zarr's local store ends the names of its temporary files.
 _PARTIAL = ".partial"
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR}
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import zarr
 
 from asyncfetch.allen import parse_data_set
+from asyncfetch.atlas import Atlas
 from asyncfetch.errors import SelectionError, StoreLayoutError
 from asyncfetch.imaging.jpeg import decode
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.store.arrays import open_array
+from asyncfetch.store.atlas import read_catalogue
 from asyncfetch.store.layout import (
     data_set_path,
     level_shapes,
@@ -80,6 +83,14 @@ class Store:
         names = self._place.names_below("data_sets")
         return tuple(sorted(int(name) for name in names if name.isdecimal()))
 
+    @cached_property
+    def atlas(self) -> Atlas:
+        """The six synchronization services over all data sets, as they are stored when this is first used.
+
+        ``Atlas(store.atlas.catalogue, …)`` is one with other choices.
+        """
+        return Atlas(read_catalogue(self.data_set(data_set_id) for data_set_id in self.data_set_ids))
+
     @property
     def runs(self) -> list[dict[str, Any]]:
         """What the runs that did not come to their end were asked for, the newest at the end."""
@@ -135,6 +146,10 @@ class StoredDataSet:
         path = data_set_path(self.id)
         names = (name for name in self._place.names_below(path) if name not in {"table", "zarr.json"})
         return tuple(name for name in names if self._place.attributes(f"{path}/{name}") is not None)
+
+    def in_view(self, view: str) -> StoredDataSet:
+        """Return the same data set, seen in another view."""
+        return StoredDataSet(self._place, self.id, self.record, view)
 
     @property
     def table(self) -> dict[str, Column]:

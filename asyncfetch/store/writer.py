@@ -45,7 +45,7 @@ from asyncfetch.store.ome import (
     section_attributes,
 )
 from asyncfetch.store.place import Location, Place
-from asyncfetch.store.records import read_commits, read_registered_layout, read_runs
+from asyncfetch.store.records import read_commit, read_commits, read_registered_layout, read_runs
 from asyncfetch.store.shards import ImageArray, write_shards
 from asyncfetch.store.table import table_columns
 
@@ -192,12 +192,20 @@ class StoreWriter:
         data_set_id, view, image_id : int, str, int
             The section.
         keep : collection of str
-            Layers that the old commit vouches for and that will be committed again as they are.
+            Layers that the old commit vouches for and that will be committed again as they are. Where it vouches
+            for no others, it stays until the next `commit` takes its place.
         """
         group = section_path(data_set_id, view, image_id)
-        self._place.delete(f"{group}/zarr.json")
-        if "sections" not in keep:
+        commit = read_commit(self._place, data_set_id, view, image_id) if keep else None
+        stays = commit is not None and set(commit.layers) <= set(keep)
+        if not stays:
+            self._place.delete(f"{group}/zarr.json")
+        if "sections" not in keep and not stays:
             self._place.delete_below(group)
+        elif "sections" not in keep:
+            for name in self._place.names_below(group):
+                if name.startswith("scale"):
+                    self._place.delete_below(f"{group}/{name}")
         if "source" not in keep:
             self._place.delete_below(source_path(data_set_id, view, image_id))
         registered = self._registered_of(data_set_id, view)

@@ -103,6 +103,7 @@ class Work:
             self.plane(image_id, small, matrix, shape)
 
     def levels(self, image_id: int, pixels: np.ndarray) -> None:
+        """Write the pyramid, chunk by chunk into one file a level."""
         level = 0
         while True:
             with (self.folder / f"{image_id}.{level}").open("wb") as file:
@@ -119,6 +120,7 @@ class Work:
             level += 1
 
     def plane(self, image_id: int, pixels: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> None:
+        """Write one registered plane."""
         step = float(np.linalg.norm(matrix[:, :2], ord=2))
         k = max(1, int(np.ceil(step - 1e-9)))
         finer = matrix.copy()

@@ -4,7 +4,8 @@ Requests come on stdin, replies go to stdout, one JSON document a line. A reques
 ``module:attribute.attribute`` or ``#n:attribute`` of an object kept before; ``args`` and ``kwargs`` call it, and
 without them it is just read. With ``keep`` the result stays here, under the number that is returned.
 
-Arrays travel as files: ``{"$array": path}``. A tuple comes back as a list, a displacement field as its deltas.
+The argument is a folder through which arrays travel as files: ``{"$array": path}``. A tuple comes back as a list,
+a displacement field as its deltas.
 """
 
 import importlib
@@ -16,7 +17,7 @@ import traceback
 
 import numpy as np
 
-FOLDER = tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))
+FOLDER = sys.argv[1]
 KEPT = []
 
 

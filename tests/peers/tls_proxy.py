@@ -71,26 +71,25 @@ async def main(base_url: str, folder: Path) -> None:
             pass
 
     async def serve_open(client: ByteStream) -> None:
-        head = BufferedByteReceiveStream(client)
-        first = await head.receive_until(b"\r\n", _HEAD_BYTES)
+        # A request to a proxy may have no header at all, so it is read as one piece.
+        head = await BufferedByteReceiveStream(client).receive_until(b"\r\n\r\n", _HEAD_BYTES)
+        first, *lines = head.split(b"\r\n")
         method, target, version = first.split(b" ")
         if method == b"CONNECT":
-            await head.receive_until(b"\r\n\r\n", _HEAD_BYTES)
             await client.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
             inner: ByteStream = await TLSStream.wrap(
                 client, server_side=True, ssl_context=context, standard_compatible=False
             )
         else:
             # A plain request to a proxy names the whole address; one a connection is enough here.
-            path = target.split(b"/", 3)[3]
-            rest = await head.receive_until(b"\r\n\r\n", _HEAD_BYTES)
-            lines = [line for line in rest.split(b"\r\n") if not line.lower().startswith(b"connection:")]
-            ahead = b"\r\n".join([b" ".join([method, b"/" + path, version]), *lines, b"Connection: close"])
-            inner = Rest(client, ahead + b"\r\n\r\n")
-        async with await anyio.connect_tcp(parts.hostname or "", parts.port or 80) as replica, inner:
-            async with anyio.create_task_group() as group:
-                group.start_soon(pour, inner, replica, group.cancel_scope)
-                group.start_soon(pour, replica, inner, group.cancel_scope)
+            path = b"/" + target.split(b"/", 3)[3]
+            lines = [line for line in lines if not line.lower().startswith(b"connection:")]
+            lines = [b" ".join([method, path, version]), *lines, b"Connection: close"]
+            inner = Rest(client, b"\r\n".join(lines) + b"\r\n\r\n")
+        replica = await anyio.connect_tcp(parts.hostname or "", parts.port or 80)
+        async with replica, inner, anyio.create_task_group() as group:
+            group.start_soon(pour, inner, replica, group.cancel_scope)
+            group.start_soon(pour, replica, inner, group.cancel_scope)
 
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra(anyio.abc.SocketAttribute.local_port)

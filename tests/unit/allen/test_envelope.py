@@ -9,6 +9,7 @@ from asyncfetch.allen import Page, parse_json, parse_xml
 from asyncfetch.errors import QueryError, ReplyError, ServiceError, TransientServiceError
 
 URL = "http://api.brain-map.org/api/v2/data/query.json?criteria=model::Gene"
+SHOWN = "api.brain-map.org/api/v2/data/query.json"
 
 
 def envelope(**fields) -> bytes:
@@ -54,7 +55,7 @@ def test_a_lasting_refusal_carries_the_words_the_address_and_what_to_do(recorded
         parse_json(envelope(success=False, msg=words), url=URL)
     error = caught.value
     assert (error.service_message, error.url, error.is_transient) == (words, URL, False)
-    assert all(part in error.message for part in (words, URL, "mend the query"))
+    assert all(part in error.message for part in (words, SHOWN, "mend the query"))
     assert pickle.loads(pickle.dumps(error)).facts == error.facts
 
 
@@ -64,7 +65,7 @@ def test_a_passing_failure_is_told_from_a_lasting_one(recorded):
         parse_json(envelope(success=False, msg=words), url=URL)
     assert caught.value.service_message == words
     assert caught.value.is_transient
-    assert all(part in caught.value.message for part in (words, URL, "ask again"))
+    assert all(part in caught.value.message for part in (words, SHOWN, "ask again"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_what_is_no_reply_is_worth_asking_again(body):
         parse_json(body, url=URL)
     assert caught.value.is_transient
     assert caught.value.url == URL
-    assert URL in caught.value.message
+    assert SHOWN in caught.value.message
     assert "ask again" in caught.value.message
     assert len(caught.value.message) < 500
 
@@ -199,4 +200,4 @@ def test_xml_that_is_no_reply_is_worth_asking_again(body):
     with pytest.raises(ReplyError) as caught:
         parse_xml(body, url=URL)
     assert caught.value.is_transient
-    assert URL in caught.value.message
+    assert SHOWN in caught.value.message

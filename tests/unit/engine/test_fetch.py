@@ -101,7 +101,7 @@ async def test_every_step_is_told(scripted):
     same = {"url": "http://x/1", "kind": "image"}
     assert events == [
         RequestStarted(**same, attempt=1),
-        RequestRetried(**same, attempt=1, error="ConnectError", cause="a", delay_s=0.5),
+        RequestRetried(**same, attempt=1, error="ConnectError", cause="image 1: a", delay_s=0.5),
         RequestStarted(**same, attempt=2),
         RequestFinished(**same, attempt=2, status=200, size_bytes=3, elapsed_s=0.0),
         RequestStarted(**same, attempt=1),

@@ -1,0 +1,429 @@
+"""``asyncfetch sync``: the six synchronization services, computed from a store or asked of the API."""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from asyncfetch.cli.app import app, report_errors, settings_from, tell
+from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.tables import BadRow, Points, read_points, write_table
+from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pyarrow as pa
+
+    from asyncfetch.allen.sync import ImageSync
+    from asyncfetch.atlas import Atlas
+    from asyncfetch.client import Client
+    from asyncfetch.settings import Settings
+
+__all__ = ["ServiceName", "open_atlas", "sync"]
+
+_MOST_LISTED = 20
+_FIELDS = ("section_data_set_id", "section_image_id", "section_number", "x", "y")
+
+
+class ServiceName(enum.StrEnum):
+    """Name a service on the command line."""
+
+    IMAGE_TO_REFERENCE = "image-to-reference"
+    REFERENCE_TO_IMAGE = "reference-to-image"
+    IMAGE_TO_IMAGE = "image-to-image"
+    IMAGE_TO_IMAGE_2D = "image-to-image-2d"
+    IMAGE_TO_ATLAS = "image-to-atlas"
+    STRUCTURE_TO_IMAGE = "structure-to-image"
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Hold the options that a service takes: its seed and its targets, and the columns of its points."""
+
+    seed_option: str
+    seed_column: str
+    axes: str
+    target_option: str | None = None
+    target_column: str | None = None
+
+
+_SHAPES = {
+    ServiceName.IMAGE_TO_REFERENCE: _Shape("image", "section_image_id", "xy"),
+    ServiceName.REFERENCE_TO_IMAGE: _Shape(
+        "space", "reference_space_id", "xyz", "data_sets", "target_section_data_set_id"
+    ),
+    ServiceName.IMAGE_TO_IMAGE: _Shape(
+        "image", "section_image_id", "xy", "data_sets", "target_section_data_set_id"
+    ),
+    ServiceName.IMAGE_TO_IMAGE_2D: _Shape(
+        "image", "section_image_id", "xy", "images", "target_section_image_id"
+    ),
+    ServiceName.IMAGE_TO_ATLAS: _Shape("image", "section_image_id", "xy", "atlas", "atlas_id"),
+    ServiceName.STRUCTURE_TO_IMAGE: _Shape(
+        "data_set", "section_data_set_id", "", "structures", "structure_id"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Hold what is asked: the rows in, by seed, and the targets that are the same for all."""
+
+    service: ServiceName
+    points: Points
+    targets: list[int]
+    is_table: bool
+
+    @property
+    def shape(self) -> _Shape:
+        return _SHAPES[self.service]
+
+    def groups(self) -> dict[int, list[int]]:
+        """Return the places of the rows of each seed."""
+        found: dict[int, list[int]] = {}
+        for place, seed in enumerate(self.points.columns[self.shape.seed_column]):
+            found.setdefault(seed, []).append(place)
+        return found
+
+    def arguments(self, places: Sequence[int]) -> tuple[Any, ...]:
+        """Return what the service takes after its seed, for some rows of one seed."""
+        columns = self.points.columns
+        if self.service is ServiceName.STRUCTURE_TO_IMAGE:
+            return ([columns["structure_id"][place] for place in places],)
+        xyz = [[columns[axis][place] for axis in self.shape.axes] for place in places]
+        if self.shape.target_option is None:
+            return (xyz,)
+        return xyz, self.targets[0] if self.service is ServiceName.IMAGE_TO_ATLAS else self.targets
+
+
+class _Answers:
+    """Gather columns of answers and rows that have none."""
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+        self._parts: list[tuple[Sequence[int], list[Any]]] = []
+        self.bad: list[BadRow] = list(work.points.bad)
+
+    def add(self, places: Sequence[int], records: list[Any]) -> None:
+        """Add the records of some rows, one a row, or one a row and target."""
+        self._parts.append((places, records))
+
+    def fail(self, places: Iterable[int], error: AsyncFetchError) -> None:
+        self.bad += [BadRow(self._work.points.lines[place], error.message) for place in places]
+
+    def table(self) -> pa.Table:
+        """Return the answers in the order of the rows in: one row out for each row in and target."""
+        import pyarrow as pa
+
+        by_place = {
+            place: record
+            for places, records in self._parts
+            for place, record in zip(places, records, strict=True)
+        }
+        rows = self._work.points.rows
+        if self._work.service is ServiceName.IMAGE_TO_REFERENCE:
+            points = [(rows[place], by_place[place]) for place in sorted(by_place)]
+            columns: dict[str, Any] = {"row": pa.array([row for row, _ in points], pa.int64())}
+            return pa.table(
+                columns
+                | {
+                    pir: pa.array([getattr(record, xyz) for _, record in points], pa.float64())
+                    for pir, xyz in zip("pir", "xyz", strict=True)
+                }
+            )
+        found = [
+            (rows[place], target, record)
+            for place in sorted(by_place)
+            for target, record in self._by_target(place, by_place[place])
+        ]
+        columns = {
+            "row": pa.array([row for row, _, _ in found], pa.int64()),
+            str(self._work.shape.target_column): pa.array([target for _, target, _ in found], pa.int64()),
+        }
+        types = {"x": pa.float64(), "y": pa.float64()}
+        fields: tuple[str, ...] = _FIELDS
+        if self._work.service is ServiceName.IMAGE_TO_IMAGE_2D:
+            fields = ("section_image_id", "x", "y")
+        return pa.table(
+            columns
+            | {
+                name: pa.array([getattr(record, name) for _, _, record in found], types.get(name, pa.int64()))
+                for name in fields
+            }
+        )
+
+    def _by_target(self, place: int, record: Any) -> list[tuple[int, ImageSync]]:
+        if self._work.service is ServiceName.STRUCTURE_TO_IMAGE:
+            return [(self._work.points.columns["structure_id"][place], record)]
+        records = [record] if self._work.service is ServiceName.IMAGE_TO_ATLAS else record
+        return list(zip(self._work.targets, records, strict=True))
+
+
+@app.command()
+@report_errors
+def sync(
+    service: Annotated[ServiceName, typer.Argument(metavar="SERVICE", help=", ".join(ServiceName))],
+    image: Annotated[int | None, typer.Option(metavar="ID", help="The section image of the points.")] = None,
+    space: Annotated[
+        int | None, typer.Option(metavar="ID", help="The reference space of the points.")
+    ] = None,
+    data_set: Annotated[
+        int | None, typer.Option(metavar="ID", help="The data set in which structures are looked for.")
+    ] = None,
+    x: Annotated[float | None, typer.Option(help="Full-resolution pixels, or µm (posterior).")] = None,
+    y: Annotated[float | None, typer.Option(help="Full-resolution pixels, or µm (inferior).")] = None,
+    z: Annotated[float | None, typer.Option(help="µm (right or left).")] = None,
+    data_sets: Annotated[str | None, typer.Option(metavar="IDS", help="Target data sets: 1,2,3.")] = None,
+    images: Annotated[str | None, typer.Option(metavar="IDS", help="Target images: 1,2,3.")] = None,
+    structures: Annotated[str | None, typer.Option(metavar="IDS", help="Structures: 1,2,3.")] = None,
+    atlas: Annotated[str | None, typer.Option(metavar="ID", help="The target atlas.")] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Points from a CSV or Parquet file, or from CSV on stdin (-): columns x, y and z where it is "
+            "needed, and section_image_id, reference_space_id or section_data_set_id where no option gives it; "
+            "structure_id for structure-to-image.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="OUT", help="Compute from this store instead of asking the API.")
+    ] = None,
+    base_url: BaseUrl = None,
+    centers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Structure centres for --store: rows of the model StructureCenter as JSON, or a reply with them.",
+        ),
+    ] = None,
+    ties: Annotated[
+        str,
+        typer.Option(metavar="WHICH", help="With --store, of two sections equally near: lower or higher."),
+    ] = "lower",
+    failed_images: Annotated[
+        str, typer.Option(metavar="WHETHER", help="With --store, images that failed: include or exclude.")
+    ] = "include",
+    convert_spaces: Annotated[
+        bool, typer.Option("--convert-spaces", help="With --store, convert points between spaces 9 and 10.")
+    ] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.")
+    ] = None,
+    fmt: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="csv, json or parquet.", show_default="csv"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    jobs: Jobs = None,
+    rate: Rate = None,
+    config: Config = None,
+) -> None:
+    """Find positions on section images and in the reference space, from a store or from the API.
+
+    One row comes out for each row in and target; ``row`` counts the rows of the table from 1. Rows that cannot be
+    used are named by their line, and the exit code is 3.
+    """
+    given = {
+        "image": image,
+        "space": space,
+        "data_set": data_set,
+        "x": x,
+        "y": y,
+        "z": z,
+        "data_sets": data_sets,
+        "images": images,
+        "structures": structures,
+        "atlas": atlas,
+    }
+    wanted_format = _format(fmt, as_json=as_json)
+    work = _gather(service, given, table)
+    if store is not None and base_url is not None:
+        raise SettingsError("--store computes and --base-url asks: take one of them", setting="store")
+    answers = _Answers(work)
+    if store is not None:
+        opened = open_atlas(
+            store, ties=ties, failed_images=failed_images, convert_spaces=convert_spaces, centers=centers
+        )
+        if service is ServiceName.STRUCTURE_TO_IMAGE and not len(opened.catalogue.structure_centers):
+            raise SettingsError(
+                "a store holds no structure centres; give them as --centers FILE, or ask with --base-url",
+                setting="centers",
+            )
+        _compute(opened, work, answers)
+    else:
+        settings = settings_from(config, base_url=base_url, jobs=jobs, requests_per_s=rate)
+        _ask(settings, work, answers)
+    write_table(answers.table(), output, wanted_format)
+    _conclude(answers.bad)
+
+
+def open_atlas(
+    location: str,
+    *,
+    ties: str = "lower",
+    failed_images: str = "include",
+    convert_spaces: bool = False,
+    centers: str | None = None,
+) -> Atlas:
+    """Return the services over a store, as the options of a command want them.
+
+    Raises
+    ------
+    AsyncFetchError
+        The store or the file of centres cannot be read, or an option is wrong.
+    """
+    from asyncfetch import store
+    from asyncfetch.atlas import Atlas
+
+    catalogue = store.open(location).atlas.catalogue
+    if centers is not None:
+        catalogue = catalogue.with_structure_centers(_read_centers(centers))
+    return Atlas(
+        catalogue,
+        ties=ties,  # type: ignore[arg-type]  # refused there if it is none
+        failed_images=failed_images,  # type: ignore[arg-type]  # the same
+        convert_spaces=convert_spaces,
+    )
+
+
+def _read_centers(location: str) -> list[dict[str, Any]]:
+    from pathlib import Path
+
+    try:
+        rows = json.loads(Path(location).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SelectionError(f"the structure centres {location} cannot be read: {error}") from error
+    rows = rows.get("msg") if isinstance(rows, dict) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise SelectionError(f"{location} holds no list of structure centres")
+    return rows
+
+
+def _format(fmt: str | None, *, as_json: bool) -> Literal["csv", "json", "parquet"] | None:
+    if as_json:
+        return "json"
+    if fmt is None or fmt in {"csv", "json", "parquet"}:
+        return fmt  # type: ignore[return-value]  # one of these
+    raise SettingsError(f"--format is csv, json or parquet, not {fmt}", setting="format")
+
+
+def _gather(service: ServiceName, given: dict[str, Any], table: str | None) -> _Work:
+    shape = _SHAPES[service]
+    takes = {shape.seed_option, shape.target_option, *(() if table else shape.axes)}
+    strange = [
+        f"--{name.replace('_', '-')}"
+        for name, value in given.items()
+        if value is not None and name not in takes
+    ]
+    if strange:
+        raise SettingsError(
+            f"{service} {'of a table ' if table else ''}does not take {', '.join(strange)}",
+            setting=strange[0],
+        )
+    by_structure = service is ServiceName.STRUCTURE_TO_IMAGE
+    needed = [] if table else [shape.seed_option, *shape.axes]
+    needed += [shape.target_option] if shape.target_option and not (table and by_structure) else []
+    missing = [f"--{name.replace('_', '-')}" for name in needed if given[name] is None]
+    if missing:
+        raise SettingsError(
+            f"{service} needs {', '.join(missing)}{'' if table else ', or a --table'}", setting=missing[0]
+        )
+    targets = _parse_ids(shape.target_option, given[shape.target_option]) if shape.target_option else []
+    if service is ServiceName.IMAGE_TO_ATLAS and len(targets) != 1:
+        raise SettingsError("--atlas takes one id", setting="--atlas")
+    seed = given[shape.seed_option]
+    if table is None:
+        n = len(targets) if by_structure else 1
+        columns: dict[str, list[Any]] = {shape.seed_column: [seed] * n}
+        columns |= {axis: [given[axis]] for axis in shape.axes}
+        columns |= {"structure_id": targets} if by_structure else {}
+        return _Work(service, Points(list(range(1, n + 1)), [1] * n, columns, []), targets, is_table=False)
+    integers = [
+        *([] if seed is not None else [shape.seed_column]),
+        *(["structure_id"] if by_structure else []),
+    ]
+    points = read_points(table, integers, list(shape.axes))
+    if seed is not None:
+        points.columns[shape.seed_column] = [seed] * len(points.rows)
+    return _Work(service, points, targets, is_table=True)
+
+
+def _parse_ids(name: str, text: str | None) -> list[int]:
+    if text is None:
+        return []
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise SettingsError(
+            f"--{name.replace('_', '-')} takes ids such as 1,2,3, not {text!r}", setting=name
+        ) from None
+
+
+def _compute(atlas: Atlas, work: _Work, answers: _Answers) -> None:
+    answer = getattr(atlas, work.service.replace("-", "_"))
+    for seed, places in work.groups().items():
+        try:
+            answers.add(places, answer(seed, *work.arguments(places)).records())
+        except AsyncFetchError as error:
+            _raise_if_alone(work, error)
+            answers.fail(places, error)
+
+
+def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
+    import anyio
+
+    from asyncfetch.client import Client
+
+    parts = [
+        (seed, part)
+        for seed, places in work.groups().items()
+        # one request a point; structures share one
+        for part in (
+            [places] if work.service is ServiceName.STRUCTURE_TO_IMAGE else [[place] for place in places]
+        )
+    ]
+
+    async def body() -> None:
+        waiting = iter(parts)
+
+        async def worker(client: Client) -> None:
+            answer = getattr(client.sync, work.service.replace("-", "_"))
+            for seed, places in waiting:
+                try:
+                    answers.add(places, await answer(seed, *work.arguments(places)))
+                except AsyncFetchError as error:
+                    answers.fail(places, error)
+                    failures.append(error)
+
+        async with Client(settings=settings) as client, anyio.create_task_group() as tasks:
+            for _ in range(min(settings.jobs + 1, len(parts))):
+                tasks.start_soon(worker, client)
+
+    failures: list[AsyncFetchError] = []
+    anyio.run(body)
+    for error in failures[:1]:
+        _raise_if_alone(work, error)
+
+
+def _raise_if_alone(work: _Work, error: AsyncFetchError) -> None:
+    """Let the error of what was asked for by options, not by a table, end the command."""
+    if not work.is_table:
+        raise error
+
+
+def _conclude(bad: list[BadRow]) -> None:
+    if not bad:
+        return
+    bad.sort(key=lambda each: each.line)
+    for each in bad[:_MOST_LISTED]:
+        tell(f"line {each.line}: {each.message}")
+    if len(bad) > _MOST_LISTED:
+        tell(f"{len(bad) - _MOST_LISTED} more rows could not be used")
+    raise typer.Exit(ExitCode.SOME_FAILED)

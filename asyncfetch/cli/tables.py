@@ -1,0 +1,210 @@
+"""Tables of the command line: CSV, JSON and Parquet in and out, and bad rows by their line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from asyncfetch.errors import SelectionError, StoreAccessError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+__all__ = ["BadRow", "Points", "TableFormat", "read_points", "write_table"]
+
+type TableFormat = Literal["csv", "json", "parquet"]
+_FORMATS: dict[str, TableFormat] = {".json": "json", ".parquet": "parquet", ".pq": "parquet"}
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """Name a row that could not be used, by its line in the file (by its number in Parquet), and say why."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """Hold the usable rows of a table.
+
+    Attributes
+    ----------
+    rows : list of int
+        Number of each row in the table, from 1.
+    lines : list of int
+        Line of each row.
+    columns : dict of str to list
+        Values of the columns that were asked for.
+    bad : list of BadRow
+        The rows that are left out.
+    """
+
+    rows: list[int]
+    lines: list[int]
+    columns: dict[str, list[Any]]
+    bad: list[BadRow]
+
+
+def read_points(location: str, integers: Sequence[str], numbers: Sequence[str]) -> Points:
+    """Read columns of a table.
+
+    Parameters
+    ----------
+    location : str
+        A CSV file with a header, a Parquet file (ending in .parquet or .pq), or ``-`` for CSV on stdin.
+    integers, numbers : sequence of str
+        The columns that hold ids, and finite numbers.
+
+    Raises
+    ------
+    SelectionError
+        The table cannot be read, or lacks a column.
+    """
+    try:
+        if _FORMATS.get(Path(location).suffix) == "parquet":
+            return _from_parquet(location, integers, numbers)
+        if location == "-":
+            return _from_csv(
+                io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline=""), location, integers, numbers
+            )
+        with Path(location).open(encoding="utf-8-sig", newline="") as lines:
+            return _from_csv(lines, location, integers, numbers)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SelectionError(f"the table {location} cannot be read: {reason}") from error
+
+
+def write_table(table: pa.Table, location: str | None, fmt: TableFormat | None) -> None:
+    """Write a table to a file or to stdout.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Missing values are empty in CSV and null elsewhere.
+    location : str, optional
+        The file; stdout when not given.
+    fmt : {"csv", "json", "parquet"}, optional
+        By the ending of the file when not given, else CSV.
+
+    Raises
+    ------
+    StoreAccessError
+        The file cannot be written.
+    """
+    fmt = fmt or _FORMATS.get(Path(location or "").suffix, "csv")
+    data = _encoded(table, fmt)
+    if location is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        Path(location).write_bytes(data)
+    except OSError as error:
+        raise StoreAccessError(
+            f"{location} cannot be written: {error.strerror}", location=location
+        ) from error
+
+
+def _encoded(table: pa.Table, fmt: TableFormat) -> bytes:
+    if fmt == "json":
+        return (json.dumps(table.to_pylist(), indent=2) + "\n").encode()
+    sink = io.BytesIO()
+    if fmt == "parquet":
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(table, sink)
+    else:
+        import pyarrow.csv
+
+        # written apart, because pyarrow would quote the names
+        sink.write((",".join(table.column_names) + "\n").encode())
+        pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=False))
+    return sink.getvalue()
+
+
+def _from_csv(lines: Any, location: str, integers: Sequence[str], numbers: Sequence[str]) -> Points:
+    reader = csv.DictReader(lines, skipinitialspace=True)
+    _require_columns(location, reader.fieldnames or (), [*integers, *numbers])
+    points = Points([], [], {name: [] for name in (*integers, *numbers)}, [])
+    for row, cells in enumerate(reader, start=1):
+        _append(points, row, reader.line_num, cells, integers, numbers)
+    return points
+
+
+def _from_parquet(location: str, integers: Sequence[str], numbers: Sequence[str]) -> Points:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    names = [*integers, *numbers]
+    try:
+        _require_columns(location, pyarrow.parquet.read_schema(location).names, names)
+        table = pyarrow.parquet.read_table(location, columns=names)
+    except pa.ArrowException as error:
+        raise SelectionError(f"the table {location} cannot be read: {error}") from error
+    points = Points([], [], {name: [] for name in names}, [])
+    columns = [table.column(name).to_pylist() for name in names]
+    for row, cells in enumerate(zip(*columns, strict=True), start=1):
+        _append(points, row, row, dict(zip(names, cells, strict=True)), integers, numbers)
+    return points
+
+
+def _require_columns(location: str, found: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise SelectionError(
+            f"the table {location} has no column {', '.join(missing)}; it has {', '.join(found) or 'none'}"
+        )
+
+
+def _append(
+    points: Points,
+    row: int,
+    line: int,
+    cells: Mapping[str, Any],
+    integers: Sequence[str],
+    numbers: Sequence[str],
+) -> None:
+    try:
+        values: dict[str, float] = {name: _integer(name, cells[name]) for name in integers}
+        values |= {name: _number(name, cells[name]) for name in numbers}
+    except ValueError as error:
+        points.bad.append(BadRow(line, str(error)))
+        return
+    points.rows.append(row)
+    points.lines.append(line)
+    for name, value in values.items():
+        points.columns[name].append(value)
+
+
+def _integer(name: str, cell: Any) -> int:
+    try:
+        number = float(cell) if isinstance(cell, float) else int(cell)
+        if number != int(number):
+            raise ValueError
+        return int(number)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} is {_shown(cell)}, not an id") from None
+
+
+def _number(name: str, cell: Any) -> float:
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {_shown(cell)}, not a number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {_shown(cell)}, which is not finite")
+    return value
+
+
+def _shown(cell: Any) -> str:
+    return "missing" if cell is None or cell == "" else repr(cell)

@@ -1,0 +1,233 @@
+"""A mirrored store as what the replica answers from: its records, and pixels from its layers. Read-only.
+
+The rows are the stored records; what they include (alignments, genes, products) becomes rows of its own, so that
+queries can go through it. Sections that are not committed do not exist here. Planes, reference spaces, the transform
+between them and structure centres, which no store holds, are those of the sample atlas.
+
+A whole tier that was fetched just as it is asked for is answered with the stored JPEG, byte for byte. Everything else
+is made of stored pixels: from the levels of the layer ``sections`` where there are any, else from the decoded JPEG;
+coarser tiers by halving. A tier finer than the stored one, and a view that is not stored, are not found. The
+expression level in grey is the brightest channel of the stored mask.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asyncfetch.atlas import ATLAS_DATA_SETS
+from asyncfetch.errors import NotFoundError
+from asyncfetch.imaging import halve
+from asyncfetch.server import recorded
+from asyncfetch.server.general import general_tables
+from asyncfetch.server.images import DEFAULT_QUALITY
+from asyncfetch.server.looks import Look
+from asyncfetch.server.schema import ASSOCIATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from asyncfetch.geometry import Box
+    from asyncfetch.server.images import Picture
+    from asyncfetch.server.rma import Row
+    from asyncfetch.store import Commit, Store, StoredSection
+
+__all__ = ["MirroredAtlas"]
+
+_CACHE_BYTES = 2**28
+_PLAIN = Look()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Collect rows by model and id, and the links between them."""
+
+    tables: dict[str, dict[int, Row]]
+    links: dict[str, dict[tuple[int, int], None]]
+
+    def add(self, model: str, record: Mapping[str, Any]) -> None:
+        """Add a record; what it includes becomes rows of its own."""
+        row = dict(record)
+        for name, way in ASSOCIATIONS[model].items():
+            if name not in row:
+                continue
+            included = row.pop(name)
+            for target in included if isinstance(included, list) else [included]:
+                if not isinstance(target, dict) or "id" not in target:
+                    continue
+                if way.kind == "has":
+                    target = {way.key: row["id"], **target}
+                elif way.kind != "belongs_to":
+                    pair = (row[way.own], target["id"])
+                    pair = pair if way.kind == "left" else pair[::-1]
+                    self.links.setdefault(way.key, {})[pair] = None
+                self.add(way.model, target)
+        self.tables.setdefault(model, {}).setdefault(row["id"], row)
+
+
+class MirroredAtlas:
+    """Answer from a mirrored store, as it is when this is made.
+
+    Parameters
+    ----------
+    store : Store
+        Opened by ``asyncfetch.store.open``.
+    cache_bytes : int
+        Most bytes of decoded JPEGs kept in memory.
+
+    Attributes
+    ----------
+    tables, links : mapping
+        The rows, as queries see them.
+    """
+
+    def __init__(self, store: Store, *, cache_bytes: int = _CACHE_BYTES) -> None:
+        self._store = store
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[tuple[int, str], NDArray[np.uint8]] = OrderedDict()
+        self._caching = threading.Lock()
+        self._commits: dict[tuple[int, str], Commit] = {}
+        rows = _Rows({}, {})
+        for data_set_id in store.data_set_ids:
+            self._add(data_set_id, rows)
+        self.tables: Mapping[str, Sequence[Row]] = general_tables() | {
+            model: list(by_id.values()) for model, by_id in rows.tables.items()
+        }
+        self.links: Mapping[str, Sequence[tuple[int, int]]] = {
+            name: list(pairs) for name, pairs in rows.links.items()
+        }
+        self._images = {image_id: _boxed(commit) for (image_id, _), commit in self._commits.items()}
+        self._levels = {
+            row["section_data_set_id"]: tuple(
+                row[f"{colour}_{end}"] for colour in ("red", "green", "blue") for end in ("lower", "upper")
+            )
+            for row in self.tables.get("Equalization", ())
+            if row.get("red_upper") is not None
+        }
+
+    def __repr__(self) -> str:
+        return f"MirroredAtlas({self._store!r}, {len(self._images)} images)"
+
+    def _add(self, data_set_id: int, rows: _Rows) -> None:
+        atlases = [atlas for atlas, of in ATLAS_DATA_SETS.items() if of == data_set_id]
+        kind = "Atlas" if atlases else "Section"
+        data_set = self._store.data_set(data_set_id)
+        rows.add(f"{kind}DataSet", data_set.record)
+        for atlas in atlases:
+            name, graph = recorded.ATLASES[atlas]
+            rows.add("Atlas", {"id": atlas, "name": name, "structure_graph_id": graph})
+            rows.links.setdefault("atlas_data_sets_atlases", {})[data_set_id, atlas] = None
+        for view in data_set.views:
+            for commit in self._store.data_set(data_set_id, view).sections:
+                self._commits[commit.image_id, view] = commit
+                rows.add(f"{kind}Image", commit.record)
+
+    def image_row(self, image_id: int) -> Row | None:
+        """Return the record of a committed section, or None."""
+        return self._images.get(image_id)
+
+    def image_at(self, path: str) -> tuple[int, str] | None:
+        """Return the image and the view that a path of `image_path` names."""
+        stem = path.rpartition("/")[2].removesuffix(".aff")
+        name, _, view = stem.partition("_")
+        view = view or "image"
+        if not name.isdecimal() or (int(name), view) not in self._commits:
+            return None
+        return (int(name), view) if self.image_path(int(name), view) == path else None
+
+    def image_path(self, image_id: int, view: str) -> str:
+        """Return a path of our own, because records may hold none, or the same for two views."""
+        suffix = "" if view == "image" else f"_{view}"
+        return f"/mirrored/{self._images[image_id]['data_set_id']}/{image_id}{suffix}.aff"
+
+    def image_levels(self, image_id: int) -> tuple[int, ...] | None:
+        """Return the window of the image's data set, None where its record includes no Equalization."""
+        return self._levels.get(self._images[image_id]["data_set_id"])
+
+    def has_view(self, image_id: int, view: str) -> bool:
+        """Return whether an image is committed in a view."""
+        return (image_id, view) in self._commits
+
+    def stored(self, picture: Picture) -> bytes | None:
+        """Return the stored JPEG where a picture is asked for just as it was fetched."""
+        commit = self._commits.get((picture.image_id, picture.view))
+        if commit is None or "source" not in commit.layers:
+            return None
+        is_same = (
+            picture.is_whole
+            and picture.downsample == commit.downsample
+            and picture.quality == (DEFAULT_QUALITY if commit.quality is None else commit.quality)
+            and picture.look == _PLAIN
+            and not picture.is_gray_mask
+        )
+        return self._section(commit).jpeg if is_same else None
+
+    def draw(
+        self, image_id: int, *, downsample: int = 0, box: Box | None = None, view: str = "image"
+    ) -> NDArray[np.uint8]:
+        """Return the pixels of a box of a tier.
+
+        Raises
+        ------
+        NotFoundError
+            The view is not stored, or only coarser than that.
+        """
+        is_level = view == "expression_level"
+        commit = self._commits.get((image_id, "expression" if is_level else view))
+        if commit is None:
+            raise NotFoundError(f"the store holds no view {view} of image {image_id}")
+        if downsample < commit.downsample:
+            raise NotFoundError(
+                f"the store holds image {image_id} from downsample {commit.downsample} on, not {downsample}"
+            )
+        pixels = self._pixels(commit, downsample, box)
+        return np.ascontiguousarray(pixels.max(axis=2, keepdims=True) if is_level else pixels)
+
+    def outlines(self, image_id: int, *, downsample: int, box: Box, atlas_id: int) -> None:
+        """Return None: a store holds no annotations."""
+
+    def _pixels(self, commit: Commit, downsample: int, box: Box | None) -> NDArray[np.uint8]:
+        section = self._section(commit)
+        levels = section.levels
+        k = downsample - commit.downsample
+        if k < len(levels) and box is not None:
+            rows, columns = box.slices
+            planes = np.asarray(levels[k][:, 0, rows, columns])
+            return np.ascontiguousarray(planes.transpose(1, 2, 0))
+        if levels:
+            pixels = section.pixels(downsample)
+        else:
+            pixels = self._decoded(commit, section)
+            for _ in range(k):
+                pixels = halve(pixels)
+        return pixels if box is None else pixels[box.slices]
+
+    def _decoded(self, commit: Commit, section: StoredSection) -> NDArray[np.uint8]:
+        key = commit.image_id, commit.view
+        with self._caching:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        pixels = section.pixels()
+        with self._caching:
+            self._cache[key] = pixels
+            while sum(each.nbytes for each in self._cache.values()) > self._cache_bytes:
+                self._cache.popitem(last=False)
+        return pixels
+
+    def _section(self, commit: Commit) -> StoredSection:
+        return self._store.data_set(commit.data_set_id, commit.view).section(commit.image_id)
+
+
+def _boxed(commit: Commit) -> Row:
+    """Return a section's record with what the image services need, where the API gave it as null."""
+    height, width = (side << commit.downsample for side in commit.shape)
+    needed = {"x": 0, "y": 0, "width": width, "height": height, "data_set_id": commit.data_set_id}
+    known = {name: value for name, value in commit.record.items() if value is not None}
+    return commit.record | needed | known

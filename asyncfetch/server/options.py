@@ -1,0 +1,91 @@
+"""How the replica behaves: its pace, its faults, its cache and its log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from asyncfetch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from asyncfetch.server.faults import FaultSource
+
+__all__ = ["ServerOptions", "read_options"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Hold how the replica behaves.
+
+    Parameters
+    ----------
+    latency_s : float
+        Seconds before the first byte of every reply.
+    bytes_per_s : float or None
+        Most bytes a second of one reply's body, which is the pace of one connection; None for no limit.
+    total_bytes_per_s : float or None
+        Most bytes a second of all bodies together.
+    requests_per_s : float or None
+        Most requests in any one second; those beyond are refused with 429 and Retry-After.
+    faults : mapping, callable, FaultScript, path or None
+        What goes wrong; see :class:`asyncfetch.server.FaultPlan`.
+    cache_folder : path, optional
+        Where drawn JPEGs are kept for the next run.
+    cache_bytes : int
+        Most bytes of drawn JPEGs kept in memory.
+    gzip_level : int
+        How image bodies are packed for clients that accept gzip; -1 sends them plain.
+    n_threads : int
+        Images drawn at once.
+    log_path : path, optional
+        Where a line of JSON is added for each request that ended.
+    most_records : int or None
+        How many of the latest requests are remembered, up to twice as many for a while; None remembers all.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    latency_s: float = 0.0
+    bytes_per_s: float | None = None
+    total_bytes_per_s: float | None = None
+    requests_per_s: float | None = None
+    faults: FaultSource = None
+    cache_folder: str | Path | None = None
+    cache_bytes: int = 2**29
+    gzip_level: int = 1
+    n_threads: int = 2
+    log_path: str | Path | None = None
+    most_records: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.latency_s < 0:
+            raise SettingsError(f"latency_s cannot be {self.latency_s}", setting="latency_s")
+        for name in ("bytes_per_s", "total_bytes_per_s", "requests_per_s", "most_records"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SettingsError(f"{name} must be positive, not {value}", setting=name)
+        if not -1 <= self.gzip_level <= 9:
+            raise SettingsError(f"gzip_level is -1 to 9, not {self.gzip_level}", setting="gzip_level")
+        if self.n_threads < 1:
+            raise SettingsError(f"n_threads must be 1 or more, not {self.n_threads}", setting="n_threads")
+
+
+def read_options(options: Mapping[str, Any]) -> ServerOptions:
+    """Return options by their names.
+
+    Raises
+    ------
+    SettingsError
+        A name is unknown, or a value out of range.
+    """
+    try:
+        return ServerOptions(**options)
+    except TypeError as error:
+        known = ", ".join(field.name for field in fields(ServerOptions))
+        raise SettingsError(f"{error}; known options: {known}") from error
