@@ -91,6 +91,7 @@ class Work:
     def image(
         self, image_id: int, jpeg: bytes, matrix: np.ndarray, shape: tuple[int, int], reduce: int
     ) -> None:
+        """Do all layers of one image."""
         if "source" in self.layers:
             (self.folder / f"{image_id}.jpg").write_bytes(jpeg)
         if "sections" in self.layers:

@@ -1,0 +1,118 @@
+"""``asyncfetch image`` and ``asyncfetch preview``: one image from the API, one page of what a store holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asyncfetch.cli.app import app, report_errors, settings_from, tell
+from asyncfetch.cli.mirror import BaseUrl, Config
+from asyncfetch.errors import SelectionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from asyncfetch.store import StoredDataSet
+
+__all__ = ["image", "preview"]
+
+
+@app.command()
+@report_errors
+def image(
+    image_id: Annotated[int, typer.Argument(metavar="ID", help="The section, atlas or projection image.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The JPEG.", show_default="ID.jpg")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="The service: image, section, atlas or projection.")] = "image",
+    downsample: Annotated[int | None, typer.Option(metavar="N", help="Halved N times.")] = None,
+    view: Annotated[str | None, typer.Option(metavar="VIEW", help="Such as expression.")] = None,
+    quality: Annotated[int | None, typer.Option(metavar="Q", help="JPEG quality from 0 to 100.")] = None,
+    left: Annotated[int | None, typer.Option(metavar="X", help="In full-resolution pixels.")] = None,
+    top: Annotated[int | None, typer.Option(metavar="Y", help="In full-resolution pixels.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="W", help="In pixels of the tier.")] = None,
+    height: Annotated[int | None, typer.Option(metavar="H", help="In pixels of the tier.")] = None,
+    base_url: BaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Download one image, or a box of one, as the API's JPEG, proved to be whole."""
+    settings = settings_from(config, base_url=base_url)
+    import anyio
+
+    from asyncfetch.client import Client
+
+    asked = {
+        "kind": kind,
+        "downsample": downsample,
+        "view": view,
+        "quality": quality,
+        "left": left,
+        "top": top,
+        "width": width,
+        "height": height,
+    }
+    parameters = {name: value for name, value in asked.items() if value is not None}
+
+    async def run() -> Path:
+        async with Client(settings=settings) as client:
+            return await client.save_image(image_id, out or Path(f"{image_id}.jpg"), **parameters)
+
+    typer.echo(anyio.run(run))
+
+
+@app.command()
+@report_errors
+def preview(
+    store: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
+    data_set_id: Annotated[
+        int | None,
+        typer.Option("--dataset", metavar="ID", help="Which data set.", show_default="the only one"),
+    ] = None,
+    view: Annotated[str, typer.Option(metavar="VIEW", help="Which view.")] = "image",
+    columns: Annotated[int, typer.Option(min=1, metavar="N", help="Planes in a row.")] = 4,
+    side: Annotated[int, typer.Option(min=16, metavar="PIXELS", help="Longest side of a plane.")] = 320,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The PNG.", show_default="data_set_ID.png"),
+    ] = None,
+) -> None:
+    """Draw all registered planes of a data set on one page, in the order of their sections."""
+    from asyncfetch.store import open as open_store
+    from asyncfetch.views import Panel, save_figure
+
+    opened = open_store(store)
+    ids = opened.data_set_ids
+    if data_set_id is None and len(ids) != 1:
+        known = ", ".join(map(str, ids)) or "none"
+        raise SelectionError(f"{store} holds {len(ids)} data sets ({known}); name one with --dataset")
+    data_set = opened.data_set(ids[0] if data_set_id is None else data_set_id, view)
+    panels = [Panel(f"section {number}", pixels) for number, pixels in _planes(data_set, side)]
+    if not panels:
+        raise SelectionError(f"data set {data_set.id} has no registered planes of the view {view} in {store}")
+    path = out or Path(f"data_set_{data_set.id}.png")
+    rows = [panels[k : k + columns] for k in range(0, len(panels), columns)]
+    layout = data_set.registered_layout
+    pitch = f"{layout.plane}, {layout.um:g} um" if layout else ""
+    save_figure(path, f"Data set {data_set.id}, {view}, {pitch}", rows)
+    tell(f"{len(panels)} planes")
+    typer.echo(path)
+
+
+def _planes(data_set: StoredDataSet, side: int) -> list[tuple[int, NDArray[np.uint8]]]:
+    """Return section number and pixels of each committed plane, skipping pixels until it fits."""
+    import numpy as np
+
+    layout = data_set.registered_layout
+    if layout is None:
+        return []
+    committed = {commit.image_id for commit in data_set.sections if "registered" in commit.layers}
+    step = max(1, -(-max(layout.grid.shape) // side))
+    planes = []
+    for slot in layout.slots:
+        if slot.image_id in committed:
+            stored = np.asarray(data_set.registered[:, slot.z, ::step, ::step])
+            planes.append((slot.section_number, np.ascontiguousarray(np.moveaxis(stored, 0, -1))))
+    return planes
