@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncfetch.cli.app import app, report_errors, settings_from, tell
-from asyncfetch.cli.mirror import BaseUrl, Config
+from asyncfetch.cli.mirror import BaseUrl, Config  # noqa: TC001 - typer reads the annotations when it runs
 from asyncfetch.errors import SelectionError
 
 if TYPE_CHECKING:
