@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncfetch.imaging.jpeg import JpegHeader, decode, encode, read_header
 from asyncfetch.imaging.pool import Pool
-from asyncfetch.imaging.pyramid import halve, level_shapes
+from asyncfetch.imaging.pyramid import halve
 from asyncfetch.imaging.warp import WARP_BLOCK, Interpolation, prepare_source, step_of, warp
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "decode",
     "encode",
     "halve",
-    "level_shapes",
     "prepare_source",
     "read_header",
     "step_of",

@@ -12,7 +12,7 @@ from asyncfetch.imaging.opencv import area_mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["halve", "level_shapes"]
+__all__ = ["halve"]
 
 
 def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -43,19 +43,6 @@ def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     halved = np.empty((height // 2, width // 2, n_channels), dtype=np.uint8)
     area_mean(pixels[: height // 2 * 2, : width // 2 * 2], 2, halved)
     return halved
-
-
-def level_shapes(shape: tuple[int, int], smallest: int = 256) -> list[tuple[int, int]]:
-    """Return height and width of every level, from full size until neither side is above ``smallest``.
-
-    With 256 their number is the API's ``tier_count`` (FACTS.md section 4), but for sizes so little above
-    256 · 2^n that halving downwards swallows the rest.
-    """
-    shapes = [shape]
-    while max(shapes[-1]) > smallest:
-        height, width = shapes[-1]
-        shapes.append((max(height // 2, 1), max(width // 2, 1)))
-    return shapes
 
 
 def _halve_line(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

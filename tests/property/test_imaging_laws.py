@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfetch.geometry import Affine2D, Box, tiles_of
-from asyncfetch.imaging import decode, encode, halve, level_shapes, prepare_source, read_header, warp
+from asyncfetch.imaging import decode, encode, halve, prepare_source, read_header, warp
 
 SOURCE = np.random.default_rng(0).integers(0, 256, (200, 230, 3), dtype=np.uint8)
 
@@ -55,16 +53,6 @@ def test_halving_tiles_that_begin_at_even_pixels_is_halving_the_whole(height, wi
     for box in tiles_of(whole.shape[:2], (half_y, half_x)):
         doubled = Box(*(2 * side for side in box))
         assert np.array_equal(halve(pixels[doubled.slices]), whole[box.slices])
-
-
-@given(st.integers(1, 40_000), st.integers(1, 40_000), st.integers(1, 512))
-def test_levels_halve_until_neither_side_is_large(height, width, smallest):
-    shapes = level_shapes((height, width), smallest)
-    assert shapes[0] == (height, width)
-    assert max(shapes[-1]) <= smallest
-    for finer, coarser in itertools.pairwise(shapes):
-        assert max(finer) > smallest
-        assert coarser == (max(finer[0] // 2, 1), max(finer[1] // 2, 1))
 
 
 @settings(deadline=None)

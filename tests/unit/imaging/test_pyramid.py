@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from asyncfetch.errors import SelectionError
-from asyncfetch.imaging import halve, level_shapes
+from asyncfetch.imaging import halve
 
 
 def noise(*shape):
@@ -43,25 +41,3 @@ def test_halving_works_on_views():
 def test_only_pixels_are_halved(pixels):
     with pytest.raises(SelectionError):
         halve(pixels)
-
-
-def test_levels_are_halved_until_they_are_small():
-    assert level_shapes((4936, 8992)) == [
-        (4936, 8992),
-        (2468, 4496),
-        (1234, 2248),
-        (617, 1124),
-        (308, 562),
-        (154, 281),
-        (77, 140),
-    ]
-    assert level_shapes((100, 256)) == [(100, 256)]
-    assert level_shapes((1, 600)) == [(1, 600), (1, 300), (1, 150)]
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "tier_count"), [(8992, 4936, 7), (4232, 3864, 6), (16049, 8129, 7)]
-)
-def test_levels_are_as_many_as_the_api_has_tiers(width, height, tier_count):
-    assert tier_count == math.ceil(math.log2(max(width, height) / 256)) + 1
-    assert len(level_shapes((height, width))) == tier_count
