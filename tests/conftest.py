@@ -59,10 +59,15 @@ class Command:
         self, *args: object, limits: dict[int, int] | None = None, **environment: str
     ) -> subprocess.Popen:
         """Start a command; `limits` are those of `resource`, by their number."""
+        # -B: a limit on files would cut the bytecode that is kept beside the sources for everyone
         script = _LIMITED.format(limits=limits) if limits else None
         return self._stack.enter_context(
             _Killed(
-                [sys.executable, *(("-c", script) if script else ("-m", "asyncfetch")), *map(str, args)],
+                [
+                    sys.executable,
+                    *(("-B", "-c", script) if script else ("-m", "asyncfetch")),
+                    *map(str, args),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

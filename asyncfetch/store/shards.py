@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import google_crc32c
 import imagecodecs
 import numpy as np
-from numcodecs import blosc
+from numcodecs.blosc import BITSHUFFLE, Blosc
 from numcodecs.zstd import Zstd
 
 from asyncfetch.store.layout import CHUNK, shard_shape
@@ -149,7 +149,7 @@ def _encoder(codec: Codec) -> Callable[[NDArray[np.uint8]], bytes]:
             zstd = Zstd(level=ZSTD_LEVEL)
             return lambda chunk: bytes(zstd.encode(chunk))
         case "blosc-lz4":
-            lz4 = blosc.Blosc("lz4", clevel=BLOSC_LEVEL, shuffle=blosc.BITSHUFFLE)
+            lz4 = Blosc("lz4", clevel=BLOSC_LEVEL, shuffle=BITSHUFFLE)
             return lambda chunk: bytes(lz4.encode(chunk))
         case "jpegxl":
             return lambda chunk: bytes(

@@ -66,3 +66,8 @@ def test_a_status_is_transient_if_the_server_may_change_its_mind(status, is_tran
 @pytest.mark.parametrize("cls", [errors.SelectionError, errors.SettingsError, errors.AlignmentError])
 def test_what_the_caller_has_to_mend_is_a_value_error(cls):
     assert issubclass(cls, ValueError)
+
+
+def test_a_message_has_room_for_the_host_and_the_path_of_a_url():
+    url = "http://api.brain-map.org/api/v2/data/query.json?criteria=model::Product,rma::include,a://b"
+    assert errors.short_url(url) == "api.brain-map.org/api/v2/data/query.json"
