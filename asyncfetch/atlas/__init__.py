@@ -9,6 +9,7 @@ from asyncfetch.atlas.catalogue import (
     DataSetColumns,
     SectionColumns,
     StructureCenters,
+    space_transforms_of,
 )
 from asyncfetch.atlas.positions import NO_ID, ImagePositions, ReferencePositions
 from asyncfetch.atlas.sync import Atlas
@@ -24,4 +25,5 @@ __all__ = [
     "ReferencePositions",
     "SectionColumns",
     "StructureCenters",
+    "space_transforms_of",
 ]

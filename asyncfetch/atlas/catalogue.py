@@ -32,6 +32,7 @@ __all__ = [
     "DataSetColumns",
     "SectionColumns",
     "StructureCenters",
+    "space_transforms_of",
 ]
 
 type Row = Mapping[str, Any]
@@ -369,6 +370,17 @@ class Catalogue:
         """Return where the sections of a data set stand in ``sections``; an empty slice where there are none."""
         column = self.sections.data_set_id
         return slice(*np.searchsorted(column, (data_set_id, data_set_id + 1)).tolist())
+
+
+def space_transforms_of(rows: Iterable[Row]) -> dict[tuple[int, int], Affine3D]:
+    """Read rows of ReferenceToReferenceTransform, by (from, to) space; rows that lack a number are left out."""
+    found: dict[tuple[int, int], Affine3D] = {}
+    names = ("from_reference_space_id", "to_reference_space_id", *(f"t_{i:02}" for i in range(12)))
+    for row in rows:
+        source, target, *numbers = (row.get(name) for name in names)
+        if source is not None and target is not None and None not in numbers:
+            found[int(source), int(target)] = Affine3D.from_api([float(each or 0) for each in numbers])
+    return found
 
 
 def _taken[T: (SectionColumns, DataSetColumns)](columns: T, rows: NDArray[np.intp]) -> T:

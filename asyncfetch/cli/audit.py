@@ -118,8 +118,8 @@ def audit(
 ) -> None:
     """Ask the six services about random points, compute the same from a store, and print the largest differences.
 
-    What a store does not hold, structure centres and the plates of atlases, is asked of the API before. Exit code
-    6: they differ by more than the tolerance; 3: some points were not answered.
+    What the store does not hold of structure centres and of the plates of atlases is asked of the API before. Exit
+    code 6: they differ by more than the tolerance; 3: some points were not answered.
     """
     import anyio
 
@@ -164,16 +164,21 @@ async def _audit(atlas: Atlas, settings: Settings, n_points: int, seed: int) -> 
 
 
 async def _completed(client: Client, catalogue: Catalogue) -> Catalogue:
-    """Add what a store does not hold: structure centres, and the plates of the atlases that are known."""
+    """Add what the store does not hold of structure centres and of the plates of the atlases that are known."""
     from asyncfetch.allen import Query
     from asyncfetch.atlas import Catalogue
 
     further: dict[str, list[Any]] = {"centers": [], "data_sets": [], "images": []}
     for name, what, query in (
-        ("centers", "structure centres", Query("StructureCenter")),
+        *(
+            [("centers", "structure centres", Query("StructureCenter"))]
+            if not len(catalogue.structure_centers)
+            else []
+        ),
         *(
             part
-            for atlas_id in catalogue.atlas_data_sets
+            for atlas_id, data_set_id in catalogue.atlas_data_sets.items()
+            if data_set_id not in catalogue.data_sets.id
             for part in (
                 (
                     "data_sets",

@@ -16,9 +16,9 @@ from asyncfetch.errors import (
 )
 
 if TYPE_CHECKING:
-    from asyncfetch.mirroring import Report
+    from asyncfetch.mirroring import Forecast, Report
 
-__all__ = ["ExitCode", "exit_code_of_error", "exit_code_of_report"]
+__all__ = ["ExitCode", "exit_code_of_error", "exit_code_of_forecast", "exit_code_of_report"]
 
 
 class ExitCode(enum.IntEnum):
@@ -50,8 +50,11 @@ def exit_code_of_error(error: AsyncFetchError) -> ExitCode:
 
 def exit_code_of_report(report: Report) -> ExitCode:
     """Return the code of a run that came to its end, or was asked to stop before it."""
-    if report.interrupted:
-        return ExitCode.INTERRUPTED
+    return ExitCode.INTERRUPTED if report.interrupted else exit_code_of_forecast(report)
+
+
+def exit_code_of_forecast(report: Report | Forecast) -> ExitCode:
+    """Return the code for what was found and what was not."""
     if not report.failures:
         # a resume that finds no unfinished run asked for nothing
         return ExitCode.DONE if report.n_data_sets or not report.selection else ExitCode.NOTHING_MATCHED

@@ -54,7 +54,8 @@ def mirror(
         list[str],
         typer.Argument(
             metavar="SELECTION...",
-            help="dataset:ID, image:ID, or @FILE with one of these a line; several allowed.",
+            help="dataset:ID, gene:ACRONYM, product:ID, atlas:ID, image:ID, or @FILE with one of these a line; "
+            "several allowed.",
         ),
     ],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The store: a directory.")],
@@ -98,7 +99,10 @@ def mirror(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Mirror data sets or single images into a store; what the store holds already is not fetched again."""
+    """Mirror data sets, whole products, atlases or single images into a store.
+
+    What the store holds already is not fetched again. Genes and products leave out data sets that failed.
+    """
     settings = settings_from(
         config,
         um=um,
@@ -267,6 +271,7 @@ def describe(report: Report, go_on: str | None = None) -> str:
         )
     ]
     lines += _listed("failed", report.failures)
+    lines += [f"note: {note}" for note in report.notes]
     lines += _listed("stored but not registered", report.unplaced)
     if report.interrupted:
         lines.append(f"interrupted; go on with: {go_on or f'asyncfetch resume {report.location}'}")

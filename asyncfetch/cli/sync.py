@@ -200,7 +200,8 @@ def sync(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Structure centres for --store: rows of the model StructureCenter as JSON, or a reply with them.",
+            help="Structure centres instead of those of --store: rows of the model StructureCenter as JSON, or a "
+            "reply with them.",
         ),
     ] = None,
     ties: Annotated[
@@ -253,7 +254,8 @@ def sync(
         )
         if service is ServiceName.STRUCTURE_TO_IMAGE and not len(opened.catalogue.structure_centers):
             raise SettingsError(
-                "a store holds no structure centres; give them as --centers FILE, or ask with --base-url",
+                f"{store} holds no structure centres: mirror a data set into it once more, give them as "
+                "--centers FILE, or ask with --base-url",
                 setting="centers",
             )
         _compute(opened, work, answers)

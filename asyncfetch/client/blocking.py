@@ -133,10 +133,15 @@ class BlockingClient:
         portal, client = self._open()
         return portal.call(client.structures, graph)
 
-    def structure_centers(self, reference_space: int | None = None) -> list[dict[str, Any]]:
+    def structure_centers(self, reference_space: int | Iterable[int] | None = None) -> list[dict[str, Any]]:
         """Return the centres of structures; see :meth:`asyncfetch.Client.structure_centers`."""
         portal, client = self._open()
         return portal.call(client.structure_centers, reference_space)
+
+    def space_transforms(self) -> list[dict[str, Any]]:
+        """Return the transforms between reference spaces; see :meth:`asyncfetch.Client.space_transforms`."""
+        portal, client = self._open()
+        return portal.call(client.space_transforms)
 
     def atlases(self) -> list[dict[str, Any]]:
         """Return the atlases; see :meth:`asyncfetch.Client.atlases`."""

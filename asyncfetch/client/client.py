@@ -21,6 +21,7 @@ from asyncfetch.allen import (
     section_images_query,
 )
 from asyncfetch.client.queries import CatalogueQueries
+from asyncfetch.client.stream import open_sections
 from asyncfetch.client.sync import SyncServices
 from asyncfetch.engine import Engine, Request
 from asyncfetch.errors import (
@@ -28,6 +29,7 @@ from asyncfetch.errors import (
     ImageError,
     ImageSizeError,
     NotFoundError,
+    ReplyError,
     StoreError,
     short_url,
 )
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.allen import Page, Query, SectionDataSet, SectionImage
+    from asyncfetch.client.stream import SectionStream
     from asyncfetch.engine import Reply, Transport
     from asyncfetch.events import Listener
 
@@ -54,6 +57,8 @@ type Row = dict[str, Any]
 
 _JSON_LIMIT_BYTES = 2**29
 _SMALL_BYTES = 2**16
+# How often a listing begins anew because its rows moved from page to page.
+_MOST_RESTARTS = 3
 # What an image can have when its size is not known, and what it can have beyond its raw pixels when it is.
 _IMAGE_LIMIT_BYTES = 2**31
 _JPEG_EXTRA_BYTES = 2**20
@@ -170,9 +175,11 @@ class Client(CatalogueQueries):
     async def open_rows(self, query: Query) -> AsyncGenerator[AsyncIterator[Row]]:
         """Give the rows of a query while later pages are still being asked for.
 
-        One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before
-        are dropped. ``total_rows`` counts joined rows and does not end anything: a page that is short of what
-        was asked for is the last, unless more rows are announced, and an empty one is the last in any case.
+        One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before are
+        dropped. A page begins with the last row of the one before; where that is another row, rows were added or
+        taken away meanwhile, and the listing begins anew, so that none is missing. ``total_rows`` counts joined
+        rows and does not end anything: a page that is short of what was asked for is the last, unless more rows
+        are announced, and an empty one is the last in any case.
 
         Parameters
         ----------
@@ -212,6 +219,71 @@ class Client(CatalogueQueries):
         if not found:
             raise self._not_found("data set", data_set_id)
         return parse_data_set(found[0], await self.rows(section_images_query(data_set_id)))
+
+    def open_sections(
+        self,
+        data_set_id: int,
+        *,
+        um: float = 25.0,
+        downsample: int | None = None,
+        view_expression: bool = True,
+        parallel: bool = False,
+        detection_xy: tuple[float, float] | None = None,
+    ) -> AbstractAsyncContextManager[SectionStream]:
+        """Give the sections of a data set as they arrive, each with its place in the reference space.
+
+        ``jobs`` sections are fetched side by side. Each holds its bytes of the memory budget until the one after it
+        is asked for, so that a slow reader slows the fetching down; two streams of one client that are read in turn
+        can wait for each other's bytes for ever.
+
+        Parameters
+        ----------
+        data_set_id : int
+            The data set.
+        um : float
+            Pitch of the grid, in µm.
+        downsample : int, optional
+            The tier that is fetched; by default the coarsest one twice as fine as the grid.
+        view_expression : bool
+            Whether the expression masks are fetched, too.
+        parallel : bool
+            Use atldld's approximation; see :meth:`asyncfetch.geometry.ReferenceGrid.grid_to_reference`.
+        detection_xy : (x, y), optional
+            The point of the image, in full-resolution pixels, whose slice coordinate is told and, with
+            ``parallel``, holds for the whole section; by default the middle. atldld's default is (0, 0).
+
+        Returns
+        -------
+        async context manager of SectionStream
+            An async iterator of :class:`FetchedSection` in the order in which they arrive. Sections that cannot be
+            had or placed come, too, with their ``error``.
+
+        Raises
+        ------
+        SelectionError, SettingsError
+            A parameter breaks its rule.
+        NotFoundError
+            There is no such data set.
+        AsyncFetchError
+            The records could not be had.
+
+        Examples
+        --------
+        ::
+
+            async with client.open_sections(69289763, um=25) as sections:
+                async for section in sections:
+                    print(section.image_id, section.slice_coordinate_um, section.error)
+        """
+        return open_sections(
+            self,
+            data_set_id,
+            um=um,
+            downsample=downsample,
+            view_expression=view_expression,
+            parallel=parallel,
+            detection_xy=detection_xy,
+        )
 
     async def section_image(self, image_id: int) -> SectionImage:
         """Return a section image with its alignment.
@@ -341,25 +413,42 @@ class Client(CatalogueQueries):
         start_row = options.start_row
         end_row = start_row + options.num_rows if isinstance(options.num_rows, int) else None
         seen: set[Any] = set()
-        before: list[Row] | None = None
+        before: list[Row] = []
+        n_restarts = 0
         async with send:
             try:
                 while end_row is None or start_row < end_row:
                     n_asked = self.settings.page_rows
                     if end_row is not None:
                         n_asked = min(n_asked, end_row - start_row)
-                    page = await self._page(query.page(start_row, n_asked))
+                    # a page begins with the last row of the one before, so that a row that moved shows
+                    overlap = 1 if before else 0
+                    page = await self._page(query.page(start_row - overlap, n_asked + overlap))
                     # A server that gives the same page again does not page at all.
                     if page.rows == before or not page.rows:
                         break
-                    await send.send(page.rows if options.tabular else _unseen(page.rows, seen))
+                    if overlap and not _is_same_row(page.rows[0], before[-1]):
+                        n_restarts += 1
+                        if n_restarts > _MOST_RESTARTS:
+                            raise self._moving_rows(query)
+                        start_row, before = options.start_row, []
+                        continue
+                    rows = page.rows[overlap:]
+                    await send.send(rows if options.tabular else _unseen(rows, seen))
                     start_row += n_asked
-                    is_short = len(page.rows) < n_asked
+                    is_short = len(rows) < n_asked
                     if not query.model or (is_short and start_row >= (page.total_rows or 0)):
                         break
                     before = page.rows
             except AsyncFetchError as error:
                 await send.send(error)
+
+    def _moving_rows(self, query: Query) -> ReplyError:
+        return ReplyError(
+            f"rows of {query.model} moved from page to page {_MOST_RESTARTS + 1} times, so that some may be missing; "
+            "ask again later",
+            url=query_url(self.settings.base_url, query),
+        )
 
     async def _page(self, query: Query) -> Page:
         url = query_url(self.settings.base_url, query)
@@ -394,6 +483,10 @@ class _Rows:
             if isinstance(page, AsyncFetchError):
                 raise page
             self._rows = iter(page)
+
+
+def _is_same_row(row: Row, other: Row) -> bool:
+    return row["id"] == other["id"] if "id" in row and "id" in other else row == other
 
 
 def _unseen(rows: list[Row], seen: set[Any]) -> list[Row]:

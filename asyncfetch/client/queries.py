@@ -18,7 +18,15 @@ from asyncfetch.errors import ReplyError, SelectionError
 if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet, SectionImage
 
-__all__ = ["CatalogueQueries", "atlas_images_query", "data_sets_query", "section_images_where"]
+__all__ = [
+    "CatalogueQueries",
+    "atlas_images_query",
+    "atlas_query",
+    "data_set_ids_query",
+    "data_sets_query",
+    "plates_query",
+    "section_images_where",
+]
 
 type Row = dict[str, Any]
 type Names = int | str | Iterable[int | str]
@@ -176,18 +184,24 @@ class CatalogueQueries(ABC):
         """
         return await self.rows(Query("Structure").where(graph_id=graph).order("structures.graph_order"))
 
-    async def structure_centers(self, reference_space: int | None = None) -> list[Row]:
+    async def structure_centers(self, reference_space: Ids | None = None) -> list[Row]:
         """Return the centres of structures as the API's rows: x, y, z in µm, one a structure and reference space.
 
         Parameters
         ----------
-        reference_space : int, optional
+        reference_space : int or iterable of int, optional
             ReferenceSpace.id; all by default.
         """
         query = Query("StructureCenter").order("structure_centers.id")
         if reference_space is not None:
-            query = query.where(reference_space_id=reference_space)
+            query = query.where(reference_space_id=_one_or_all(_ids(reference_space)))
         return await self.rows(query)
+
+    async def space_transforms(self) -> list[Row]:
+        """Return the transforms between reference spaces as the API's rows: t_00 … t_11 of one space to another."""
+        return await self.rows(
+            Query("ReferenceToReferenceTransform").order("reference_to_reference_transforms.id")
+        )
 
     async def atlases(self) -> list[Row]:
         """Return the atlases as the API's rows, by id."""
@@ -219,6 +233,11 @@ def data_sets_query(
         if values is not None:
             query = query.association(Step(association, (_named(name, values),)))
     return query.include("alignment3d", "genes", "products").order("data_sets.id")
+
+
+def data_set_ids_query(**conditions: Any) -> Query:
+    """Return the query of :meth:`CatalogueQueries.data_sets` without what it includes: for ids alone."""
+    return msgspec.structs.replace(data_sets_query(**conditions), includes=())
 
 
 def section_images_where(
@@ -257,6 +276,25 @@ def atlas_images_query(
     if image_type is not None:
         return query
     return query.after(Query("Atlas").where(id=atlas_id).only("image_type"), Pipe("type_name", "image_type"))
+
+
+def atlas_query(atlas_id: int) -> Query:
+    """Ask for an atlas, including the data sets of its plates with their alignments and products."""
+    (atlas_id,) = _ids([atlas_id])
+    return (
+        Query("Atlas").where(id=atlas_id).include("atlas_data_sets(alignment3d,products)").order("atlases.id")
+    )
+
+
+def plates_query(atlas_id: int) -> Query:
+    """Ask for all images of an atlas, annotated or not, with their alignments and alternate images."""
+    (atlas_id,) = _ids([atlas_id])
+    return (
+        Query("AtlasImage")
+        .association(f"atlas_data_set(atlases[id$eq{atlas_id}])")
+        .include("alignment2d", "alternate_images")
+        .order("sub_images.id")
+    )
 
 
 def _named(name: str, values: Names, column: str = "id") -> Filter:

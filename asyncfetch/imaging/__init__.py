@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncfetch.imaging.displacement import Border, DisplacementField
 from asyncfetch.imaging.jpeg import JpegHeader, decode, encode, read_header
 from asyncfetch.imaging.pool import Pool
 from asyncfetch.imaging.pyramid import halve
@@ -9,6 +10,8 @@ from asyncfetch.imaging.warp import WARP_BLOCK, Interpolation, prepare_source, s
 
 __all__ = [
     "WARP_BLOCK",
+    "Border",
+    "DisplacementField",
     "Interpolation",
     "JpegHeader",
     "Pool",

@@ -1,4 +1,4 @@
-"""The one door to OpenCV: three operations on uint8 pixels, on one thread each.
+"""The one door to OpenCV: four operations on uint8 pixels, on one thread each.
 
 OpenCV 5 computes positions of nearest, linear and cubic sampling in full precision; its Lanczos still rounds
 them to 1/32 px (measured with 5.0.0: 33 distinct weights from one pixel to the next), so Lanczos is put
@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MARGINS", "Interpolation", "area_mean", "warp_affine"]
+__all__ = ["MARGINS", "Interpolation", "area_mean", "lanczos_weights", "sample", "warp_affine"]
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 
@@ -28,6 +28,8 @@ cv2.setNumThreads(1)
 _FLAGS = {"nearest": cv2.INTER_NEAREST, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 _LANCZOS_TAPS = 8
 _LANCZOS_REACH = 4
+# What cv2.remap takes for positions that are whole pixels.
+_NO_FRACTIONS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 
 
 def warp_affine(
@@ -88,38 +90,97 @@ def area_mean(pixels: NDArray[np.uint8], factor: int, out: NDArray[np.uint8]) ->
     cv2.resize(flat_pixels, (out.shape[1], out.shape[0]), dst=flat_out, interpolation=cv2.INTER_AREA)
 
 
+def sample(
+    source: NDArray[np.uint8],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    out: NDArray[np.uint8],
+    interpolation: Interpolation,
+) -> None:
+    """Sample ``source`` at a position of its own for every pixel of ``out``.
+
+    Parameters
+    ----------
+    source : (y, x, c) array of uint8
+        Neither side may be beyond 32 767 px, the limit of OpenCV's integer coordinates. It must hold every pixel
+        that is touched: those around a position and :data:`MARGINS` more.
+    x, y : (h, w) array of float64
+        Positions in pixels of ``source``. Linear and cubic sampling takes them as float32: keep them small.
+    out : (h, w, c) array of uint8
+        Receives the result; rows may lie apart, pixels of a row may not.
+    interpolation : str
+        As for :func:`warp_affine`.
+    """
+    if interpolation == "lanczos":
+        columns, column_weights = _lanczos_taps(x)
+        rows, row_weights = _lanczos_taps(y)
+        places = np.stack([columns, rows], axis=-1).astype(np.int16)
+        _sum_taps(source.astype(np.float32), places, column_weights, row_weights, out)
+        return
+    flat_source, flat_out = (source[..., 0], out[..., 0]) if out.shape[2] == 1 else (source, out)
+    if interpolation == "nearest":
+        places = np.floor(np.stack([x, y], axis=-1) + 0.5).astype(np.int16)
+        cv2.remap(flat_source, places, _NO_FRACTIONS, cv2.INTER_NEAREST, dst=flat_out)
+        return
+    cv2.remap(flat_source, x.astype(np.float32), y.astype(np.float32), _FLAGS[interpolation], dst=flat_out)
+
+
+def lanczos_weights(fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights of the 8 pixels around positions, the fourth of which lies ``fraction`` before one.
+
+    Parameters
+    ----------
+    fractions : (...) array of float64
+        From 0 to 1.
+
+    Returns
+    -------
+    (..., 8) array of float64
+        Their sum is 1.
+    """
+    distances = fractions[..., None] + (_LANCZOS_REACH - 1) - np.arange(_LANCZOS_TAPS)
+    weights: NDArray[np.float64] = np.sinc(distances) * np.sinc(distances / _LANCZOS_REACH)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights
+
+
 def _warp_lanczos(
     source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np.uint8], fill: int
 ) -> None:
     height, width, n_channels = out.shape
     x, y = np.arange(width), np.arange(height)[:, None]
-    columns, column_weights = _lanczos_taps(
-        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2], source.shape[1]
-    )
-    rows, row_weights = _lanczos_taps(matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2], source.shape[0])
+    columns, column_weights = _lanczos_taps(matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2])
+    rows, row_weights = _lanczos_taps(matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2])
     reach = _LANCZOS_TAPS
     padded = np.full(
         (source.shape[0] + 2 * reach, source.shape[1] + 2 * reach, n_channels), fill, dtype=np.float32
     )
     padded[reach:-reach, reach:-reach] = source
-    places = np.stack([columns, rows], axis=-1)
-    no_fractions = np.empty(0, dtype=np.uint16)
-    total = np.zeros((height, width, n_channels), dtype=np.float32)
+    # Positions further out see fill alone wherever they are put within the padding.
+    limits = np.array([source.shape[1], source.shape[0]]) + reach
+    places = np.clip(np.stack([columns, rows], axis=-1) + reach, 0, limits).astype(np.int16)
+    _sum_taps(padded, places, column_weights, row_weights, out)
+
+
+def _sum_taps(
+    source: NDArray[np.float32],
+    places: NDArray[np.int16],
+    column_weights: NDArray[np.float32],
+    row_weights: NDArray[np.float32],
+    out: NDArray[np.uint8],
+) -> None:
+    """Add up 8 x 8 weighted pixels, the first of which is at (x, y) of ``places``."""
+    total = np.zeros(out.shape, dtype=np.float32)
     for j in range(_LANCZOS_TAPS):
         row_sum = np.zeros_like(total)
         for i in range(_LANCZOS_TAPS):
-            tap = cv2.remap(padded[j:, i:], places, no_fractions, cv2.INTER_NEAREST).reshape(total.shape)
+            tap = cv2.remap(source[j:, i:], places, _NO_FRACTIONS, cv2.INTER_NEAREST).reshape(total.shape)
             row_sum += tap * column_weights[..., i, None]
         total += row_sum * row_weights[..., j, None]
     out[...] = np.rint(np.clip(total, 0, 255, out=total), out=total)
 
 
-def _lanczos_taps(positions: NDArray[np.float64], size: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """Return where in the padded axis the first tap of each position stands, and the 8 taps' weights."""
+def _lanczos_taps(positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return where the first tap of each position stands, and the 8 taps' weights."""
     below = np.floor(positions)
-    distances = (positions - below)[..., None] + (_LANCZOS_REACH - 1) - np.arange(_LANCZOS_TAPS)
-    weights = np.sinc(distances) * np.sinc(distances / _LANCZOS_REACH)
-    weights /= weights.sum(axis=-1, keepdims=True)
-    first = below - (_LANCZOS_REACH - 1) + _LANCZOS_TAPS
-    # Positions further out see fill alone wherever they are put within the padding.
-    return np.clip(first, 0, size + _LANCZOS_TAPS).astype(np.int16), weights.astype(np.float32)
+    return below - (_LANCZOS_REACH - 1), lanczos_weights(positions - below).astype(np.float32)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from asyncfetch.mirroring.forecasting import Forecast, ViewForecast, forecast
 from asyncfetch.mirroring.plan import SectionPlan, ViewPlan, plan_view, registered_grid
 from asyncfetch.mirroring.report import Failure, Report
 from asyncfetch.mirroring.run import mirror, resume
-from asyncfetch.mirroring.selection import Selection, parse_selection
+from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_selection
 
 __all__ = [
+    "SELECTION_FORMS",
     "Failure",
+    "Forecast",
     "Report",
     "SectionPlan",
     "Selection",
+    "ViewForecast",
     "ViewPlan",
+    "forecast",
     "mirror",
     "parse_selection",
     "plan_view",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asyncfetch.allen import ImageRequest
-from asyncfetch.errors import AlignmentError
+from asyncfetch.errors import AlignmentError, AsyncFetchError
 from asyncfetch.geometry import REFERENCE_BOXES_UM, ReferenceGrid, tier_for, tier_shape
+from asyncfetch.store import ViewLayout
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from asyncfetch.settings import Interpolation, Layer, Settings, View
     from asyncfetch.store import Commit
 
-__all__ = ["SectionPlan", "ViewPlan", "interpolation_of", "plan_view", "registered_grid", "tier_of"]
+__all__ = [
+    "SectionPlan",
+    "ViewPlan",
+    "interpolation_of",
+    "plan_view",
+    "registered_grid",
+    "tier_of",
+    "view_layout",
+]
 
 #: Views whose colours are codes: mixing two of them would invent a third.
 _CODED_VIEWS = frozenset({"expression", "tumor_feature_annotation", "tumor_feature_boundary"})
@@ -73,6 +82,11 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     def n_pixels(self) -> int:
         """Pixels of the image that is fetched."""
         return self.shape[0] * self.shape[1]
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Bytes that the JPEG will have, about: more than most, because the largest known were the measure."""
+        return self.n_pixels // _PIXELS_A_JPEG_BYTE
 
     @property
     def proof_halvings(self) -> int:
@@ -140,6 +154,25 @@ def registered_grid(data_set: SectionDataSet, settings: Settings) -> ReferenceGr
             f"{data_set.reference_space_id} is not known; mirror it with --layers source"
         )
     return ReferenceGrid(plane=data_set.plane, um=_pitch_um(data_set, settings), box_um=box_um)
+
+
+def view_layout(data_set: SectionDataSet, view: View, settings: Settings) -> ViewLayout:
+    """Return what of one view of a data set is going to be stored."""
+    grid = None
+    if "registered" in settings.layers:
+        try:
+            grid = registered_grid(data_set, settings)
+        except AsyncFetchError:
+            grid = None  # the plan says of every section why it has no place
+    return ViewLayout.of_data_set(
+        data_set,
+        view,
+        layers=settings.layers,
+        codec=settings.codec,
+        grid=grid,
+        interpolation=interpolation_of(view, settings),
+        parallel=settings.parallel,
+    )
 
 
 def plan_view(

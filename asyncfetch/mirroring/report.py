@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
     from asyncfetch.events import Event
 
-__all__ = ["Failure", "Report"]
+__all__ = ["Failure", "Report", "first_error"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +76,8 @@ class Report(msgspec.Struct, kw_only=True):
         Items that could not be had.
     unplaced : list of Failure
         Sections that are stored but could not be registered.
+    notes : list of str
+        What else could not be had, though no image depends on it: structure centres, and transforms between spaces.
     n_data_sets : int
         Data sets that the selection named and the API knew.
     n_completed : int
@@ -98,6 +100,7 @@ class Report(msgspec.Struct, kw_only=True):
     n_skipped: int = 0
     failures: list[Failure] = msgspec.field(default_factory=list)
     unplaced: list[Failure] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     n_data_sets: int = 0
     n_completed: int = 0
     n_requests: int = 0
@@ -141,3 +144,11 @@ class Report(msgspec.Struct, kw_only=True):
         """Return plain values for JSON."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         return fields
+
+
+def first_error(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Return the first error in a group of a task group, however deep it lies."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

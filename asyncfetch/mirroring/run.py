@@ -23,19 +23,20 @@ from asyncfetch.events import (
     SectionSkipped,
     ignore,
 )
-from asyncfetch.mirroring.plan import interpolation_of, plan_view, registered_grid
-from asyncfetch.mirroring.report import Failure, Report
+from asyncfetch.mirroring.catalogue import complete_catalogue
+from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, find_data_sets
+from asyncfetch.mirroring.plan import plan_view, view_layout
+from asyncfetch.mirroring.report import Failure, Report, first_error
 from asyncfetch.mirroring.selection import Selection, parse_selection
 from asyncfetch.mirroring.stages import mirror_section
 from asyncfetch.settings import Settings
-from asyncfetch.store import StoreWriter, ViewLayout
+from asyncfetch.store import AtlasRecord, StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from asyncfetch.allen import SectionDataSet
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from asyncfetch.store import Location
 
 __all__ = ["mirror", "resume"]
+
+#: Data sets that are found out while an earlier one is planned.
+_LOOK_AHEAD = 1
 
 #: How long a drained run waits for the sections in flight.
 _DRAIN_S = 10.0
@@ -61,7 +65,7 @@ async def mirror(
     transport: Transport | None = None,
     **choices: Any,
 ) -> Report:
-    """Mirror data sets or single section images into a store.
+    """Mirror data sets, whole products, atlases or single section images into a store.
 
     What the store holds already, as its commits say, is not fetched again, so calling this twice costs the
     metadata alone, and a run that was killed goes on where it was.
@@ -69,7 +73,7 @@ async def mirror(
     Parameters
     ----------
     selection : str or iterable of str
-        Items such as ``dataset:69289763`` or ``image:69177634``.
+        Items such as ``dataset:69289763``, ``image:69177634``, ``gene:Pvalb``, ``product:1`` or ``atlas:1``.
     location : str, Path or zarr Store
         Where the store lies; it is made if there is nothing.
     settings : Settings, optional
@@ -217,7 +221,7 @@ async def _run(
         try:
             await run.go(selections, drain or anyio.Event())
         except* AsyncFetchError as group:
-            raise _first(group) from None
+            raise first_error(group) from None
     report.elapsed_s = time.monotonic() - started_s
     listen(
         RunFinished(
@@ -230,17 +234,11 @@ async def _run(
     return report
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 class _OpenView:
     """Count how many sections of a view are still on their way."""
 
-    def __init__(self, plan: ViewPlan) -> None:
+    def __init__(self, found: FoundDataSet, plan: ViewPlan) -> None:
+        self.found = found
         self.plan = plan
         self.n_left = len(plan.to_fetch)
 
@@ -341,76 +339,56 @@ class _Run:
     ) -> None:
         async with send:
             with self._planning:
-                for data_set_id, image_ids, items in await self._by_data_set(selections):
-                    await self._plan_data_set(data_set_id, image_ids, items, send)
+                to_plan, found = anyio.create_memory_object_stream[Finding](_LOOK_AHEAD)
+                spaces: set[int] = set()
+                async with found, anyio.create_task_group() as tasks:
+                    tasks.start_soon(find_data_sets, self._client, selections, to_plan)
+                    async for each in found:
+                        if isinstance(each, FoundDataSet):
+                            spaces.add(each.data_set.reference_space_id or 0)
+                        await self._take(each, send)
+                notes = await complete_catalogue(self._client, self._writer, spaces - {0})
+                self._report.notes.extend(notes)
 
-    async def _plan_data_set(
-        self,
-        data_set_id: int,
-        image_ids: set[int] | None,
-        items: list[str],
-        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+    async def _take(
+        self, found: Finding, send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]]
     ) -> None:
-        try:
-            data_set = await self._client.data_set(data_set_id)
+        if isinstance(found, Failure):
+            self._report.failures.append(found)
+        elif isinstance(found, FoundAtlas):
+            atlas = AtlasRecord(record=found.record, data_set_ids=found.data_set_ids)
+            await self._client.pool.run(self._writer.write_atlas, atlas)
+        else:
             self._report.n_data_sets += 1
-            for view in self._settings.views:
-                await self._plan_view(data_set, view, image_ids, send)
-        except (StoreError, SettingsError):
-            raise
-        except AsyncFetchError as error:
-            self._report.failures.extend(Failure.of(item, error) for item in items)
-
-    async def _by_data_set(
-        self, selections: tuple[Selection, ...]
-    ) -> list[tuple[int, set[int] | None, list[str]]]:
-        """Group single images by their data set: slots and tables need all sections of a set.
-
-        Returns
-        -------
-        list of (data set id, image ids or None for all, selections behind it)
-        """
-        wanted: dict[int, set[int] | None] = {}
-        items: dict[int, list[str]] = {}
-        for selection in selections:
-            data_set_id = selection.id
-            if selection.kind == "image":
-                try:
-                    data_set_id = (await self._client.section_image(selection.id)).data_set_id
-                except AsyncFetchError as error:
-                    self._report.failures.append(Failure.of(str(selection), error))
-                    continue
-            items.setdefault(data_set_id, []).append(str(selection))
-            if selection.kind == "dataset":
-                wanted[data_set_id] = None
-            else:
-                images = wanted.setdefault(data_set_id, set())
-                if images is not None:
-                    images.add(selection.id)
-        return [(data_set_id, wanted[data_set_id], items[data_set_id]) for data_set_id in wanted]
+            try:
+                for view in self._settings.views:
+                    await self._plan_view(found, view, send)
+            except (StoreError, SettingsError):
+                raise
+            except AsyncFetchError as error:
+                self._report.failures.extend(Failure.of(item, error) for item in found.items)
 
     async def _plan_view(
         self,
-        data_set: SectionDataSet,
+        found: FoundDataSet,
         view: View,
-        image_ids: set[int] | None,
         send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
     ) -> None:
-        pool = self._client.pool
-        layout = _layout_of(data_set, view, self._settings)
+        pool, data_set = self._client.pool, found.data_set
+        layout = view_layout(data_set, view, self._settings)
         await pool.run(self._writer.begin_view, layout)
         await pool.run(self._writer.write_table, data_set)
         commits = await pool.run(self._writer.commits, data_set.id, view)
         slots = layout.registered.z_by_image if layout.registered else {}
-        plan = plan_view(data_set, view, self._settings, commits, slots, image_ids)
-        self._tell_plan(plan)
-        opened = _OpenView(plan)
+        plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids)
+        self._tell_plan(found, plan)
+        opened = _OpenView(found, plan)
         if not plan.to_fetch:
             await self._complete(plan)
         for section in plan.to_fetch:
             await send.send((opened, section))
 
-    def _tell_plan(self, plan: ViewPlan) -> None:
+    def _tell_plan(self, found: FoundDataSet, plan: ViewPlan) -> None:
         self._listen(
             DataSetPlanned(
                 data_set_id=plan.data_set.id,
@@ -424,7 +402,7 @@ class _Run:
         for image_id in plan.committed:
             self._listen(SectionSkipped(data_set_id=plan.data_set.id, image_id=image_id, view=plan.view))
         self._report.unplaced.extend(
-            Failure.of(f"image:{section.id}", error, plan.view) for section, error in plan.unplaced
+            Failure.of(found.item_of(section.id), error, plan.view) for section, error in plan.unplaced
         )
 
     async def _mirror_sections(
@@ -448,7 +426,7 @@ class _Run:
         except StoreError:
             raise
         except AsyncFetchError as error:
-            self._report.failures.append(Failure.of(f"image:{image_id}", error, view))
+            self._report.failures.append(Failure.of(opened.found.item_of(image_id), error, view))
             self._listen(
                 SectionFailed(
                     data_set_id=data_set_id,
@@ -472,21 +450,3 @@ class _Run:
     async def _complete(self, plan: ViewPlan) -> None:
         await self._client.pool.run(self._writer.finish_data_set, plan.data_set, plan.view)
         self._listen(DataSetCompleted(data_set_id=plan.data_set.id))
-
-
-def _layout_of(data_set: SectionDataSet, view: View, settings: Settings) -> ViewLayout:
-    grid = None
-    if "registered" in settings.layers:
-        try:
-            grid = registered_grid(data_set, settings)
-        except AsyncFetchError:
-            grid = None  # the plan says of every section why it has no place
-    return ViewLayout.of_data_set(
-        data_set,
-        view,
-        layers=settings.layers,
-        codec=settings.codec,
-        grid=grid,
-        interpolation=interpolation_of(view, settings),
-        parallel=settings.parallel,
-    )

@@ -1,4 +1,4 @@
-"""What a user asks for: ``dataset:70813257``, ``image:101349756``, several of them, lists of ids."""
+"""What a user asks for: ``dataset:70813257``, ``gene:Pvalb``, ``product:1``, several of them, lists of ids."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ from asyncfetch.errors import SelectionError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Selection", "parse_selection"]
+__all__ = ["SELECTION_FORMS", "Kind", "Selection", "parse_selection"]
+
+type Kind = Literal["dataset", "image", "atlas", "gene", "product"]
+
+#: How a selection is written.
+SELECTION_FORMS = "dataset:ID, image:ID, atlas:ID, gene:ACRONYM or product:ID"
 
 # ids of the API have at most ten digits; eighteen fit into every integer on the way
-_ITEM = re.compile(r"(?P<kind>dataset|image):(?P<ids>[0-9]{1,18}(?:\s*,\s*[0-9]{1,18})*)")
+_ID = r"[0-9]{1,18}"
+# the query language has no way to write a quote; a comma separates; brackets and a dollar are its own
+_NAME = r"[^\s,'\"\[\]$](?:[^,'\"\[\]$\n]*[^\s,'\"\[\]$])?"
+_BY_ID = re.compile(rf"(?P<kind>dataset|image|atlas):(?P<values>{_ID}(?:\s*,\s*{_ID})*)")
+_BY_NAME = re.compile(rf"(?P<kind>gene|product):(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)")
 
 _MOST_SHOWN = 80
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Name one data set, or one section image, by its id.
+    """Name a data set, a section image or an atlas by its id, or all data sets of a gene or a product.
 
     Attributes
     ----------
-    kind : "dataset" or "image"
-        Which of the two the id belongs to.
-    id : int
-        SectionDataSet.id or SectionImage.id.
+    kind : "dataset", "image", "atlas", "gene" or "product"
+        What the id belongs to.
+    id : int or str
+        SectionDataSet.id, SectionImage.id or Atlas.id; Gene.id or the acronym of a gene; Product.id or the
+        abbreviation of a product.
     """
 
-    kind: Literal["dataset", "image"]
-    id: int
+    kind: Kind
+    id: int | str
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
@@ -44,7 +54,8 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
     Parameters
     ----------
     texts : str or iterable of str
-        Items such as ``dataset:69289763``, ``image:69177634`` or ``dataset:479,123``.
+        Items such as ``dataset:69289763``, ``image:69177634``, ``dataset:479,123``, ``gene:Pvalb``,
+        ``product:1``, ``product:Mouse`` or ``atlas:1``. Digits alone are an id.
 
     Returns
     -------
@@ -59,14 +70,15 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
     items = [texts] if isinstance(texts, str) else list(texts)
     selections = [selection for text in items for selection in _parse_item(text.strip())]
     if not selections:
-        raise SelectionError("nothing is selected: name at least one dataset:ID or image:ID")
+        raise SelectionError(f"nothing is selected: name at least one of {SELECTION_FORMS}")
     return tuple(dict.fromkeys(selections))
 
 
 def _parse_item(text: str) -> list[Selection]:
-    match = _ITEM.fullmatch(text)
+    match = _BY_ID.fullmatch(text) or _BY_NAME.fullmatch(text)
     if match is None:
         shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
-        raise SelectionError(f"{shown!r} is no selection: write dataset:ID or image:ID, such as dataset:479")
-    kind: Literal["dataset", "image"] = "dataset" if match["kind"] == "dataset" else "image"
-    return [Selection(kind, int(number)) for number in match["ids"].split(",")]
+        raise SelectionError(f"{shown!r} is no selection: write {SELECTION_FORMS}, such as dataset:479")
+    kind: Kind = match["kind"]  # type: ignore[assignment]  # one of the two patterns' words
+    values = (value.strip() for value in match["values"].split(","))
+    return [Selection(kind, int(value) if re.fullmatch(_ID, value) else value) for value in values]

@@ -1,8 +1,9 @@
 """A mirrored store as what the replica answers from: its records, and pixels from its layers. Read-only.
 
 The rows are the stored records; what they include (alignments, genes, products) becomes rows of its own, so that
-queries can go through it. Sections that are not committed do not exist here. Planes, reference spaces, the transform
-between them and structure centres, which no store holds, are those of the sample atlas.
+queries can go through it. Sections that are not committed do not exist here. Structure centres, the transforms
+between reference spaces and atlases are those of the store's catalogue; where a store has none, and for planes,
+reference spaces and structures, which no store holds, the sample atlas's stand in.
 
 A whole tier that was fetched just as it is asked for is answered with the stored JPEG, byte for byte. Everything else
 is made of stored pixels: from the levels of the layer ``sections`` where there are any, else from the decoded JPEG;
@@ -94,6 +95,7 @@ class MirroredAtlas:
         self._caching = threading.Lock()
         self._commits: dict[tuple[int, str], Commit] = {}
         rows = _Rows({}, {})
+        self._atlases = self._add_catalogue(rows)
         for data_set_id in store.data_set_ids:
             self._add(data_set_id, rows)
         self.tables: Mapping[str, Sequence[Row]] = general_tables() | {
@@ -114,14 +116,33 @@ class MirroredAtlas:
     def __repr__(self) -> str:
         return f"MirroredAtlas({self._store!r}, {len(self._images)} images)"
 
+    def _add_catalogue(self, rows: _Rows) -> list[tuple[int, int]]:
+        """Add what belongs to no data set, and return the pairs of an atlas and a data set of its plates."""
+        for model, stored in (
+            ("StructureCenter", self._store.structure_centers),
+            ("ReferenceToReferenceTransform", self._store.space_transforms or ()),
+        ):
+            for row in stored:
+                rows.add(model, row)
+        pairs = []
+        for atlas_id, atlas in self._store.atlases.items():
+            rows.add("Atlas", atlas.record)
+            pairs += [(atlas_id, data_set_id) for data_set_id in atlas.data_set_ids]
+        stored_sets = set(self._store.data_set_ids)
+        for atlas_id, data_set_id in ATLAS_DATA_SETS.items():
+            # plates that were stored without their atlas
+            if data_set_id in stored_sets and (atlas_id, data_set_id) not in pairs:
+                name, graph = recorded.ATLASES[atlas_id]
+                rows.add("Atlas", {"id": atlas_id, "name": name, "structure_graph_id": graph})
+                pairs.append((atlas_id, data_set_id))
+        return pairs
+
     def _add(self, data_set_id: int, rows: _Rows) -> None:
-        atlases = [atlas for atlas, of in ATLAS_DATA_SETS.items() if of == data_set_id]
+        atlases = [atlas for atlas, of in self._atlases if of == data_set_id]
         kind = "Atlas" if atlases else "Section"
         data_set = self._store.data_set(data_set_id)
         rows.add(f"{kind}DataSet", data_set.record)
         for atlas in atlases:
-            name, graph = recorded.ATLASES[atlas]
-            rows.add("Atlas", {"id": atlas, "name": name, "structure_graph_id": graph})
             rows.links.setdefault("atlas_data_sets_atlases", {})[data_set_id, atlas] = None
         for view in data_set.views:
             for commit in self._store.data_set(data_set_id, view).sections:

@@ -338,6 +338,9 @@ class Service:
             record.status = 0 if is_cut else record.status or reply.status
             if isinstance(reply, web.Response) and isinstance(reply.body, bytes):
                 record.size_bytes = len(reply.body)
+        except ConnectionError:
+            # the client went away before the first byte: nobody is left to be told
+            return web.Response()
         except web.HTTPException as error:
             record.status = error.status
             raise

@@ -12,13 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from asyncfetch.allen.sync import SyncRequest, parse_sync_request, sync_json, sync_xml
-from asyncfetch.atlas import Atlas, Catalogue
-from asyncfetch.geometry import Affine3D
+from asyncfetch.atlas import Atlas, Catalogue, space_transforms_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asyncfetch.server.rma import Row, RowSource
+    from asyncfetch.server.rma import RowSource
 
 __all__ = ["SyncServices", "catalogue_of"]
 
@@ -89,13 +88,8 @@ def catalogue_of(source: RowSource) -> Catalogue:
         images,
         structure_centers=tables.get("StructureCenter", ()),
         atlas_data_sets={atlas: of for of, atlas in source.links.get("atlas_data_sets_atlases", ())},
-        space_transforms=dict(map(_transform, tables.get("ReferenceToReferenceTransform", ()))),
+        space_transforms=space_transforms_of(tables.get("ReferenceToReferenceTransform", ())),
     )
-
-
-def _transform(row: Row) -> tuple[tuple[int, int], Affine3D]:
-    spaces = row["from_reference_space_id"], row["to_reference_space_id"]
-    return spaces, Affine3D.from_api([row[f"t_{i:02}"] for i in range(12)])
 
 
 def _located(atlas: Atlas, request: SyncRequest) -> Any:

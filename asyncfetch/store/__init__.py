@@ -6,6 +6,7 @@ from asyncfetch.store.commit import Commit, SectionAffine
 from asyncfetch.store.layout import CHUNK, LAYOUT_VERSION, SHARD, Slot, level_shapes, plan_slots, shard_shape
 from asyncfetch.store.place import Location
 from asyncfetch.store.reader import Store, StoredDataSet, StoredSection, open  # noqa: A004 - as zarr.open is
+from asyncfetch.store.records import AtlasRecord
 from asyncfetch.store.view import RegisteredLayout, ViewLayout
 from asyncfetch.store.writer import SectionLevels, StoreWriter
 
@@ -13,6 +14,7 @@ __all__ = [
     "CHUNK",
     "LAYOUT_VERSION",
     "SHARD",
+    "AtlasRecord",
     "Commit",
     "Location",
     "RegisteredLayout",

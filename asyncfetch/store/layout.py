@@ -8,6 +8,9 @@
         <view>/source/<image_id>                   array of one chunk: the server's JPEG
         <view>/registered/scale0/{image,y,x}       array, one z a slot
         table/                                     one array a column
+      catalogue/structure_centers/<space>          group, the rows of StructureCenter; optional, as all of catalogue
+      catalogue/space_transforms                   group, the rows of ReferenceToReferenceTransform
+      catalogue/atlases/<id>                       group, the row of Atlas and the data sets of its plates
 
 A chunk holds 512 x 512 pixels of three colours; a shard holds up to 4 x 4 chunks and is clipped to the image
 rounded up to chunks, so that a small image does not carry the index of a large one.
@@ -28,7 +31,9 @@ __all__ = [
     "LAYOUT_VERSION",
     "SHARD",
     "SMALLEST_LEVEL",
+    "SPACE_TRANSFORMS_PATH",
     "Slot",
+    "atlas_path",
     "data_set_path",
     "level_shapes",
     "plan_slots",
@@ -38,6 +43,7 @@ __all__ = [
     "shard_shape",
     "slot_spacing",
     "source_path",
+    "structure_centers_path",
     "table_path",
     "view_path",
 ]
@@ -50,6 +56,20 @@ CHUNK = 512
 SHARD = 2048
 #: Levels are halved until the longer side is no longer than this.
 SMALLEST_LEVEL = 512
+
+#: The path of the group that holds the transforms between reference spaces.
+SPACE_TRANSFORMS_PATH = "catalogue/space_transforms"
+
+
+def structure_centers_path(reference_space_id: int | None = None) -> str:
+    """Return the path of the group that holds the structure centres of a space, or of the group above them."""
+    path = "catalogue/structure_centers"
+    return path if reference_space_id is None else f"{path}/{reference_space_id}"
+
+
+def atlas_path(atlas_id: int | None = None) -> str:
+    """Return the path of the group that holds an atlas, or of the group above them."""
+    return "catalogue/atlases" if atlas_id is None else f"catalogue/atlases/{atlas_id}"
 
 
 def data_set_path(data_set_id: int) -> str:

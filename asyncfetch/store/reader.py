@@ -24,7 +24,15 @@ from asyncfetch.store.layout import (
     table_path,
 )
 from asyncfetch.store.place import Location, Place
-from asyncfetch.store.records import read_commit, read_commits, read_registered_layout, read_runs
+from asyncfetch.store.records import (
+    read_atlases,
+    read_commit,
+    read_commits,
+    read_registered_layout,
+    read_runs,
+    read_space_transforms,
+    read_structure_centers,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.geometry import SectionGeometry
     from asyncfetch.store.commit import Commit
+    from asyncfetch.store.records import AtlasRecord
     from asyncfetch.store.table import Column
     from asyncfetch.store.view import RegisteredLayout
 
@@ -89,7 +98,30 @@ class Store:
 
         ``Atlas(store.atlas.catalogue, …)`` is one with other choices.
         """
-        return Atlas(read_catalogue(self.data_set(data_set_id) for data_set_id in self.data_set_ids))
+        return Atlas(
+            read_catalogue(
+                (self.data_set(data_set_id) for data_set_id in self.data_set_ids),
+                structure_centers=self.structure_centers,
+                atlases=self.atlases,
+                space_transforms=self.space_transforms or (),
+            )
+        )
+
+    @property
+    def structure_centers(self) -> list[dict[str, Any]]:
+        """The centres of structures as the API's rows, in the reference spaces of the stored data sets."""
+        rows = [row for rows in read_structure_centers(self._place).values() for row in rows]
+        return sorted(rows, key=lambda row: row.get("id") or 0)
+
+    @property
+    def space_transforms(self) -> list[dict[str, Any]] | None:
+        """The transforms between reference spaces as the API's rows, None where no run has stored them."""
+        return read_space_transforms(self._place)
+
+    @property
+    def atlases(self) -> dict[int, AtlasRecord]:
+        """The atlases that were selected, by id: their rows, and the data sets that hold their plates."""
+        return read_atlases(self._place)
 
     @property
     def runs(self) -> list[dict[str, Any]]:

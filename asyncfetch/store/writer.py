@@ -9,6 +9,7 @@ the temporary files that a killed one left.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,8 @@ from asyncfetch.store.arrays import (
 )
 from asyncfetch.store.layout import (
     SHARD,
+    SPACE_TRANSFORMS_PATH,
+    atlas_path,
     data_set_path,
     level_shapes,
     registered_path,
@@ -34,6 +37,7 @@ from asyncfetch.store.layout import (
     sections_path,
     shard_shape,
     source_path,
+    structure_centers_path,
     table_path,
     view_path,
 )
@@ -45,7 +49,15 @@ from asyncfetch.store.ome import (
     section_attributes,
 )
 from asyncfetch.store.place import Location, Place
-from asyncfetch.store.records import read_commit, read_commits, read_registered_layout, read_runs
+from asyncfetch.store.records import (
+    AtlasRecord,
+    read_commit,
+    read_commits,
+    read_registered_layout,
+    read_runs,
+    read_space_transforms,
+    read_structure_centers,
+)
 from asyncfetch.store.shards import ImageArray, write_shards
 from asyncfetch.store.table import table_columns
 
@@ -151,6 +163,40 @@ class StoreWriter:
     def store(self) -> ZarrStore:
         """The Zarr store that is written to; `asyncfetch.open` takes it, too."""
         return self._place.store
+
+    @property
+    def centred_spaces(self) -> set[int]:
+        """The reference spaces whose structure centres the store holds."""
+        return set(read_structure_centers(self._place))
+
+    @property
+    def has_space_transforms(self) -> bool:
+        """Whether the store holds the transforms between reference spaces."""
+        return read_space_transforms(self._place) is not None
+
+    def write_structure_centers(self, reference_space_id: int, rows: list[dict[str, Any]]) -> None:
+        """Write the centres of structures in a reference space: rows of StructureCenter."""
+        self._write_catalogue(structure_centers_path(reference_space_id), {"rows": _by_id(rows)})
+
+    def write_space_transforms(self, rows: list[dict[str, Any]]) -> None:
+        """Write the transforms between reference spaces: rows of ReferenceToReferenceTransform."""
+        self._write_catalogue(SPACE_TRANSFORMS_PATH, {"rows": _by_id(rows)})
+
+    def write_atlas(self, atlas: AtlasRecord) -> None:
+        """Write the record of an atlas, and which data sets hold its plates."""
+        content = {"record": atlas.record, "data_set_ids": list(atlas.data_set_ids)}
+        self._write_catalogue(atlas_path(atlas.record["id"]), content)
+
+    def _write_catalogue(self, path: str, content: dict[str, Any]) -> None:
+        with self._lock:
+            *parents, _ = itertools.accumulate(path.split("/"), "{}/{}".format)
+            for parent in parents:
+                self._place.sweep(parent)
+                self._place.write_group(parent, {}, keep=True)
+            self._place.sweep(path)
+            attributes = {"asyncfetch": content}
+            if self._place.attributes(path) != attributes:
+                self._place.write_group(path, attributes)
 
     def begin_view(self, layout: ViewLayout) -> None:
         """Make the groups of one view of a data set, and the registered array when it is wanted.
@@ -490,3 +536,7 @@ def _check_same_grid(stored: RegisteredLayout, wanted: RegisteredLayout, locatio
             "so that the slots have moved; mirror it to another place",
             setting="um",
         )
+
+
+def _by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: row.get("id") or 0)

@@ -130,7 +130,7 @@ def test_pages_of_html_for_ever_mean_that_the_service_is_unavailable(invoke, sta
         (["dataset:"], "'dataset:' is no selection"),
         (["dataset:12a"], "is no selection"),
         (["dataset:" + "9" * 5000], "is no selection"),
-        (["gene:Pvalb"], "is no selection"),
+        (["gene:Pv'alb"], "is no selection"),
         (["@none.txt"], "none.txt cannot be read: No such file or directory"),
         ([SMALL, "--um", "0"], "--um: um = 0 is not allowed: a pitch in micrometres greater than 0"),
         ([SMALL, "--um", "x"], "--um: um = x is not allowed"),

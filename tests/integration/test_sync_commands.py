@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import anyio
 import pyarrow.parquet
@@ -90,7 +91,7 @@ def test_a_point_has_the_same_answer_from_the_store_and_from_the_api(ways, image
     assert "," in answers[0]
 
 
-def test_structures_and_atlases_are_found(ways, images, tmp_path):
+def test_structures_and_atlases_are_found(ways, images, out, tmp_path):
     centers = tmp_path / "centers.json"
     centers.write_text(
         json.dumps([{"structure_id": 1018, "reference_space_id": 9, "x": 7800, "y": 3400, "z": 10350}])
@@ -98,7 +99,11 @@ def test_structures_and_atlases_are_found(ways, images, tmp_path):
     question = ("sync", "structure-to-image", "--data-set", SMALL, "--structures", "1018")
     answers = [run(*question, *ways[0], "--centers", centers).stdout, run(*question, *ways[1]).stdout]
     assert answers[0] == answers[1]
-    run(*question, *ways[0], code=2)
+    assert run(*question, *ways[0]).stdout == answers[1]
+    # a store from before there was a catalogue
+    older = shutil.copytree(out, tmp_path / "older.zarr")
+    shutil.rmtree(older / "catalogue")
+    assert "holds no structure centres" in run(*question, "--store", older, code=2).output
     plate = run(
         "sync", "image-to-atlas", "--image", images[0], "--x", 1, "--y", 2, "--atlas", 1, *ways[1], "--json"
     )

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.timeout(300)
 
 SMALL, SMALL_IMAGE, SMALL_NEXT = 900000005, 900001005, 900002005
 SAGITTAL, SAGITTAL_IMAGE = 69289763, 69177634
+#: A set with an Equalization, and the plates of an atlas.
+WINDOWED, WINDOWED_IMAGE, ATLAS = 900000006, 900001006, 1
 #: What is stored of the small data set, and what that leaves to be asked for.
 TIER = 1
 IMAGES = "allensdk.api.queries.image_download_api:ImageDownloadApi"
@@ -33,7 +35,7 @@ SERVED = re.compile(r" at (http://\S+);")
 
 @pytest.fixture(scope="module")
 def store(base_url, tmp_path_factory) -> Path:
-    """Return a mirror of two data sets, one with masks and pixels."""
+    """Return a mirror of three data sets, one with masks and pixels, and of an atlas."""
     place = tmp_path_factory.mktemp("mirror") / "out.zarr"
     settings = Settings(base_url=base_url, requests_per_s=1000)
     small = {
@@ -45,8 +47,10 @@ def store(base_url, tmp_path_factory) -> Path:
     for report in (
         anyio.run(partial(mirror, f"dataset:{SMALL}", place, **small)),
         anyio.run(partial(mirror, f"dataset:{SAGITTAL}", place)),
+        anyio.run(partial(mirror, [f"dataset:{WINDOWED}", f"atlas:{ATLAS}"], place, downsample=4)),
     ):
         assert not report.failures
+        assert not report.notes
     return place
 
 
@@ -96,7 +100,7 @@ def test_get_section_data_sets_by_product(origin, copy, product):
     stored = [
         row
         for row in origin.call("get_section_data_sets_by_product", [product])
-        if row["id"] in {SMALL, SAGITTAL}
+        if row["id"] in {SMALL, SAGITTAL, WINDOWED}
     ]
     assert by_id(found) == by_id(stored)
     assert found
@@ -105,7 +109,21 @@ def test_get_section_data_sets_by_product(origin, copy, product):
 def test_what_is_not_stored_is_no_error_but_nothing(copy):
     assert copy.call("section_image_query", 479) == []
     assert copy.call("get_section_image_ranges", [101349756]) == []
-    assert copy.call("atlas_image_query", 1) == []
+    assert copy.call("atlas_image_query", 2) == []
+
+
+@pytest.mark.parametrize("as_lists", [True, False])
+def test_get_section_image_ranges(origin, copy, as_lists):
+    asked = [WINDOWED_IMAGE, SMALL_IMAGE]
+    found = copy.call("get_section_image_ranges", asked, as_lists=as_lists)
+    assert found == origin.call("get_section_image_ranges", asked, as_lists=as_lists)
+    assert len(found) == 1
+
+
+def test_atlas_image_query(origin, copy):
+    found = copy.call("atlas_image_query", ATLAS)
+    assert found == origin.call("atlas_image_query", ATLAS)
+    assert len(found) > 1
 
 
 @pytest.mark.parametrize("method", ["download_image", "download_section_image"])
@@ -167,6 +185,8 @@ def test_a_finer_tier_than_the_stored_one_is_not_found(copy, tmp_path):
         ("get_reference_to_image", [10, 7800.0, 3400.0, 1050.0, [SAGITTAL]]),
         ("get_structure_to_image", [SMALL, [1018, 322]]),
         ("get_structure_to_image", [SAGITTAL, [1018, 322]]),
+        ("get_image_to_atlas", [SMALL_IMAGE, 850.0, 600.0, ATLAS]),
+        ("get_image_to_atlas", [SAGITTAL_IMAGE, 4000.0, 3000.0, ATLAS]),
     ],
 )
 def test_the_services_answer_as_the_origin(sync_pair, method, arguments):
@@ -177,4 +197,4 @@ def test_the_services_answer_as_the_origin(sync_pair, method, arguments):
 
 def test_an_atlas_that_is_not_stored_is_said_to_be_unknown(sync_pair):
     _, api = sync_pair
-    assert isinstance(api.call("get_image_to_atlas", SMALL_IMAGE, 850.0, 600.0, 1), str)
+    assert isinstance(api.call("get_image_to_atlas", SMALL_IMAGE, 850.0, 600.0, 2), str)

@@ -23,7 +23,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.tables: dict[str, list[dict[str, Any]]] = {}
-        self.images: dict[int, bytes] = {}
+        self.images: dict[int, bytes | Exception] = {}
         self.faults: list[bytes | Exception] = []
         self.criteria: list[str] = []
         self.urls: list[str] = []
@@ -55,7 +55,10 @@ class FakeService:
         image_id = int(parts.path.rsplit("/", 1)[1])
         if image_id not in self.images:
             raise NotFoundError(f"{url} does not exist", url=url)
-        return self.images[image_id]
+        image = self.images[image_id]
+        if isinstance(image, Exception):
+            raise image
+        return image
 
     def _page(self, criteria: str) -> bytes:
         model, num_rows, start_row = (

@@ -13,6 +13,7 @@ from asyncfetch.errors import (
     NotAnImageError,
     NotFoundError,
     QueryError,
+    ReplyError,
     SelectionError,
 )
 from asyncfetch.events import RequestFailed, RequestRetried
@@ -36,7 +37,7 @@ async def test_pages_are_joined_in_their_order(service):
     async with Client(settings=FREE, transport=service) as client:
         assert await client.rows(GENES) == service.tables["Gene"]
     assert [criteria.split("rma::options")[1] for criteria in service.criteria] == [
-        f"[num_rows$eq3][start_row$eq{start}][order$eq'genes.id']" for start in (0, 3, 6)
+        f"[num_rows$eq{n}][start_row$eq{start}][order$eq'genes.id']" for start, n in ((0, 3), (2, 4), (5, 4))
     ]
     assert service.is_closed
 
@@ -61,6 +62,33 @@ async def test_rows_that_come_twice_are_given_once(service):
     service.tables["Gene"] = genes(1, 2, 2, 3, 1, 4)
     async with Client(settings=FREE, transport=service) as client:
         assert [row["id"] for row in await client.rows(GENES)] == [1, 2, 3, 4]
+
+
+async def test_no_row_is_missing_when_rows_go_away_between_pages(service):
+    service.tables["Gene"] = genes(*range(20))
+    async with Client(settings=FREE, transport=service) as client, client.open_rows(GENES) as rows:
+        ids = []
+        async for row in rows:
+            ids.append(row["id"])
+            if row["id"] in {4, 9}:
+                del service.tables["Gene"][0]
+    assert sorted(ids) == list(range(20))
+
+
+async def test_rows_that_never_stand_still_are_an_error_that_may_pass(service):
+    service.tables["Gene"] = genes(*range(30))
+    got = []
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(ReplyError, match="moved from page to page"):
+            await _read_while_rows_are_added_before(client, service, got)
+    assert len(set(got)) == len(got)
+
+
+async def _read_while_rows_are_added_before(client, service, got):
+    async with client.open_rows(GENES) as rows:
+        async for row in rows:
+            got.append(row["id"])
+            service.tables["Gene"] = genes(100 + len(got)) + service.tables["Gene"]
 
 
 async def test_rows_without_an_id_are_all_kept(service):

@@ -172,6 +172,8 @@ async def test_the_lists_of_the_atlas(client):
     centres = await client.structure_centers(9)
     assert {row["reference_space_id"] for row in centres} == {9}
     assert len(await client.structure_centers()) == len(tables["StructureCenter"])
+    assert await client.structure_centers([9, 10]) == await client.structure_centers()
+    assert await client.space_transforms() == tables["ReferenceToReferenceTransform"]
     assert 1 in [row["id"] for row in await client.atlases()]
 
 
@@ -243,6 +245,7 @@ def test_the_same_verbs_do_without_await(base_url, tmp_path):
         assert client.products()
         assert client.structures()
         assert client.structure_centers()
+        assert client.space_transforms()
         assert client.atlases()
         path = client.save_image(SMALL_IMAGE, tmp_path / "image.jpg", downsample=4)
         assert decode(path.read_bytes()).shape == (1213 >> 4, 1701 >> 4, 3)

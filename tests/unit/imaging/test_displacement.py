@@ -194,6 +194,14 @@ def test_an_image_beyond_the_limit_of_opencv_is_sampled():
     assert np.array_equal(backwards.warp(source)[:, :, 0], source[:, 39_990::-40, 0][:, :990])
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_one_block_can_see_more_than_opencv_takes(interpolation):
+    source = noise(5, 40_000, 3)
+    every_200th = DisplacementField.from_affine(Affine2D(np.array([[200.0, 0, 7], [0, 1, 0]])), (5, 199))
+    found = every_200th.warp(source, interpolation=interpolation, border="edge")
+    assert np.array_equal(found, source[:, 7::200][:, :199])
+
+
 @pytest.mark.parametrize("border", SCIPY)
 def test_pixels_that_lie_nowhere_are_filled(border):
     source = noise(20, 20, 3)
@@ -225,6 +233,15 @@ def test_composed_affine_fields_are_the_field_of_the_product():
     assert np.abs(composed.positions() - expected.positions())[is_inside].max() < 1e-6
     assert np.isnan(composed.norm()[~is_inside]).all()
     assert composed.shape == shape
+
+
+def test_positions_outside_of_the_first_field_lie_nowhere():
+    field = DisplacementField(np.zeros((10, 20)), np.zeros((10, 20)))
+    for tx, ty, n_columns, n_rows in ((4, 0, 16, 10), (-4, 0, 16, 10), (0, 3, 20, 7), (0, -3, 20, 7)):
+        composed = field.compose(DisplacementField.from_affine(Affine2D.translation(tx, ty), (10, 20)))
+        is_somewhere = ~np.isnan(composed.norm())
+        assert is_somewhere.any(axis=0).sum() == n_columns
+        assert is_somewhere.any(axis=1).sum() == n_rows
 
 
 def test_composing_does_in_one_sampling_what_two_warps_do():

@@ -21,6 +21,29 @@ def test_a_selection_prints_as_it_is_written():
     assert str(Selection("dataset", 479)) == "dataset:479"
 
 
+def test_genes_products_and_atlases_are_named_by_id_or_by_name():
+    parsed = parse_selection(["gene:Pvalb, H2-Aa", "product:1", "product:Mouse", "atlas:1,2"])
+    assert parsed == (
+        Selection("gene", "Pvalb"),
+        Selection("gene", "H2-Aa"),
+        Selection("product", 1),
+        Selection("product", "Mouse"),
+        Selection("atlas", 1),
+        Selection("atlas", 2),
+    )
+    assert parse_selection([str(each) for each in parsed]) == parsed
+    assert parse_selection("product:Human Brain") == (Selection("product", "Human Brain"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gene:", "gene:a'b", "gene:a,", "gene:[x]", "product:$x", "atlas:Mouse", "dataset:Pvalb", "gene: x"],
+)
+def test_a_name_that_cannot_be_asked_for_is_no_selection(text):
+    with pytest.raises(SelectionError, match="is no selection"):
+        parse_selection([text])
+
+
 @pytest.mark.parametrize(
     "text", ["479", "dataset", "dataset:", "dataset:x", "dataset:-1", "set:1", "image:1,", ""]
 )

@@ -141,7 +141,7 @@ def test_rows_are_the_stored_records_and_can_be_queried_through_associations(wit
         "model::SectionDataSet,rma::criteria,[failed$in'false'],products[id$in900000000]",
         "model::SectionDataSet,rma::criteria,genes[acronym$eq'Gad1'],plane_of_section[name$eq'coronal']",
         "model::ReferenceToReferenceTransform,rma::criteria,[from_reference_space_id$eq10]",
-        "model::StructureCenter,rma::criteria,structure[acronym$eq'SSp'],rma::include,reference_space",
+        "model::StructureCenter,rma::criteria,[reference_space_id$eq9],structure[acronym$eq'SSp'],rma::include,reference_space",
     ):
         assert stored.answer(parse_criteria(criteria)) == sample.answer(parse_criteria(criteria)), criteria
     assert stored.answer(parse_criteria("model::SectionImage"))["total_rows"] == 10

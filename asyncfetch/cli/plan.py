@@ -1,0 +1,103 @@
+"""``asyncfetch plan``: what a mirror would cost, before an image is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.exits import ExitCode, exit_code_of_forecast
+from asyncfetch.cli.mirror import BaseUrl, Config, Rate, expand_files
+
+if TYPE_CHECKING:
+    from asyncfetch.mirroring import Forecast
+
+__all__ = ["plan"]
+
+_MOST_LISTED = 20
+
+
+@app.command()
+@report_errors
+def plan(
+    selection: Annotated[
+        list[str],
+        typer.Argument(metavar="SELECTION...", help="As for mirror."),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="OUT", help="A store; what it holds already is not counted."),
+    ] = None,
+    um: Annotated[
+        str | None,
+        typer.Option(metavar="PITCH", help="Pitch of the registered grid in µm.", show_default="25"),
+    ] = None,
+    downsample: Annotated[
+        str | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
+    ] = None,
+    view: Annotated[
+        str | None, typer.Option(metavar="VIEWS", help="Such as image,expression.", show_default="image")
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
+        ),
+    ] = None,
+    base_url: BaseUrl = None,
+    rate: Rate = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")] = False,
+) -> None:
+    """Tell what a mirror would fetch: requests, bytes, pixels and minutes; nothing is written.
+
+    The API is asked for records alone. Each image counts as two requests, because the API answers with a redirect
+    first. Bytes are an estimate on the high side; the minutes are what the rate allows, and a slow server takes longer.
+    """
+    settings = settings_from(
+        config,
+        um=um,
+        downsample=downsample,
+        views=view,
+        layers=layers,
+        base_url=base_url,
+        requests_per_s=rate,
+    )
+    wanted = expand_files(selection)
+    import anyio
+
+    from asyncfetch import mirroring
+
+    async def body() -> Forecast:
+        return await mirroring.forecast(wanted, out, settings=settings)
+
+    found = anyio.run(body)
+    if as_json:
+        print_json(found.as_dict())
+    elif found.n_data_sets:
+        typer.echo(_described(found))
+    for failure in found.failures[:_MOST_LISTED]:
+        tell(f"{failure.item}: {failure.message}")
+    if len(found.failures) > _MOST_LISTED:
+        tell(f"{len(found.failures) - _MOST_LISTED} more cannot be had; --json lists all")
+    code = exit_code_of_forecast(found)
+    if code != ExitCode.DONE:
+        raise typer.Exit(code)
+
+
+def _described(found: Forecast) -> str:
+    sets = "data set" if found.n_data_sets == 1 else "data sets"
+    lines = [
+        f"{found.n_data_sets} {sets}: {found.n_to_fetch} images to fetch, {found.n_committed} stored already",
+        f"{found.n_requests} requests, {found.n_metadata_requests} of them for records",
+        f"about {found.estimated_bytes / 1e6:.1f} MB, {found.pixels / 1e6:.1f} MPix",
+        f"at least {_time(found.minutes)} at {found.requests_per_s:g} requests a second",
+    ]
+    if found.n_unplaced:
+        lines.insert(1, f"{found.n_unplaced} of them cannot be registered")
+    return "\n".join(lines)
+
+
+def _time(minutes: float) -> str:
+    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"

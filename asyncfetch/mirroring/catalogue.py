@@ -1,0 +1,81 @@
+"""What the services need besides images: structure centres, and the transforms between reference spaces.
+
+A store asks for them once: centres for each reference space that it has not asked about, transforms all at once.
+They come after everything else is planned, because images matter more, and what cannot be had is a note in the report;
+the next run asks again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asyncfetch.errors import AsyncFetchError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from asyncfetch.client import Client
+    from asyncfetch.store import StoreWriter
+
+__all__ = ["complete_catalogue"]
+
+_CENTER = ("structure_id", "reference_space_id", "x", "y", "z")
+
+
+async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collection[int]) -> list[str]:
+    """Bring into the store what it does not hold yet.
+
+    Parameters
+    ----------
+    client : Client
+        Asks.
+    writer : StoreWriter
+        Of the store.
+    spaces : collection of int
+        The reference spaces of the data sets of a run; where there are none, nothing is asked.
+
+    Returns
+    -------
+    list of str
+        What could not be had, in words.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written.
+    """
+    if not spaces:
+        return []
+    notes: list[str] = []
+    missing = sorted(set(spaces) - await client.pool.run(_spaces, writer))
+    try:
+        if missing:
+            rows = [row for row in await client.structure_centers(missing) if _has_numbers(row)]
+            for space in missing:
+                here = [row for row in rows if int(row["reference_space_id"]) == space]
+                await client.pool.run(writer.write_structure_centers, space, here)
+    except StoreError:
+        raise
+    except AsyncFetchError as error:
+        notes.append(f"structure centres could not be had: {error.message}")
+    try:
+        if not await client.pool.run(_has_transforms, writer):
+            await client.pool.run(writer.write_space_transforms, await client.space_transforms())
+    except StoreError:
+        raise
+    except AsyncFetchError as error:
+        notes.append(f"transforms between reference spaces could not be had: {error.message}")
+    return notes
+
+
+def _spaces(writer: StoreWriter) -> set[int]:
+    return writer.centred_spaces
+
+
+def _has_transforms(writer: StoreWriter) -> bool:
+    return writer.has_space_transforms
+
+
+def _has_numbers(row: dict[str, Any]) -> bool:
+    """Tell whether a centre can be used; one that lacks a number places nothing."""
+    return all(isinstance(row.get(name), int | float) for name in _CENTER)

@@ -1,0 +1,221 @@
+"""Selections become data sets: what the API knows of each, once, in the order in which it is found out.
+
+Data sets named by their id come first, then those of genes and products, then atlases, then single images, of which
+those whose data set came already are left out. Genes and products are first asked for ids alone: whether a query that
+filters by genes delivers all genes of a set, or only those it filtered by, is not known, so that each record comes
+from the same query, however its data set was selected.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncfetch.allen import data_set_query, parse_data_set
+from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query, section_images_where
+from asyncfetch.errors import AsyncFetchError, NotFoundError
+from asyncfetch.mirroring.report import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anyio.streams.memory import MemoryObjectSendStream
+
+    from asyncfetch.allen import SectionDataSet
+    from asyncfetch.client import Client
+    from asyncfetch.mirroring.selection import Selection
+
+__all__ = ["Finding", "FoundAtlas", "FoundDataSet", "find_data_sets"]
+
+#: Data sets of genes and products whose records are asked for at once: some 500 section images.
+_SETS_A_REQUEST = 25
+
+type Row = dict[str, Any]
+type Finding = FoundDataSet | FoundAtlas | Failure
+
+
+class FoundDataSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a data set that a selection named, with its section images.
+
+    Attributes
+    ----------
+    data_set : SectionDataSet
+        The record.
+    image_ids : frozenset of int, or None
+        The images that are wanted; None means all.
+    items : tuple of str
+        Selections that would name it again.
+    atlas_id : int or None
+        The atlas whose plates these are.
+    """
+
+    data_set: SectionDataSet
+    image_ids: frozenset[int] | None = None
+    items: tuple[str, ...]
+    atlas_id: int | None = None
+
+    def item_of(self, image_id: int) -> str:
+        """Return the selection that names an image alone; the plates of an atlas come together."""
+        return f"image:{image_id}" if self.atlas_id is None else f"atlas:{self.atlas_id}"
+
+
+class FoundAtlas(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the row of an atlas, and which data sets have its plates."""
+
+    record: Row
+    data_set_ids: tuple[int, ...]
+
+
+async def find_data_sets(
+    client: Client, selections: Iterable[Selection], send: MemoryObjectSendStream[Finding]
+) -> None:
+    """Ask the API what selections name, and send what is found; what cannot be had is sent as a failure.
+
+    Parameters
+    ----------
+    client : Client
+        Asks.
+    selections : iterable of Selection
+        What is wanted.
+    send : stream
+        Takes what is found; closed at the end. Each data set is sent once.
+    """
+    async with send:
+        finder = _Finder(client, send)
+        by_kind: dict[str, list[Selection]] = {}
+        for selection in selections:
+            by_kind.setdefault(selection.kind, []).append(selection)
+        for selection in by_kind.get("dataset", ()):
+            await finder.find_data_set(int(selection.id), (str(selection),))
+        for selection in (*by_kind.get("gene", ()), *by_kind.get("product", ())):
+            await finder.find_all(selection)
+        for selection in by_kind.get("atlas", ()):
+            await finder.find_atlas(selection)
+        await finder.find_images(by_kind.get("image", ()))
+
+
+class _Finder:
+    def __init__(self, client: Client, send: MemoryObjectSendStream[Finding]) -> None:
+        self._client = client
+        self._send = send
+        self._sought: set[int] = set()
+
+    async def find_data_set(
+        self, data_set_id: int, items: tuple[str, ...], image_ids: frozenset[int] | None = None
+    ) -> None:
+        if data_set_id in self._sought:
+            return
+        self._sought.add(data_set_id)
+        try:
+            data_set = await self._client.data_set(data_set_id)
+        except AsyncFetchError as error:
+            await self._fail(items, error)
+        else:
+            await self._send.send(FoundDataSet(data_set=data_set, image_ids=image_ids, items=items))
+
+    async def find_images(self, selections: Iterable[Selection]) -> None:
+        """Group single images by their data set: slots and tables need all sections of a set."""
+        wanted: dict[int, list[int]] = {}
+        for selection in selections:
+            try:
+                image = await self._client.section_image(int(selection.id))
+            except AsyncFetchError as error:
+                await self._fail((str(selection),), error)
+            else:
+                wanted.setdefault(image.data_set_id, []).append(image.id)
+        for data_set_id, image_ids in wanted.items():
+            items = tuple(f"image:{image_id}" for image_id in image_ids)
+            await self.find_data_set(data_set_id, items, frozenset(image_ids))
+
+    async def find_all(self, selection: Selection) -> None:
+        """Find the data sets of a gene or a product, but for failed ones, while later pages are asked for."""
+        is_empty = True
+        waiting: list[int] = []
+        try:
+            query = data_set_ids_query(**{selection.kind: selection.id})
+            async with self._client.open_rows(query) as rows:
+                async for row in rows:
+                    is_empty = False
+                    data_set_id = row.get("id")
+                    if isinstance(data_set_id, int) and data_set_id not in self._sought:
+                        self._sought.add(data_set_id)
+                        waiting.append(data_set_id)
+                    if len(waiting) == _SETS_A_REQUEST:
+                        await self._find_several(waiting)
+                        waiting = []
+            await self._find_several(waiting)
+        except AsyncFetchError as error:
+            await self._fail((str(selection),), error)
+            return
+        if is_empty:
+            nothing = NotFoundError(
+                f"there is no data set of {selection.kind} {selection.id} at {self._client.settings.base_url}; "
+                "check its spelling, which counts capitals, and name failed data sets by their ids",
+                url=self._client.settings.base_url,
+            )
+            await self._fail((str(selection),), nothing)
+
+    async def find_atlas(self, selection: Selection) -> None:
+        atlas_id = int(selection.id)
+        items = (str(selection),)
+        try:
+            found = await self._client.rows(atlas_query(atlas_id))
+            row = dict(found[0]) if found else {}
+            data_set_rows = [each for each in row.pop("atlas_data_sets", None) or () if each is not None]
+            if not data_set_rows:
+                base_url = self._client.settings.base_url
+                raise NotFoundError(
+                    f"there is no atlas {atlas_id} with plates at {base_url}; check the id", url=base_url
+                )
+            plates = await self._client.rows(plates_query(atlas_id))
+            data_sets = [
+                parse_data_set(
+                    each, [plate for plate in plates if plate.get("data_set_id") == each.get("id")]
+                )
+                for each in data_set_rows
+            ]
+        except AsyncFetchError as error:
+            await self._fail(items, error)
+            return
+        data_sets.sort(key=lambda each: each.id)
+        await self._send.send(FoundAtlas(record=row, data_set_ids=tuple(each.id for each in data_sets)))
+        for data_set in data_sets:
+            if data_set.id not in self._sought:
+                self._sought.add(data_set.id)
+                await self._send.send(FoundDataSet(data_set=data_set, items=items, atlas_id=atlas_id))
+
+    async def _find_several(self, data_set_ids: list[int]) -> None:
+        if not data_set_ids:
+            return
+        try:
+            rows = {row.get("id"): row for row in await self._client.rows(data_set_query(data_set_ids))}
+            images: dict[int | None, list[Row]] = {}
+            for image in await self._client.rows(section_images_where(data_set_ids)):
+                images.setdefault(image.get("data_set_id"), []).append(image)
+        except AsyncFetchError as error:
+            if error.is_transient:
+                for data_set_id in data_set_ids:
+                    await self._fail((f"dataset:{data_set_id}",), error)
+                return
+            # one of them may be what the API cannot answer
+            self._sought.difference_update(data_set_ids)
+            for data_set_id in data_set_ids:
+                await self.find_data_set(data_set_id, (f"dataset:{data_set_id}",))
+            return
+        for data_set_id in data_set_ids:
+            items = (f"dataset:{data_set_id}",)
+            try:
+                data_set = parse_data_set(rows[data_set_id], images.get(data_set_id, ()))
+            except KeyError:
+                url = self._client.settings.base_url
+                gone = NotFoundError(f"there is no data set {data_set_id} at {url} any more", url=url)
+                await self._fail(items, gone)
+            except AsyncFetchError as error:
+                await self._fail(items, error)
+            else:
+                await self._send.send(FoundDataSet(data_set=data_set, items=items))
+
+    async def _fail(self, items: Iterable[str], error: AsyncFetchError) -> None:
+        for item in items:
+            await self._send.send(Failure.of(item, error))

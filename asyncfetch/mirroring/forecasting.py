@@ -1,0 +1,222 @@
+"""What a mirror would cost, before any image is asked for: the same finding and planning, and nothing is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+
+from asyncfetch.client import Client
+from asyncfetch.errors import AsyncFetchError, StoreError
+from asyncfetch.events import RequestStarted, ignore
+from asyncfetch.mirroring.finding import Finding, FoundDataSet, find_data_sets
+from asyncfetch.mirroring.plan import plan_view, view_layout
+from asyncfetch.mirroring.report import Failure, first_error
+from asyncfetch.mirroring.selection import parse_selection
+from asyncfetch.settings import Settings
+from asyncfetch.store import open as open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from asyncfetch.engine import Transport
+    from asyncfetch.events import Event, Listener
+    from asyncfetch.mirroring.plan import ViewPlan
+    from asyncfetch.settings import View
+    from asyncfetch.store import Commit, Location, Store
+
+__all__ = ["Forecast", "ViewForecast", "forecast"]
+
+#: An image is answered by a redirect, which is a request like any other to the limit of the rate (FACTS.md section 4).
+_STARTS_AN_IMAGE = 2
+
+
+class ViewForecast(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what one view of one data set would cost.
+
+    Attributes
+    ----------
+    data_set_id, view : int, str
+        Which.
+    n_to_fetch, n_committed, n_unplaced : int
+        Sections to fetch, stored already, and without a place on the registered grid.
+    pixels, estimated_bytes : int
+        Of the images to fetch.
+    """
+
+    data_set_id: int
+    view: str
+    n_to_fetch: int
+    n_committed: int
+    n_unplaced: int
+    pixels: int
+    estimated_bytes: int
+
+
+class Forecast(msgspec.Struct, kw_only=True):
+    """Sum up what a mirror would cost.
+
+    Attributes
+    ----------
+    selection : tuple of str
+        What was asked for.
+    requests_per_s : float
+        The configured rate.
+    bytes_per_s : float or None
+        The configured limit of bytes.
+    views : list of ViewForecast
+        One for each view of each data set.
+    failures : list of Failure
+        What cannot be had, as far as the records tell.
+    n_data_sets : int
+        Data sets found.
+    n_metadata_requests : int
+        Requests for records, as many as this forecast took; a run sends them again.
+    """
+
+    selection: tuple[str, ...]
+    requests_per_s: float
+    bytes_per_s: float | None = None
+    views: list[ViewForecast] = msgspec.field(default_factory=list)
+    failures: list[Failure] = msgspec.field(default_factory=list)
+    n_data_sets: int = 0
+    n_metadata_requests: int = 0
+
+    @property
+    def n_to_fetch(self) -> int:
+        """Images to fetch."""
+        return sum(view.n_to_fetch for view in self.views)
+
+    @property
+    def n_committed(self) -> int:
+        """Sections that the store holds as wanted."""
+        return sum(view.n_committed for view in self.views)
+
+    @property
+    def n_unplaced(self) -> int:
+        """Sections that cannot be registered."""
+        return sum(view.n_unplaced for view in self.views)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the images to fetch."""
+        return sum(view.pixels for view in self.views)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Bytes of the images to fetch, about."""
+        return sum(view.estimated_bytes for view in self.views)
+
+    @property
+    def n_requests(self) -> int:
+        """Requests that count for the rate: two an image, and those for records."""
+        return _STARTS_AN_IMAGE * self.n_to_fetch + self.n_metadata_requests
+
+    @property
+    def minutes(self) -> float:
+        """The least that the configured rates allow; a slow server takes longer."""
+        seconds = self.n_requests / self.requests_per_s
+        if self.bytes_per_s is not None:
+            seconds = max(seconds, self.estimated_bytes / self.bytes_per_s)
+        return seconds / 60
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, sums included."""
+        sums = (
+            "n_to_fetch",
+            "n_committed",
+            "n_unplaced",
+            "n_requests",
+            "estimated_bytes",
+            "pixels",
+            "minutes",
+        )
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields | {name: getattr(self, name) for name in sums}
+
+
+async def forecast(
+    selection: str | Iterable[str],
+    location: Location | None = None,
+    *,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    transport: Transport | None = None,
+    **choices: Any,
+) -> Forecast:
+    """Tell what `asyncfetch.mirror` would fetch; the API is asked for records alone, and nothing is written.
+
+    Parameters
+    ----------
+    selection, settings, on_event, transport, **choices
+        As for `asyncfetch.mirror`.
+    location : str, Path or zarr Store, optional
+        The store that would be written; what it holds is not counted. Without one everything is to be fetched.
+
+    Raises
+    ------
+    SelectionError, SettingsError, StoreError
+        What was asked for is malformed, or there is no such store.
+    """
+    chosen = Settings.from_layers(choices, msgspec.structs.asdict(settings or Settings()))
+    selections = parse_selection(selection)
+    store = None if location is None else await anyio.to_thread.run_sync(open_store, location)
+    total = Forecast(
+        selection=tuple(map(str, selections)),
+        requests_per_s=chosen.requests_per_s,
+        bytes_per_s=chosen.bytes_per_s,
+    )
+
+    def listen(event: Event) -> None:
+        total.n_metadata_requests += isinstance(event, RequestStarted)
+        on_event(event)
+
+    async with Client(settings=chosen, on_event=listen, transport=transport) as client:
+        send, receive = anyio.create_memory_object_stream[Finding](1)
+        try:
+            async with receive, anyio.create_task_group() as tasks:
+                tasks.start_soon(find_data_sets, client, selections, send)
+                async for found in receive:
+                    await _count(total, found, client, chosen, store)
+        except* AsyncFetchError as group:
+            raise first_error(group) from None
+    return total
+
+
+async def _count(
+    total: Forecast, found: Finding, client: Client, settings: Settings, store: Store | None
+) -> None:
+    if isinstance(found, Failure):
+        total.failures.append(found)
+    elif isinstance(found, FoundDataSet):
+        total.n_data_sets += 1
+        try:
+            for view in settings.views:
+                plan = await client.pool.run(_planned, found, view, settings, store)
+                total.views.append(_summed(plan))
+        except StoreError:
+            raise
+        except AsyncFetchError as error:
+            total.failures.extend(Failure.of(item, error) for item in found.items)
+
+
+def _planned(found: FoundDataSet, view: View, settings: Settings, store: Store | None) -> ViewPlan:
+    layout = view_layout(found.data_set, view, settings)
+    commits: Mapping[int, Commit] = {}
+    if store is not None and found.data_set.id in store.data_set_ids:
+        commits = {each.image_id: each for each in store.data_set(found.data_set.id, view).sections}
+    slots = layout.registered.z_by_image if layout.registered else {}
+    return plan_view(found.data_set, view, settings, commits, slots, found.image_ids)
+
+
+def _summed(plan: ViewPlan) -> ViewForecast:
+    return ViewForecast(
+        data_set_id=plan.data_set.id,
+        view=plan.view,
+        n_to_fetch=len(plan.to_fetch),
+        n_committed=len(plan.committed),
+        n_unplaced=len(plan.unplaced),
+        pixels=sum(section.n_pixels for section in plan.to_fetch),
+        estimated_bytes=sum(section.estimated_bytes for section in plan.to_fetch),
+    )

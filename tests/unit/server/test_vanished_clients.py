@@ -1,0 +1,30 @@
+"""A client that goes away is nobody's error."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+
+from asyncfetch.server import open_replica
+
+
+@pytest.mark.anyio
+async def test_a_client_that_hangs_up_before_the_answer_leaves_no_traceback(caplog):
+    caplog.set_level(logging.ERROR)
+    async with open_replica(latency_s=0.1) as replica:
+        row = next(row for row in replica.atlas.tables["SectionImage"] if row["data_set_id"] == 900000005)
+        port = int(replica.base_url.rpartition(":")[2])
+        path = f"/api/v2/image_download/{row['id']}?downsample=3"
+        hasty = await anyio.connect_tcp("127.0.0.1", port)
+        await hasty.send(f"GET {path} HTTP/1.1\r\nHost: replica\r\n\r\n".encode())
+        location = (await hasty.receive()).split(b"\r\nLocation: ")[1].split(b"\r\n")[0].decode()
+        await hasty.send(f"GET {location} HTTP/1.1\r\nHost: replica\r\n\r\n".encode())
+        await hasty.aclose()
+        # the same latency holds this one back until the first was answered
+        patient = await anyio.connect_tcp("127.0.0.1", port)
+        await patient.send(f"GET {location} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode())
+        assert (await patient.receive()).startswith(b"HTTP/1.1 200")
+        await patient.aclose()
+    assert not caplog.records
