@@ -1,4 +1,4 @@
-"""``asyncfetch image`` and ``asyncfetch preview``: one image from the API, one page of what a store holds."""
+"""``asyncfetch image``, ``outlines`` and ``preview``: one image, where sections lie, and a page of a store's planes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from asyncfetch.allen import SectionDataSet
     from asyncfetch.store import StoredDataSet
 
-__all__ = ["image", "preview"]
+__all__ = ["image", "outlines", "preview"]
 
 
 @app.command()
@@ -61,6 +62,58 @@ def image(
             return await client.save_image(image_id, out or Path(f"{image_id}.jpg"), **parameters)
 
     typer.echo(anyio.run(run))
+
+
+@app.command()
+@report_errors
+def outlines(
+    data_set_id: Annotated[int, typer.Argument(metavar="ID", help="The data set.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The PNG.", show_default="outlines_ID.png"),
+    ] = None,
+    base_url: BaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Draw where the sections of a data set lie in the reference space; asks for metadata alone."""
+    settings = settings_from(config, base_url=base_url)
+    import anyio
+
+    from asyncfetch.client import Client
+    from asyncfetch.geometry import REFERENCE_BOXES_UM
+    from asyncfetch.views import draw_outlines, save_figure
+
+    async def run() -> SectionDataSet:
+        async with Client(settings=settings) as client:
+            return await client.data_set(data_set_id)
+
+    data_set = anyio.run(run)
+    box_um = REFERENCE_BOXES_UM.get(data_set.reference_space_id or 0)
+    corners = _corners(data_set)
+    if box_um is None or not corners:
+        raise SelectionError(
+            f"data set {data_set_id} cannot be drawn: none of its sections has an alignment, or the extent of "
+            f"reference space {data_set.reference_space_id} is not known"
+        )
+    path = out or Path(f"outlines_{data_set_id}.png")
+    title = f"Data set {data_set_id}, reference space {data_set.reference_space_id}, {len(corners)} sections"
+    save_figure(path, title, [draw_outlines(corners, box_um)])
+    typer.echo(path)
+
+
+def _corners(data_set: SectionDataSet) -> list[NDArray[np.float64]]:
+    """Return the corners of each section that has an alignment, (4, 3) in µm."""
+    from asyncfetch.errors import AlignmentError
+
+    found = []
+    for section in data_set.section_images:
+        right, bottom = section.width - 0.5, section.height - 0.5
+        around = [(-0.5, -0.5), (right, -0.5), (right, bottom), (-0.5, bottom)]
+        try:
+            found.append(data_set.geometry(section).image_to_reference(around))
+        except AlignmentError:
+            continue
+    return found
 
 
 @app.command()

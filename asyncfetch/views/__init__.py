@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from asyncfetch.views.figure import Panel, draw_figure, save_figure
+from asyncfetch.views.outlines import draw_outlines
 
-__all__ = ["Panel", "draw_figure", "save_figure"]
+__all__ = ["Panel", "draw_figure", "draw_outlines", "save_figure"]

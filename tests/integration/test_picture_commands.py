@@ -52,6 +52,20 @@ def test_an_image_that_cannot_be_had_is_named(at_replica, tmp_path, arguments, c
     assert not list(tmp_path.glob("*.jpg"))
 
 
+def test_outlines_stand_where_the_sections_lie(at_replica, tmp_path):
+    result = at_replica("outlines", 479, "-o", "where.png")
+    assert (result.exit_code, result.stdout) == (0, "where.png\n")
+    page = np.asarray(Image.open(tmp_path / "where.png"))
+    assert (page == (60, 60, 140)).all(axis=-1).sum() > 1000
+
+
+def test_outlines_of_a_set_without_alignments_are_refused(at_replica, tmp_path):
+    result = at_replica("outlines", 900000002)
+    assert result.exit_code == 2
+    assert "alignment" in result.stderr
+    assert not list(tmp_path.glob("*.png"))
+
+
 def test_a_page_shows_every_committed_plane(at_replica, tmp_path):
     mirrored = at_replica("mirror", "dataset:900000005", "-o", "out.zarr", "--um", 100)
     assert mirrored.exit_code == 0
