@@ -28,6 +28,35 @@ BaseUrl = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Where the API answers.", show_default="http://api.brain-map.org"),
 ]
+Chosen = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SELECTION...",
+        help="dataset:ID, gene:ACRONYM, product:ID, atlas:ID, image:ID, or @FILE with one of these a line; "
+        "several allowed.",
+    ),
+]
+Um = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PITCH",
+        help='Pitch of the registered grid in µm, which picks the tier that is fetched; "full" fetches and '
+        "registers at full resolution.",
+        show_default="25",
+    ),
+]
+Downsample = Annotated[
+    str | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
+]
+Views = Annotated[
+    str | None, typer.Option(metavar="VIEWS", help="Such as image,expression.", show_default="image")
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
+    ),
+]
 Jobs = Annotated[str | None, typer.Option(metavar="N", help="Image requests in flight.", show_default="8")]
 Rate = Annotated[
     str | None,
@@ -50,36 +79,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 @app.command()
 @report_errors
 def mirror(
-    selection: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SELECTION...",
-            help="dataset:ID, gene:ACRONYM, product:ID, atlas:ID, image:ID, or @FILE with one of these a line; "
-            "several allowed.",
-        ),
-    ],
+    selection: Chosen,
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The store: a directory.")],
-    um: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PITCH",
-            help='Pitch of the registered grid in µm, which picks the tier that is fetched; "full" fetches and '
-            "registers at full resolution.",
-            show_default="25",
-        ),
-    ] = None,
-    downsample: Annotated[
-        str | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
-    ] = None,
-    view: Annotated[
-        str | None, typer.Option(metavar="VIEWS", help="Such as image,expression.", show_default="image")
-    ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
-        ),
-    ] = None,
+    um: Um = None,
+    downsample: Downsample = None,
+    view: Views = None,
+    layers: Layers = None,
     codec: Annotated[
         str | None,
         typer.Option(metavar="CODEC", help="zstd, blosc-lz4, jpegxl or none.", show_default="zstd"),

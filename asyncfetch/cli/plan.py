@@ -8,7 +8,17 @@ import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_forecast
-from asyncfetch.cli.mirror import BaseUrl, Config, Rate, expand_files
+from asyncfetch.cli.mirror import (
+    BaseUrl,
+    Chosen,
+    Config,
+    Downsample,
+    Layers,
+    Rate,
+    Um,
+    Views,
+    expand_files,
+)
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Forecast
@@ -21,30 +31,15 @@ _MOST_LISTED = 20
 @app.command()
 @report_errors
 def plan(
-    selection: Annotated[
-        list[str],
-        typer.Argument(metavar="SELECTION...", help="As for mirror."),
-    ],
+    selection: Chosen,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", metavar="OUT", help="A store; what it holds already is not counted."),
     ] = None,
-    um: Annotated[
-        str | None,
-        typer.Option(metavar="PITCH", help="Pitch of the registered grid in µm.", show_default="25"),
-    ] = None,
-    downsample: Annotated[
-        str | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
-    ] = None,
-    view: Annotated[
-        str | None, typer.Option(metavar="VIEWS", help="Such as image,expression.", show_default="image")
-    ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
-        ),
-    ] = None,
+    um: Um = None,
+    downsample: Downsample = None,
+    view: Views = None,
+    layers: Layers = None,
     base_url: BaseUrl = None,
     rate: Rate = None,
     config: Config = None,
