@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncfetch.allen.envelope import Page, parse_json, parse_xml
+from asyncfetch.allen.envelope import Page, parse_csv, parse_json, parse_xml
 from asyncfetch.allen.images import COLORMAPS, ImageRequest
 from asyncfetch.allen.records import (
     Alignment2d,
@@ -62,6 +62,7 @@ __all__ = [
     "SyncRequest",
     "data_set_query",
     "parse_criteria",
+    "parse_csv",
     "parse_data_set",
     "parse_json",
     "parse_section_image",

@@ -12,6 +12,8 @@ rows must have been meant as rows: a reply without ``msg`` is no empty page, bec
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from typing import Any
 
@@ -20,7 +22,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  # compile
 
 from asyncfetch.errors import QueryError, ReplyError, TransientServiceError, short_url
 
-__all__ = ["TRANSIENT_WORDS", "Page", "parse_json", "parse_xml"]
+__all__ = ["TRANSIENT_WORDS", "Page", "parse_csv", "parse_json", "parse_xml"]
 
 #: Words in ``msg`` that mean that the same query can succeed later.
 TRANSIENT_WORDS = (
@@ -97,6 +99,43 @@ def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
     return Page(
         rows, _count(envelope.start_row, 0), _count(envelope.num_rows, len(rows)), _count(total, None)
     )
+
+
+def parse_csv(body: bytes | bytearray, *, url: str | None = None) -> Page:
+    """Read a reply in CSV: a header row, then one row a record, and no paging fields (FACTS.md section 2).
+
+    Values stay text, since CSV carries no types. How errors come in CSV is not recorded, so an envelope in JSON and a
+    page are recognised by how they begin.
+
+    Parameters
+    ----------
+    body : bytes
+        The reply.
+    url : str, optional
+        Where it came from, for messages.
+
+    Raises
+    ------
+    QueryError, TransientServiceError, ReplyError
+        As for `parse_json`.
+    """
+    beginning = bytes(body[:_SHOWN_BYTES]).lstrip()
+    if beginning.startswith(b"{"):
+        parse_json(body, url=url)
+    if beginning.startswith((b"{", b"<")):
+        raise _no_reply(bytes(body[:_SHOWN_BYTES]), "it is no CSV", url)
+    try:
+        lines = list(csv.reader(io.StringIO(bytes(body).decode("utf-8"), newline=""), strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _no_reply(bytes(body[:_SHOWN_BYTES]), str(error), url) from error
+    lines = [line for line in lines if line]
+    if not lines:
+        return Page([])
+    header, *records = lines
+    if any(len(record) != len(header) for record in records):
+        raise _no_reply(bytes(body[:_SHOWN_BYTES]), "rows are not as long as the header", url)
+    rows: list[dict[str, Any]] = [dict(zip(header, record, strict=True)) for record in records]
+    return Page(rows, num_rows=len(rows))
 
 
 def parse_xml(body: bytes | bytearray, *, url: str | None = None) -> Page:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from anyio.from_thread import start_blocking_portal
 
@@ -69,10 +69,10 @@ class BlockingClient:
         self._portal = self._client = None
         self._stack.close()
 
-    def rows(self, query: Query) -> list[dict[str, Any]]:
+    def rows(self, query: Query, *, fmt: Literal["json", "xml", "csv"] = "json") -> list[dict[str, Any]]:
         """Return all rows of a query; see :meth:`asyncfetch.Client.rows`."""
         portal, client = self._open()
-        return portal.call(client.rows, query)
+        return portal.call(partial(client.rows, query, fmt=fmt))
 
     def data_set(self, data_set_id: int) -> SectionDataSet:
         """Return a data set with its section images; see :meth:`asyncfetch.Client.data_set`."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import anyio
 
 from asyncfetch.allen import (
     ImageRequest,
     data_set_query,
+    parse_csv,
     parse_data_set,
     parse_json,
     parse_section_image,
+    parse_xml,
     query_url,
     section_image_query,
     section_images_query,
@@ -55,8 +58,11 @@ __all__ = ["Client", "Jpeg"]
 
 type Row = dict[str, Any]
 
+type ReplyFormat = Literal["json", "xml", "csv"]
+
 _JSON_LIMIT_BYTES = 2**29
 _SMALL_BYTES = 2**16
+_READERS = {"json": parse_json, "xml": parse_xml, "csv": parse_csv}
 # How often a listing begins anew because its rows moved from page to page.
 _MOST_RESTARTS = 3
 # What an image can have when its size is not known, and what it can have beyond its raw pixels when it is.
@@ -152,7 +158,7 @@ class Client(CatalogueQueries):
         """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
         return self._engine.reserve(size_bytes)
 
-    async def rows(self, query: Query) -> list[Row]:
+    async def rows(self, query: Query, *, fmt: ReplyFormat = "json") -> list[Row]:
         """Return all rows of a query, page after page.
 
         Parameters
@@ -160,6 +166,9 @@ class Client(CatalogueQueries):
         query : Query
             A ``num_rows`` of its own is the most rows wanted, a ``start_row`` where they begin. Without an order
             it is sorted by ``id``, or rows could move between pages (FACTS.md section 2).
+        fmt : "json", "xml" or "csv"
+            What is asked for. JSON keeps all types; fields at the top of an XML row, and all of CSV, are text. CSV
+            implies a tabular query (FACTS.md section 2).
 
         Raises
         ------
@@ -168,11 +177,13 @@ class Client(CatalogueQueries):
         AsyncFetchError
             A page could not be had.
         """
-        async with self.open_rows(query) as rows:
+        async with self.open_rows(query, fmt=fmt) as rows:
             return [row async for row in rows]
 
     @asynccontextmanager
-    async def open_rows(self, query: Query) -> AsyncGenerator[AsyncIterator[Row]]:
+    async def open_rows(
+        self, query: Query, *, fmt: ReplyFormat = "json"
+    ) -> AsyncGenerator[AsyncIterator[Row]]:
         """Give the rows of a query while later pages are still being asked for.
 
         One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before are
@@ -183,7 +194,7 @@ class Client(CatalogueQueries):
 
         Parameters
         ----------
-        query : Query
+        query, fmt
             As for :meth:`rows`.
 
         Yields
@@ -194,7 +205,7 @@ class Client(CatalogueQueries):
         send, receive = anyio.create_memory_object_stream[list[Row] | AsyncFetchError](0)
         try:
             async with receive, anyio.create_task_group() as group:
-                group.start_soon(self._send_pages, query, send)
+                group.start_soon(self._send_pages, query, fmt, send)
                 yield _Rows(receive)
                 group.cancel_scope.cancel()
             return
@@ -405,7 +416,7 @@ class Client(CatalogueQueries):
         )
 
     async def _send_pages(
-        self, query: Query, send: MemoryObjectSendStream[list[Row] | AsyncFetchError]
+        self, query: Query, fmt: ReplyFormat, send: MemoryObjectSendStream[list[Row] | AsyncFetchError]
     ) -> None:
         options = query.options
         is_unsorted = not (options.order or options.tabular)
@@ -423,7 +434,7 @@ class Client(CatalogueQueries):
                         n_asked = min(n_asked, end_row - start_row)
                     # a page begins with the last row of the one before, so that a row that moved shows
                     overlap = 1 if before else 0
-                    page = await self._page(query.page(start_row - overlap, n_asked + overlap))
+                    page = await self._page(query.page(start_row - overlap, n_asked + overlap), fmt)
                     # A server that gives the same page again does not page at all.
                     if page.rows == before or not page.rows:
                         break
@@ -450,12 +461,14 @@ class Client(CatalogueQueries):
             url=query_url(self.settings.base_url, query),
         )
 
-    async def _page(self, query: Query) -> Page:
-        url = query_url(self.settings.base_url, query)
+    async def _page(self, query: Query, fmt: ReplyFormat) -> Page:
+        url = query_url(self.settings.base_url, query, fmt)
+        read = _READERS[fmt]
 
         async def parse(reply: Reply) -> Page:
             # A small page is read in less time than a thread takes, and does not wait behind images.
-            return _parse(reply) if len(reply.body) < _SMALL_BYTES else await self.pool.run(_parse, reply)
+            parse_page = partial(read, reply.body, url=reply.url)
+            return parse_page() if len(reply.body) < _SMALL_BYTES else await self.pool.run(parse_page)
 
         label = f"rows of {query.model or 'a service'}"
         return await self._engine.fetch(Request(url, "metadata", _JSON_LIMIT_BYTES, label), parse)
@@ -497,10 +510,6 @@ def _unseen(rows: list[Row], seen: set[Any]) -> list[Row]:
             kept.append(row)
             seen.add(row_id)
     return kept
-
-
-def _parse(reply: Reply) -> Page:
-    return parse_json(reply.body, url=reply.url)
 
 
 def _request(image_id: int, parameters: dict[str, Any]) -> ImageRequest:
