@@ -377,7 +377,9 @@ class _Run:
         pool, data_set = self._client.pool, found.data_set
         layout = view_layout(data_set, view, self._settings)
         await pool.run(self._writer.begin_view, layout)
-        await pool.run(self._writer.write_table, data_set)
+        if view == self._settings.views[0]:
+            # the table is that of the data set: all its views share it
+            await pool.run(self._writer.write_table, data_set)
         commits = await pool.run(self._writer.commits, data_set.id, view)
         slots = layout.registered.z_by_image if layout.registered else {}
         plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids)
@@ -448,5 +450,5 @@ class _Run:
             )
 
     async def _complete(self, plan: ViewPlan) -> None:
-        await self._client.pool.run(self._writer.finish_data_set, plan.data_set, plan.view)
+        await self._client.pool.run(self._writer.finish_view, plan.data_set.id, plan.view)
         self._listen(DataSetCompleted(data_set_id=plan.data_set.id))

@@ -402,16 +402,14 @@ class StoreWriter:
         attributes["asyncfetch"] = commit.to_attributes()
         self._place.write_group(section_path(commit.data_set_id, commit.view, commit.image_id), attributes)
 
-    def finish_data_set(self, data_set: SectionDataSet, view: str) -> None:
-        """Write what is derived from a whole data set: its table, and the collection metadata of a view.
+    def finish_view(self, data_set_id: int, view: str) -> None:
+        """Write the collection metadata of a view, once its sections are committed.
 
-        The table is that of `write_table`. A collection lists the committed sections that hold pixels, in
-        order of section number and id; where no section does there is no image for a viewer to open, and no
-        collection.
+        A collection lists the committed sections that hold pixels, in order of section number and id; where no
+        section does there is no image for a viewer to open, and no collection.
         """
-        self.write_table(data_set)
         with self._lock:
-            self._write_collection(data_set.id, view)
+            self._write_collection(data_set_id, view)
 
     def write_table(self, data_set: SectionDataSet) -> None:
         """Write the columns of all sections of a data set, in place of any that were there."""

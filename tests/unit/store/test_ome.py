@@ -18,7 +18,8 @@ SECTION = "data_sets/70813257/image/sections/101349756"
 def written(mirror):
     for image_id in (101349756, 101349750):
         mirror.write(image_id)
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     return mirror
 
 
@@ -85,7 +86,8 @@ def test_the_xml_names_the_groups_and_their_shapes(written):
 def test_a_view_without_pixels_is_no_collection(mirror):
     mirror.layers = ("source",)
     mirror.write(101349756)
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     group = zarr.open_group(mirror.writer.store, path="data_sets/70813257/image/sections", mode="r")
     assert dict(group.attrs) == {}
     assert "ome" not in group["101349756"].attrs

@@ -16,7 +16,8 @@ def opened(mirror):
     for image_id in (101349756, 101349750):
         mirror.write(image_id)
     mirror.write(101349753, until_commit=True)
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     return store.open(mirror.writer.location)
 
 

@@ -12,7 +12,8 @@ DATA_SET_ID = 70813257
 
 def test_a_store_computes_the_services_of_what_it_holds(mirror):
     mirror.write(101349756)
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     opened = store.open(mirror.writer.location)
     assert opened.atlas is opened.atlas
     xy = np.array([[0.0, 0.0], [1000.0, 500.0]])
@@ -26,7 +27,8 @@ def test_a_store_computes_the_services_of_what_it_holds(mirror):
 
 
 def test_the_catalogue_of_a_store_is_that_of_the_records(mirror):
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     stored = store.open(mirror.writer.location).atlas.catalogue
     records = Catalogue.from_records([mirror.data_set])
     for name in ("image_id", "section_number", "tsv", "tvs", "failed", "annotated", "image_type"):

@@ -11,7 +11,8 @@ import asyncfetch.store as store
 def test_columns_hold_every_section_in_section_order(mirror, kit):
     rows = [section.record for section in mirror.data_set.section_images]
     mirror.data_set = kit.data_set_of([*rows, kit.section_row(7, None)])
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     table = store.open(mirror.writer.location).data_set(70813257).table
     assert table["image_id"].tolist() == [101349750, 101349753, 101349756, 101349759, 7]
     assert table["image_id"].dtype == np.int64
@@ -21,7 +22,8 @@ def test_columns_hold_every_section_in_section_order(mirror, kit):
 
 
 def test_missing_matrices_are_nan_and_others_exact(mirror, kit):
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     table = store.open(mirror.writer.location).data_set(70813257).table
     assert table["tsv"].shape == (4, 6)
     np.testing.assert_array_equal(table["tsv"][2], kit.TSV)
@@ -34,14 +36,15 @@ def test_missing_matrices_are_nan_and_others_exact(mirror, kit):
 
 
 def test_a_section_without_a_number_keeps_its_own_matrices(mirror, kit):
-    mirror.writer.finish_data_set(kit.data_set_of([kit.section_row(7, None)]), "image")
+    mirror.writer.write_table(kit.data_set_of([kit.section_row(7, None)]))
     table = store.open(mirror.writer.location).data_set(70813257).table
     np.testing.assert_array_equal(table["tvs"][0], kit.TVS)
     assert np.isnan(table["plane"][0]).all()
 
 
 def test_plain_zarr_reads_the_columns(mirror):
-    mirror.writer.finish_data_set(mirror.data_set, "image")
+    mirror.writer.write_table(mirror.data_set)
+    mirror.writer.finish_view(mirror.data_set.id, "image")
     group = zarr.open_group(mirror.writer.store.root, path="data_sets/70813257/table", mode="r")
     assert group["image_id"].shape == (4,)
     assert set(group.array_keys()) == set(group.attrs["asyncfetch"]["columns"])
@@ -52,6 +55,6 @@ def test_a_set_that_is_not_complete_has_no_table(mirror):
 
 
 def test_a_set_without_sections_has_empty_columns(mirror, kit):
-    mirror.writer.finish_data_set(kit.data_set_of([]), "image")
+    mirror.writer.write_table(kit.data_set_of([]))
     table = store.open(mirror.writer.location).data_set(70813257).table
     assert {name: len(column) for name, column in table.items()} == dict.fromkeys(table, 0)
