@@ -12,6 +12,7 @@
     │   ├── TruncatedError        the body ended early
     │   ├── StatusError           429, a 5xx or another HTTP status that is no answer
     │   ├── RedirectError         a redirect loop, or one to another host
+    │   ├── OutageError           the server has not answered for as long as it was waited for
     │   └── BodyTooLargeError     more bytes than the request can have
     ├── ServiceError              the API said no, with its words
     │   ├── NotFoundError         404, or no row with that id
@@ -22,6 +23,7 @@
     │   ├── NotAnImageError       no JPEG at all: an HTML or XML page under status 200
     │   ├── CorruptImageError     a JPEG that does not decode to its end
     │   └── ImageSizeError        a JPEG with other dimensions than were asked for
+    ├── ClosedError               the client was closed while the answer was on its way
     └── StoreError                the disk or the layout of the store
         ├── StoreSpaceError       no space left
         ├── StoreAccessError      a path that cannot be read or written
@@ -39,12 +41,14 @@ __all__ = [
     "AlignmentError",
     "AsyncFetchError",
     "BodyTooLargeError",
+    "ClosedError",
     "ConnectError",
     "CorruptImageError",
     "ImageError",
     "ImageSizeError",
     "NotAnImageError",
     "NotFoundError",
+    "OutageError",
     "QueryError",
     "RedirectError",
     "ReplyError",
@@ -218,6 +222,20 @@ class RedirectError(TransportError):
         self.location = location
 
 
+class OutageError(TransportError):
+    """Say that the server has not answered for as long as an outage is waited out.
+
+    Parameters
+    ----------
+    waited_s : float
+        How long that was, in seconds.
+    """
+
+    def __init__(self, message: str, *, waited_s: float = 0.0, url: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.waited_s = waited_s
+
+
 class BodyTooLargeError(TransportError):
     """Say that the body is larger than the request can have.
 
@@ -314,6 +332,10 @@ class ImageSizeError(ImageError):
         super().__init__(message, url=url)
         self.expected = expected
         self.actual = actual
+
+
+class ClosedError(AsyncFetchError):
+    """Say that the client was closed while an answer was on its way, or before it was asked for."""
 
 
 class StoreError(AsyncFetchError):

@@ -10,12 +10,19 @@ from collections.abc import Callable
 import msgspec
 
 __all__ = [
+    "BudgetGranted",
     "DataSetCompleted",
     "DataSetPlanned",
     "Event",
+    "HostPaused",
     "Listener",
+    "OutageBegan",
+    "OutageEnded",
+    "OutageProbed",
+    "RequestAccepted",
     "RequestFailed",
     "RequestFinished",
+    "RequestHedged",
     "RequestRetried",
     "RequestStarted",
     "RunFinished",
@@ -23,6 +30,8 @@ __all__ = [
     "SectionCommitted",
     "SectionFailed",
     "SectionSkipped",
+    "SectionStored",
+    "WindowChanged",
     "ignore",
 ]
 
@@ -58,13 +67,82 @@ class RequestStarted(Event, frozen=True, tag="request_started"):
 
 
 class RequestFinished(Event, frozen=True, tag="request_finished"):
-    """Say that a reply came whole."""
+    """Say that a reply came whole, and what its request had waited for before it was sent.
+
+    ``waited_place_s`` for one of the window's places, ``waited_host_s`` for a host that had asked for a pause or did
+    not answer, ``waited_rate_s`` for its turn at the rate.
+    """
 
     url: str
     kind: str
     attempt: int
     status: int
     size_bytes: int
+    elapsed_s: float
+    waited_place_s: float = 0.0
+    waited_host_s: float = 0.0
+    waited_rate_s: float = 0.0
+
+
+class RequestAccepted(Event, frozen=True, tag="request_accepted"):
+    """Say that a reply passed its check, which for an image is its decoding, and how long that took."""
+
+    url: str
+    kind: str
+    attempt: int
+    check_s: float
+
+
+class RequestHedged(Event, frozen=True, tag="request_hedged"):
+    """Say that a second request was sent because the first one takes longer than almost all others."""
+
+    url: str
+    kind: str
+    attempt: int
+    after_s: float
+
+
+class BudgetGranted(Event, frozen=True, tag="budget_granted"):
+    """Say that bytes of the memory budget were reserved, and how long that was waited for."""
+
+    size_bytes: int
+    waited_s: float
+
+
+class WindowChanged(Event, frozen=True, tag="window_changed"):
+    """Say that another number of images is asked for at once, why, and at which goodput."""
+
+    before: int
+    after: int
+    reason: str
+    goodput_bytes_per_s: float
+
+
+class HostPaused(Event, frozen=True, tag="host_paused"):
+    """Say that the host asked for a pause: nothing starts for ``delay_s``."""
+
+    delay_s: float
+    cause: str
+
+
+class OutageBegan(Event, frozen=True, tag="outage_began"):
+    """Say that the host does not answer any more; it is probed until it does."""
+
+    cause: str
+
+
+class OutageProbed(Event, frozen=True, tag="outage_probed"):
+    """Say that a probe was not answered, and when the next one follows."""
+
+    url: str
+    cause: str
+    elapsed_s: float
+    next_s: float
+
+
+class OutageEnded(Event, frozen=True, tag="outage_ended"):
+    """Say that the host answers again."""
+
     elapsed_s: float
 
 
@@ -121,6 +199,14 @@ class DataSetCompleted(Event, frozen=True, tag="data_set_completed"):
     """Say that a data set's tables and collection metadata are written."""
 
     data_set_id: int
+
+
+class SectionStored(Event, frozen=True, tag="section_stored"):
+    """Say how long a section's layers took from the accepted image to the commit."""
+
+    image_id: int
+    view: str
+    elapsed_s: float
 
 
 class RunFinished(Event, frozen=True, tag="run_finished"):

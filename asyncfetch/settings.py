@@ -29,6 +29,7 @@ Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 _RULES = {
+    "jobs": 'a number of images of 1 or more, or "auto"',
     "um": 'a pitch in micrometres greater than 0, or "full"',
     "downsample": "a number of halvings, from 0 to 16",
     "layers": f"one or more of {', '.join(get_args(Layer))}",
@@ -47,8 +48,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ----------
     base_url : str
         Where the API answers. Paths such as ``/api/v2/data`` are appended.
-    jobs : int
-        Image requests in flight at once.
+    jobs : int or "auto"
+        Image requests in flight at once; ``"auto"`` finds how many the server bears.
+    most_jobs : int
+        The most that ``"auto"`` goes to.
     requests_per_s : float
         Most requests that start in any one second. No limit is published (FACTS.md section 4); the default
         stays near what polite scripts do.
@@ -58,6 +61,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Budget for the decoded pixels in flight.
     attempts : int
         Most times one request is sent.
+    retry_base_s : float
+        The bound of the first delay before a request is sent again; it doubles from attempt to attempt. Pauses of which
+        the server does not say how long, and probes in an outage, begin with it, too.
+    outage_patience_s : float
+        How long an outage is waited out, with probes, before the run ends.
+    hedge : bool
+        Whether a second request is sent for images that take longer than almost all others; the first answer counts.
     connect_timeout_s, stall_timeout_s : float
         Seconds without a connection, and without one byte, before a request is given up.
     min_speed_bytes_per_s : float
@@ -85,11 +95,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     base_url: str = "http://api.brain-map.org"
-    jobs: Count = 8
+    jobs: Count | Literal["auto"] = "auto"
+    most_jobs: Count = 64
     requests_per_s: Positive = 10.0
     bytes_per_s: Positive | None = None
     memory_bytes: Annotated[int, msgspec.Meta(ge=2**24)] = 2**30
     attempts: Count = 6
+    retry_base_s: Positive = 1.0
+    outage_patience_s: Positive = 21_600.0
+    hedge: bool = False
     connect_timeout_s: Positive = 15.0
     stall_timeout_s: Positive = 30.0
     min_speed_bytes_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000.0
@@ -141,6 +155,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for name, value in merged.items():
             merged[name] = _from_text(name, value)
         return _convert(merged)
+
+    @property
+    def most_images_at_once(self) -> int:
+        """The most image requests that are ever in flight at once."""
+        return self.most_jobs if self.jobs == "auto" else self.jobs
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some settings changed and checked again."""

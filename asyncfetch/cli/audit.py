@@ -254,7 +254,7 @@ async def compare_services(atlas: Atlas, client: Client, n_points: int, seed: in
                     comparison.add(local, remote)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(min(client.settings.jobs + 1, n_points)):
+            for _ in range(min(client.settings.most_images_at_once + 1, n_points)):
                 tasks.start_soon(work)
     return comparisons
 

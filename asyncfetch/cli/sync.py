@@ -405,7 +405,7 @@ def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
                     failures.append(error)
 
         async with Client(settings=settings) as client, anyio.create_task_group() as tasks:
-            for _ in range(min(settings.jobs + 1, len(parts))):
+            for _ in range(min(settings.most_images_at_once + 1, len(parts))):
                 tasks.start_soon(worker, client)
 
     failures: list[AsyncFetchError] = []

@@ -26,7 +26,7 @@ from asyncfetch.allen import (
 from asyncfetch.client.queries import CatalogueQueries
 from asyncfetch.client.stream import open_sections
 from asyncfetch.client.sync import SyncServices
-from asyncfetch.engine import Engine, Request
+from asyncfetch.engine import Engine, Request, sharing
 from asyncfetch.errors import (
     AsyncFetchError,
     ImageError,
@@ -42,7 +42,7 @@ from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
     import numpy as np
@@ -51,12 +51,14 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import Page, Query, SectionDataSet, SectionImage
     from asyncfetch.client.stream import SectionStream
-    from asyncfetch.engine import Reply, Transport
+    from asyncfetch.engine import Reply, Reservation, Transport
     from asyncfetch.events import Listener
 
 __all__ = ["Client", "Jpeg"]
 
 type Row = dict[str, Any]
+
+type Parked = Callable[[], AbstractAsyncContextManager[None]]
 
 type ReplyFormat = Literal["json", "xml", "csv"]
 
@@ -149,14 +151,61 @@ class Client(CatalogueQueries):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._stack.aclose()
+        # the engine is told of the error: what is on its way ends with it
+        await self._stack.__aexit__(error_type, error, traceback)
 
     def __repr__(self) -> str:
         return f"Client({self.settings.base_url!r}, {self._engine!r}, {self.pool!r})"
 
-    def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+    def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[Reservation]:
         """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
         return self._engine.reserve(size_bytes)
+
+    def share(self, name: str) -> AbstractContextManager[None]:
+        """Let what is asked for in the block, and by tasks that are started in it, stand in a line of its own.
+
+        Lines take turns, so that a caller who asks for a thousand images does not hold up another who asks for ten.
+        Without a name all stand in one line, and the first come are the first served.
+
+        Examples
+        --------
+        ::
+
+            with client.share("thumbnails"):
+                async with anyio.create_task_group() as tasks:
+                    for image_id in image_ids:
+                        tasks.start_soon(client.image, image_id)
+        """
+        return sharing(name)
+
+    def set_rate(self, *, requests_per_s: float | None = None, bytes_per_s: float | None = None) -> None:
+        """Change how much is asked for, from now on.
+
+        Parameters
+        ----------
+        requests_per_s, bytes_per_s : float, optional
+            As in `Settings`; None leaves a rate as it is.
+
+        Raises
+        ------
+        SettingsError
+            A rate is not positive.
+        """
+        given = {"requests_per_s": requests_per_s, "bytes_per_s": bytes_per_s}
+        self.settings = self.settings.replace(
+            **{name: value for name, value in given.items() if value is not None}
+        )
+        self._engine.set_rate(requests_per_s, bytes_per_s)
+
+    async def aclose(self, *, cancel: bool = False) -> None:
+        """Take no more requests and wait for those on their way; leaving the client's block does that, too.
+
+        Parameters
+        ----------
+        cancel : bool
+            End those on their way instead; whoever waits for one gets a `ClosedError`.
+        """
+        await self._engine.aclose(cancel=cancel)
 
     async def rows(self, query: Query, *, fmt: ReplyFormat = "json") -> list[Row]:
         """Return all rows of a query, page after page.
@@ -362,7 +411,11 @@ class Client(CatalogueQueries):
 
     @overload
     async def fetch_jpeg(
-        self, request: ImageRequest, expected_shape: tuple[int, int] | None = None
+        self,
+        request: ImageRequest,
+        expected_shape: tuple[int, int] | None = None,
+        *,
+        parked: Parked | None = None,
     ) -> tuple[Jpeg, None]: ...
     @overload
     async def fetch_jpeg[T](
@@ -371,6 +424,7 @@ class Client(CatalogueQueries):
         expected_shape: tuple[int, int] | None = None,
         *,
         check: Callable[[bytes], T],
+        parked: Parked | None = None,
     ) -> tuple[Jpeg, T]: ...
     async def fetch_jpeg(
         self,
@@ -378,6 +432,7 @@ class Client(CatalogueQueries):
         expected_shape: tuple[int, int] | None = None,
         *,
         check: Callable[[bytes], Any] | None = None,
+        parked: Parked | None = None,
     ) -> tuple[Jpeg, Any]:
         """Return an image and what a check made of it; an image that fails its check is asked for again.
 
@@ -390,6 +445,8 @@ class Client(CatalogueQueries):
         check : callable, optional
             Blocking; called on a thread of the pool with the bytes. An ``AsyncFetchError`` that is transient,
             as every ``ImageError`` is, has the image asked for again. Default: decode it to its end.
+        parked : callable, optional
+            Gives a context in which another attempt is waited for, such as ``reservation.lent``.
 
         Returns
         -------
@@ -412,7 +469,7 @@ class Client(CatalogueQueries):
             limit_bytes = expected_shape[0] * expected_shape[1] * 3 + _JPEG_EXTRA_BYTES
         url = request.url(self.settings.base_url)
         return await self._engine.fetch(
-            Request(url, "image", limit_bytes, f"image {request.image_id}"), prove
+            Request(url, "image", limit_bytes, f"image {request.image_id}"), prove, parked=parked
         )
 
     async def _send_pages(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from asyncfetch.allen import SectionDataSet, SectionImage
-    from asyncfetch.client.client import Client
+    from asyncfetch.client.client import Client, Parked
     from asyncfetch.geometry import Affine2D
     from asyncfetch.imaging import Interpolation
 
@@ -245,7 +245,7 @@ async def open_sections(
         async with receive, anyio.create_task_group() as group:
             async with send:
                 # One more than there are places: the section that the consumer holds keeps its worker.
-                for _ in range(min(client.settings.jobs + 1, len(plans))):
+                for _ in range(min(client.settings.most_images_at_once + 1, len(plans))):
                     group.start_soon(_work, client, to_fetch, send.clone())
             yield SectionStream(data_set, grid, receive)
             group.cancel_scope.cancel()
@@ -266,18 +266,18 @@ async def _work(client: Client, to_fetch: Iterator[_Plan], send: MemoryObjectSen
 
 async def _bring(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer]) -> None:
     """Fetch a section and hand it over; its bytes are held until the consumer is done with it."""
-    async with client.reserve(plan.working_bytes):
+    async with client.reserve(plan.working_bytes) as reservation:
         is_done_with = anyio.Event()
-        await send.send((await _fetch(client, plan), is_done_with))
+        await send.send((await _fetch(client, plan, reservation.lent), is_done_with))
         await is_done_with.wait()
 
 
-async def _fetch(client: Client, plan: _Plan) -> FetchedSection:
+async def _fetch(client: Client, plan: _Plan, parked: Parked) -> FetchedSection:
     found: list[NDArray[np.uint8] | None] = [None, None]
     error: AsyncFetchError | None = plan.error
     for k, request in enumerate(plan.requests):
         try:
-            _, found[k] = await client.fetch_jpeg(request, plan.shape, check=decode)
+            _, found[k] = await client.fetch_jpeg(request, plan.shape, check=decode, parked=parked)
         except AsyncFetchError as failure:
             if not (k and isinstance(failure, NotFoundError)):
                 error = failure

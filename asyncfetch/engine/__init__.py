@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from asyncfetch.engine.budget import ByteBudget, Ticket
-from asyncfetch.engine.fetch import Engine, Request
-from asyncfetch.engine.gate import Gate, Kind, LimiterRate
+from asyncfetch.engine.fetch import Engine, Request, sharing
+from asyncfetch.engine.gate import Gate, LimiterRate, Reservation
+from asyncfetch.engine.health import HostHealth
+from asyncfetch.engine.hedge import HedgePolicy
+from asyncfetch.engine.lines import Kind
 from asyncfetch.engine.rate import ByteRate, RequestRate, Turn
 from asyncfetch.engine.retry import RetryPolicy, parse_retry_after
 from asyncfetch.engine.transport import AiohttpTransport, Reply, Transport
+from asyncfetch.engine.window import FixedWindow, Window, WindowChange
 
 __all__ = [
     "AiohttpTransport",
     "ByteBudget",
     "ByteRate",
     "Engine",
+    "FixedWindow",
     "Gate",
+    "HedgePolicy",
+    "HostHealth",
     "Kind",
     "LimiterRate",
     "Reply",
     "Request",
     "RequestRate",
+    "Reservation",
     "RetryPolicy",
     "Ticket",
     "Transport",
     "Turn",
+    "Window",
+    "WindowChange",
     "parse_retry_after",
+    "sharing",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random as _random
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
@@ -10,22 +12,57 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from asyncfetch.engine.gate import Gate
+from asyncfetch.engine.health import is_of_the_host, is_refusal
+from asyncfetch.engine.hedge import HedgePolicy
 from asyncfetch.engine.retry import RetryPolicy
 from asyncfetch.engine.transport import AiohttpTransport
-from asyncfetch.errors import AsyncFetchError
-from asyncfetch.events import RequestFailed, RequestFinished, RequestRetried, RequestStarted, ignore
+from asyncfetch.errors import AsyncFetchError, ClosedError, OutageError, TransportError, short_url
+from asyncfetch.events import (
+    HostPaused,
+    OutageBegan,
+    OutageEnded,
+    OutageProbed,
+    RequestAccepted,
+    RequestFailed,
+    RequestFinished,
+    RequestHedged,
+    RequestRetried,
+    RequestStarted,
+    ignore,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from asyncfetch.engine.gate import Kind
+    from anyio.abc import TaskGroup
+
+    from asyncfetch.engine.gate import Reservation
+    from asyncfetch.engine.lines import Kind
     from asyncfetch.engine.transport import Reply, Transport
     from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
 
-__all__ = ["Engine", "Request"]
+__all__ = ["Engine", "Request", "sharing"]
+
+_FLOW: ContextVar[str] = ContextVar("asyncfetch_flow", default="")
+
+# What a request meets again and again is its own trouble and not the host's.
+_REFUSALS_THAT_COUNT = 2
+
+
+@contextmanager
+def sharing(flow: str) -> Iterator[None]:
+    """Let the requests of the block, and of tasks that are started in it, stand in the line of one flow.
+
+    Flows share an engine in turn; without a name, all stand in one line.
+    """
+    token = _FLOW.set(flow)
+    try:
+        yield
+    finally:
+        _FLOW.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +87,28 @@ class Request:
     label: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Canary:
+    """Hold something that came, and how it begins: what an outage is told by."""
+
+    url: str
+    limit_bytes: int
+    beginning: bytes
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """Be one time that a request is sent: which, and when; the time is known once it is."""
+
+    number: int = 1
+    opened: float = 0.0
+
+
 class Engine:
     """Fetch, with everything that stands between a request and a checked answer.
 
-    Use it as an async context manager; it closes its transport, also one that was handed in.
+    Use it as an async context manager; it closes its transport, also one that was handed in. Any number of tasks may
+    fetch at once; cancelling one disturbs no other.
 
     Parameters
     ----------
@@ -62,8 +117,7 @@ class Engine:
     transport : Transport, optional
         What sends requests; by default aiohttp.
     on_event : callable, optional
-        Called on the event loop with ``RequestStarted``, ``RequestFinished``, ``RequestRetried`` and
-        ``RequestFailed``; it must not block.
+        Called on the event loop with every decision (see :mod:`asyncfetch.events`); it must not block.
     random : callable, optional
         Gives numbers uniform in [0, 1) for the jitter of retries.
     """
@@ -75,14 +129,18 @@ class Engine:
         on_event: Listener = ignore,
         random: Callable[[], float] | None = None,
     ) -> None:
-        self._gate = Gate(settings)
+        self._gate = Gate(settings, on_event=on_event)
         self._transport: Transport = transport or AiohttpTransport(
-            settings, before_redirect=lambda: self._gate.start("metadata")
+            settings, before_redirect=self._gate.count_redirect
         )
-        self._retry = RetryPolicy(settings.attempts)
+        self._retry = RetryPolicy(settings.attempts, settings.retry_base_s, 60 * settings.retry_base_s)
+        self._hedge = HedgePolicy() if settings.hedge else None
         self._emit = on_event
         self._random = random or _random.random  # noqa: S311 - jitter hides nothing
-        self._on_bytes = self._gate.receive if self._gate.limits_bytes else None
+        self._canaries: dict[Kind, _Canary] = {}
+        self._scopes: set[anyio.CancelScope] = set()
+        self._is_closed = False
+        self._emptied = anyio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,13 +151,39 @@ class Engine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._transport.aclose()
+        await self.aclose(cancel=error is not None)
 
-    async def fetch[T](self, request: Request, check: Callable[[Reply], Awaitable[T]]) -> T:
+    async def aclose(self, *, cancel: bool = False) -> None:
+        """Take no more requests, let those on their way come to their end, and close every connection.
+
+        Parameters
+        ----------
+        cancel : bool
+            End those on their way, too; whoever waits for one gets a `ClosedError`.
+        """
+        self._is_closed = True
+        try:
+            if cancel:
+                self._cancel_all()
+            while self._scopes:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
+        finally:
+            self._cancel_all()
+            with anyio.CancelScope(shield=True):
+                await self._transport.aclose()
+
+    async def fetch[T](
+        self,
+        request: Request,
+        check: Callable[[Reply], Awaitable[T]],
+        *,
+        parked: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+    ) -> T:
         """Send a request until its answer passes ``check``, or the retry policy gives up.
 
-        No place is held while ``check`` runs, nor while a retry waits.
+        No place is held while ``check`` runs, nor while a retry waits. An attempt that ends in an outage of the host is
+        not counted: the request waits until the host is back.
 
         Parameters
         ----------
@@ -109,6 +193,8 @@ class Engine:
             Awaited with the :class:`~asyncfetch.engine.Reply`. What it returns is returned; an
             ``AsyncFetchError`` from it counts as a failure of the request, any other error is a bug and
             propagates.
+        parked : callable, optional
+            Gives a context in which a retry waits: for giving memory back to others meanwhile.
 
         Returns
         -------
@@ -117,68 +203,242 @@ class Engine:
 
         Raises
         ------
+        ClosedError
+            The engine was closed.
+        OutageError
+            The host has not answered for ``outage_patience_s``.
         AsyncFetchError
             The error of the last attempt.
         """
-        attempt = 0
+        if self._is_closed:
+            raise ClosedError(
+                "the client is closed, so nothing can be asked for; open another", url=request.url
+            )
+        scope = anyio.CancelScope()
+        self._scopes.add(scope)
+        try:
+            with scope:
+                return await self._fetch(request, check, parked or _not_parked)
+        finally:
+            self._scopes.discard(scope)
+            if not self._scopes:
+                self._emptied.set()
+        raise ClosedError(
+            "the client was closed while the answer was on its way; ask again with another", url=request.url
+        )
+
+    def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[Reservation]:
+        """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
+        return self._gate.reserve(size_bytes)
+
+    def set_rate(self, requests_per_s: float | None = None, bytes_per_s: float | None = None) -> None:
+        """Change the rates for what starts and arrives from now on; None leaves one as it is."""
+        self._gate.set_rate(requests_per_s, bytes_per_s)
+
+    async def _fetch[T](
+        self,
+        request: Request,
+        check: Callable[[Reply], Awaitable[T]],
+        parked: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> T:
+        attempt = _Attempt()
         while True:
-            attempt += 1
             try:
-                result = await check(await self._send(request, attempt))
+                reply = await self._send(request, attempt)
+                came = anyio.current_time()
+                result = await check(reply)
+            except OutageError:
+                raise
             except AsyncFetchError as error:
+                self._diagnose(request, error, attempt)
                 delay_s = self._answer(request, error, attempt)
                 if delay_s is None:
                     raise
             else:
-                self._retry.succeeded()
+                self._accept(request, reply, attempt, anyio.current_time() - came)
                 return result
-            await anyio.sleep(delay_s)
+            async with parked():
+                await anyio.sleep(delay_s)
 
-    def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
-        """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
-        return self._gate.reserve(size_bytes)
+    async def _send(self, request: Request, attempt: _Attempt) -> Reply:
+        after_s = self._hedge.after_s() if self._hedge is not None and request.kind == "image" else None
+        if self._hedge is None or after_s is None:
+            reply = await self.send_once(request, attempt)
+        else:
+            reply = await _Race(self, self._hedge, request, attempt, after_s).run()
+        if self._hedge is not None and request.kind == "image":
+            self._hedge.succeeded(reply.elapsed_s)
+        return reply
 
-    async def _send(self, request: Request, attempt: int) -> Reply:
-        url, kind = request.url, request.kind
-        async with self._gate.slot(kind):
-            self._emit(RequestStarted(url=url, kind=kind, attempt=attempt))
-            reply = await self._transport.fetch(url, request.limit_bytes, self._on_bytes)
+    async def send_once(self, request: Request, attempt: _Attempt, sent: anyio.Event | None = None) -> Reply:
+        """Send a request through the gate, once; `sent` is set when it is on its way."""
+        gate, url, kind = self._gate, request.url, request.kind
+        async with gate.slot(kind, _FLOW.get(), lambda: self._probe(kind)) as waits:
+            attempt.opened = anyio.current_time()
+            if sent is not None:
+                sent.set()
+            self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
+            reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(attempt.opened))
         self._emit(
             RequestFinished(
                 url=url,
                 kind=kind,
-                attempt=attempt,
+                attempt=attempt.number,
                 status=reply.status,
                 size_bytes=len(reply.body),
                 elapsed_s=reply.elapsed_s,
+                waited_place_s=waits.place_s,
+                waited_host_s=waits.host_s,
+                waited_rate_s=waits.rate_s,
             )
         )
         return reply
 
-    def _answer(self, request: Request, error: AsyncFetchError, attempt: int) -> float | None:
-        url, kind = request.url, request.kind
+    def hedged(self, request: Request, attempt: _Attempt, after_s: float) -> None:
+        """Tell that a second request is sent."""
+        self._emit(RequestHedged(url=request.url, kind=request.kind, attempt=attempt.number, after_s=after_s))
+
+    def _accept(self, request: Request, reply: Reply, attempt: _Attempt, check_s: float) -> None:
+        self._retry.succeeded()
+        self._canaries[request.kind] = _Canary(request.url, request.limit_bytes, bytes(reply.body[:2]))
+        self._note_answer(attempt.opened)
+        self._emit(
+            RequestAccepted(url=request.url, kind=request.kind, attempt=attempt.number, check_s=check_s)
+        )
+
+    def _note_answer(self, opened: float) -> None:
+        health, now = self._gate.health, anyio.current_time()
+        since = health.since
+        if health.answered(opened):
+            self._gate.health_changed()
+            self._emit(OutageEnded(elapsed_s=now - since))
+
+    def _diagnose(self, request: Request, error: AsyncFetchError, attempt: _Attempt) -> None:
+        """Learn from a failure how the host is."""
+        gate, now = self._gate, anyio.current_time()
+        if not is_of_the_host(error):
+            if not isinstance(error, TransportError):
+                # whoever says no is there
+                self._note_answer(attempt.opened)
+            return
+        if is_refusal(error) and attempt.number <= _REFUSALS_THAT_COUNT:
+            gate.refused(attempt.opened)
+        change = gate.health.failed(error, attempt.opened, now, datetime.now(UTC), self._random())
+        if change is None:
+            return
+        gate.health_changed()
+        if change == "paused":
+            self._emit(HostPaused(delay_s=gate.health.opens_at - now, cause=error.message))
+        else:
+            self._emit(OutageBegan(cause=error.message))
+
+    async def _probe(self, kind: Kind) -> None:
+        """Ask for something that came before; where nothing came, the next request is the probe."""
+        canary = self._canaries.get(kind) or next(iter(self._canaries.values()), None)
+        if canary is None:
+            return
+        health, opened = self._gate.health, anyio.current_time()
+        try:
+            reply = await self._transport.fetch(canary.url, canary.limit_bytes)
+        except AsyncFetchError as error:
+            health.cause = error.message
+        else:
+            if bytes(reply.body[:2]) == canary.beginning:
+                self._note_answer(opened)
+                return
+            health.cause = f"{short_url(canary.url)} is answered otherwise than before"
+        now = anyio.current_time()
+        self._emit(
+            OutageProbed(
+                url=canary.url,
+                cause=health.cause,
+                elapsed_s=now - health.since,
+                next_s=max(0.0, health.opens_at - now),
+            )
+        )
+
+    def _answer(self, request: Request, error: AsyncFetchError, attempt: _Attempt) -> float | None:
+        """Return in how many seconds the request is sent again, or None."""
+        url, kind, number = request.url, request.kind, attempt.number
         name = type(error).__name__
         label = f"{request.label}: " if request.label else ""
         was_spent = self._retry.is_spent
-        delay_s = self._retry.after(error, attempt, datetime.now(UTC), self._random())
+        is_outage = self._gate.health.is_out() and is_of_the_host(error)
+        delay_s = self._retry.after(error, 1 if is_outage else number, datetime.now(UTC), self._random())
         if delay_s is not None:
             self._emit(
                 RequestRetried(
                     url=url,
                     kind=kind,
-                    attempt=attempt,
+                    attempt=number,
                     error=name,
                     cause=f"{label}{error.message}",
                     delay_s=delay_s,
                 )
             )
+            attempt.number += 0 if is_outage else 1
             return delay_s
-        if was_spent and error.is_transient and attempt < self._retry.attempts:
+        if was_spent and error.is_transient and number < self._retry.attempts_for(error):
             reason = "not asked again, because too many requests have failed since the last successes"
             error.args = (f"{error.message} ({reason})",)
         cause = f"{label}{error.message}"
-        self._emit(RequestFailed(url=url, kind=kind, attempt=attempt, error=name, cause=cause))
+        self._emit(RequestFailed(url=url, kind=kind, attempt=number, error=name, cause=cause))
         return None
+
+    def _cancel_all(self) -> None:
+        for scope in self._scopes:
+            scope.cancel()
 
     def __repr__(self) -> str:
         return f"Engine({self._gate!r}, {self._retry!r}, {self._transport!r})"
+
+
+class _Race:
+    """Send a request, a second time if the first is late, and take what comes first."""
+
+    def __init__(
+        self, engine: Engine, policy: HedgePolicy, request: Request, attempt: _Attempt, after_s: float
+    ) -> None:
+        self._engine = engine
+        self._policy = policy
+        self._request = request
+        self._attempt = attempt
+        self._after_s = after_s
+        self._sent = anyio.Event()
+        self._reply: Reply | None = None
+        self._error: AsyncFetchError | None = None
+        self._n_running = 1
+
+    async def run(self) -> Reply:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._run_one, group, self._sent)
+            group.start_soon(self._follow, group)
+        if self._reply is not None:
+            return self._reply
+        assert self._error is not None, "a race ends with a reply or an error"
+        raise self._error
+
+    async def _follow(self, group: TaskGroup) -> None:
+        await self._sent.wait()
+        await anyio.sleep(self._after_s)
+        if self._policy.take():
+            self._n_running += 1
+            self._engine.hedged(self._request, self._attempt, self._after_s)
+            await self._run_one(group, None)
+
+    async def _run_one(self, group: TaskGroup, sent: anyio.Event | None) -> None:
+        try:
+            reply = await self._engine.send_once(self._request, self._attempt, sent)
+        except AsyncFetchError as error:
+            self._error = self._error or error
+            self._n_running -= 1
+            if self._n_running == 0:
+                group.cancel_scope.cancel()
+        else:
+            self._reply = self._reply or reply
+            group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _not_parked() -> AsyncGenerator[None]:
+    yield

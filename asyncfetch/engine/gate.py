@@ -3,49 +3,51 @@
 A request passes three things in this order, and holds nothing that it is not about to use:
 
 1. the byte budget (:meth:`Gate.reserve`), by those who need decoded bytes: reserved before anything is opened;
-2. a **place** (:meth:`Gate.slot`): at most ``jobs`` images at once, and one place beyond them that only metadata
-   may take, so that metadata never starve and the images' workers never wait for rows;
-3. a **start**: requests a second.
+2. a **place** (:meth:`Gate.slot`): as many images at once as the window says, and one place beyond them that only
+   metadata may take, so that metadata never starve and the images' workers never wait for rows;
+3. a **start**: the host's health allows it, and the rate has a turn.
 
-Whoever waits stands in a line; metadata stand before images, and within a kind the first come are the first
-served. Leaving a line, for whatever reason, leaves no hole and changes no order.
-
-Two seams are kept open. What answers "is there room" (:meth:`Gate._has_room`) reads the window of images at
-every admission, so that a window may change while requests are in flight; and every start goes through
-:meth:`Gate.start`, where a whole host can be paused.
+Whoever waits stands in a line; metadata stand before images, flows share in turn, and within a flow the first come are
+the first served. Leaving a line, for whatever reason, leaves no hole and changes no order. In an outage it is the one
+at the head of the line for a start who probes, so that there is no task without an owner.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 from aiolimiter import AsyncLimiter
 
 from asyncfetch.engine.budget import ByteBudget
+from asyncfetch.engine.health import HostHealth
+from asyncfetch.engine.lines import Kind, Line
 from asyncfetch.engine.rate import ByteRate
+from asyncfetch.engine.window import FixedWindow, Window
+from asyncfetch.errors import OutageError
+from asyncfetch.events import BudgetGranted, WindowChanged, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from asyncfetch.engine.budget import Ticket
     from asyncfetch.engine.rate import RequestRate
+    from asyncfetch.engine.window import WindowChange
+    from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
 
-__all__ = ["Gate", "Kind", "LimiterRate"]
-
-#: What a request asks for; the order is the order of precedence.
-Kind = Literal["metadata", "image"]
-_KINDS: tuple[Kind, ...] = ("metadata", "image")
+__all__ = ["Gate", "Kind", "LimiterRate", "Reservation", "Waits"]
 
 # aiolimiter counts in float64 seconds, whose error within one interval is far below this; without it, start
 # number R + 1 may fall a rounding error before the second is over.
 _MARGIN = 1e-6
-# One start a wake-up of the loop cannot pass more than about a thousand a second, because timers are rounded up
-# to a millisecond. From here on the bucket holds a hundredth of the rate, taken off its refill: b + (R - b) = R.
-_BURST_FROM_RATE = 200.0
+# A timer fires up to a millisecond late, and later on a busy machine; a bucket of one loses that time at every start.
+# From this rate on the bucket holds a hundredth of the rate more, taken off its refill, so that one late start can be
+# made up for by the next: 1 + b + (R - b) is R + 1 in a window closed on both sides, and R in one that is not.
+_SLACK_FROM_RATE = 20.0
+_SLACK_PART = 0.01
 
 
 class LimiterRate:
@@ -58,116 +60,215 @@ class LimiterRate:
     Parameters
     ----------
     rate : float
-        Starts a second, more than 0.
+        Starts a second, more than 0. Set it to change it: from then on no window that begins later holds more.
     """
 
     def __init__(self, rate: float) -> None:
-        self.rate = rate
-        bucket = int(rate // 100) if rate >= _BURST_FROM_RATE else 1
-        refill = rate - bucket if bucket > 1 else rate
-        self._limiter = AsyncLimiter(bucket, bucket / refill * (1 + _MARGIN))
+        self._latest = float("-inf")
+        self._limiter = _limiter(rate)
+        self._rate = rate
+
+    @property
+    def rate(self) -> float:
+        """Starts a second."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate = rate
+        self._limiter = _limiter(rate)
 
     async def start(self) -> None:
         """Return when a request may start, and count it."""
-        await self._limiter.acquire()
+        limiter = None
+        while limiter is not self._limiter:
+            # the rate may have been changed while this waited: then the new one is waited for, too
+            limiter = self._limiter
+            await limiter.acquire()
+            early_s = self._latest + (1 - _SLACK_PART) / self._rate - anyio.current_time()
+            if early_s > 0 and self._rate < _SLACK_FROM_RATE:
+                # a fresh bucket knows nothing of the start before it
+                await anyio.sleep(early_s)
+        self._latest = anyio.current_time()
 
     def __repr__(self) -> str:
         return f"LimiterRate({self.rate:g}/s)"
 
 
-class _Waiter:
-    __slots__ = ("event", "is_admitted")
-
-    def __init__(self) -> None:
-        self.event = anyio.Event()
-        self.is_admitted = False
+def _limiter(rate: float) -> AsyncLimiter:
+    slack = _SLACK_PART * rate if rate >= _SLACK_FROM_RATE else 0.0
+    bucket, refill = 1 + slack, rate - slack
+    return AsyncLimiter(bucket, bucket / refill * (1 + _MARGIN))
 
 
-class _Line:
-    """Admit those who wait, metadata first, and within a kind in the order in which they came."""
+@dataclass(slots=True)
+class Waits:
+    """Hold how long a request waited before it was sent, in seconds: for a place, for the host, for the rate."""
 
-    def __init__(self, has_room: Callable[[Kind, dict[Kind, int]], bool]) -> None:
-        self._has_room = has_room
-        self.inside: dict[Kind, int] = dict.fromkeys(_KINDS, 0)
-        self.waiting: dict[Kind, deque[_Waiter]] = {kind: deque() for kind in _KINDS}
+    place_s: float = 0.0
+    host_s: float = 0.0
+    rate_s: float = 0.0
 
-    async def enter(self, kind: Kind) -> None:
-        if not self._stands_behind_someone(kind) and self._has_room(kind, self.inside):
-            self.inside[kind] += 1
-            return
-        waiter = _Waiter()
-        self.waiting[kind].append(waiter)
+
+class Reservation:
+    """Be bytes of the budget that are held; made by :meth:`Gate.reserve`."""
+
+    def __init__(self, gate: Gate, size_bytes: int) -> None:
+        self._gate = gate
+        self.size_bytes = size_bytes
+        self._ticket: Ticket | None = None
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncGenerator[None]:
+        """Give the bytes back while the block runs, and have them again when it ends.
+
+        For a request that waits before it is sent again: others can use the memory meanwhile.
+        """
+        self.release()
+        yield
+        await self.take()
+
+    async def take(self) -> None:
+        """Return when the bytes are held."""
+        self._ticket = self._gate.ask_for(self.size_bytes)
         try:
-            await waiter.event.wait()
+            await self._gate.wait_for(self._ticket)
         except BaseException:
-            if waiter.is_admitted:
-                self.leave(kind)
-            else:
-                self.waiting[kind].remove(waiter)
-                self.admit()
+            self.release()
             raise
 
-    def leave(self, kind: Kind) -> None:
-        self.inside[kind] -= 1
-        self.admit()
-
-    def admit(self) -> None:
-        for kind in _KINDS:
-            waiting = self.waiting[kind]
-            while waiting and self._has_room(kind, self.inside):
-                waiter = waiting.popleft()
-                waiter.is_admitted = True
-                self.inside[kind] += 1
-                waiter.event.set()
-
-    def _stands_behind_someone(self, kind: Kind) -> bool:
-        return any(self.waiting[before] for before in _KINDS[: _KINDS.index(kind) + 1])
+    def release(self) -> None:
+        """Give the bytes back, or leave the line for them; nothing happens where there are none."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._gate.give_back(ticket)
 
 
 class Gate:
-    """Let requests start when concurrency, rate and memory allow it.
+    """Let requests start when concurrency, rate, memory and the host allow it.
 
     Parameters
     ----------
     settings : Settings
-        ``jobs``, ``requests_per_s``, ``bytes_per_s`` and ``memory_bytes`` are read.
+        ``jobs``, ``most_jobs``, ``requests_per_s``, ``bytes_per_s``, ``memory_bytes``, ``retry_base_s`` and
+        ``outage_patience_s`` are read.
     request_rate : RequestRate, optional
         What counts starts; by default aiolimiter at ``requests_per_s``.
+    on_event : callable, optional
+        Called with ``WindowChanged`` and ``BudgetGranted``.
+
+    Attributes
+    ----------
+    health : HostHealth
+        Whether the host answers.
+    window : FixedWindow or Window
+        How many images are asked for at once.
     """
 
-    def __init__(self, settings: Settings, request_rate: RequestRate | None = None) -> None:
-        self.n_image_places = settings.jobs
-        self._places = _Line(self._has_room)
+    def __init__(
+        self, settings: Settings, request_rate: RequestRate | None = None, on_event: Listener = ignore
+    ) -> None:
+        self.health = HostHealth(settings.retry_base_s)
+        self.window: FixedWindow = (
+            Window(settings.most_jobs) if settings.jobs == "auto" else FixedWindow(settings.jobs)
+        )
+        self._emit = on_event
+        self._patience_s = settings.outage_patience_s
+        self._places = Line(self._has_room)
         # One at a time asks for a start, so that the order is ours and not the limiter's.
-        self._starts = _Line(lambda _kind, inside: not any(inside.values()))
+        self._starts = Line(lambda _kind, inside: not any(inside.values()))
+        self._opened = anyio.Event()
         self._request_rate = request_rate or LimiterRate(settings.requests_per_s)
         self._byte_rate = None if settings.bytes_per_s is None else ByteRate(settings.bytes_per_s)
         self._budget = ByteBudget(settings.memory_bytes)
         self._admitted: dict[Ticket, anyio.Event] = {}
 
     @property
-    def limits_bytes(self) -> bool:
-        """Whether received bytes have to be passed through :meth:`receive`."""
-        return self._byte_rate is not None
+    def n_open(self) -> int:
+        """How many images have a place now."""
+        return self._places.inside["image"]
+
+    def set_rate(self, requests_per_s: float | None = None, bytes_per_s: float | None = None) -> None:
+        """Change the rates for what starts and arrives from now on; None leaves one as it is."""
+        if requests_per_s is not None:
+            self._request_rate.rate = requests_per_s
+        if bytes_per_s is not None:
+            if self._byte_rate is None:
+                self._byte_rate = ByteRate(bytes_per_s)
+            self._byte_rate.bytes_per_s = bytes_per_s
 
     @asynccontextmanager
-    async def slot(self, kind: Kind) -> AsyncGenerator[None]:
+    async def slot(
+        self, kind: Kind, flow: str = "", probe: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncGenerator[Waits]:
         """Hold a place for one request, and enter when it may start.
 
         Metadata that come while an image waits for its start are next after it.
+
+        Parameters
+        ----------
+        kind : {"metadata", "image"}
+            What is asked for.
+        flow : str
+            Whose request it is: flows share in turn.
+        probe : callable, optional
+            As for :meth:`start`.
+
+        Yields
+        ------
+        Waits
+            How long it took.
+
+        Raises
+        ------
+        OutageError
+            As from :meth:`start`.
         """
-        await self._places.enter(kind)
+        waits = Waits()
+        before = anyio.current_time()
+        self._look(before, is_coming=True)
+        await self._places.enter(kind, flow)
         try:
-            await self.start(kind)
-            yield
+            waits.place_s = anyio.current_time() - before
+            await self.start(kind, flow, probe, waits)
+            yield waits
         finally:
             self._places.leave(kind)
+            self._look(anyio.current_time())
 
-    async def start(self, kind: Kind) -> None:
-        """Return when one more request may start; for the first of a slot and for each that it leads to."""
-        await self._starts.enter(kind)
+    async def start(
+        self,
+        kind: Kind,
+        flow: str = "",
+        probe: Callable[[], Awaitable[None]] | None = None,
+        waits: Waits | None = None,
+    ) -> None:
+        """Return when one more request may start; for the first of a slot and for each that it leads to.
+
+        Parameters
+        ----------
+        kind, flow : str
+            As for :meth:`slot`.
+        probe : callable, optional
+            Awaited in an outage, now and then, by the one at the head of the line: asks for something that came before,
+            and tells ``health`` when it came again.
+        waits : Waits, optional
+            Receives how long it took.
+
+        Raises
+        ------
+        OutageError
+            The host has not answered for ``outage_patience_s``.
+        """
+        waits = waits or Waits()
+        before = anyio.current_time()
+        await self._starts.enter(kind, flow)
         try:
+            await self._wait_for_the_host(probe)
+            now = anyio.current_time()
+            waits.host_s = now - before
             await self._request_rate.start()
+            waits.rate_s = anyio.current_time() - now
         finally:
             self._starts.leave(kind)
 
@@ -177,8 +278,45 @@ class Gate:
             now = anyio.current_time()
             await anyio.sleep(self._byte_rate.take(size_bytes, now).ends - now)
 
+    async def count_redirect(self) -> None:
+        """Return when a redirect may be followed: a request like any other to the rate, but not to the lines."""
+        await self._request_rate.start()
+
+    def follow_body(self, opened: float) -> Callable[[int], Awaitable[None] | None]:
+        """Return what counts the bytes of a body whose request was sent at ``opened``.
+
+        What the function returns, if anything, is to be awaited before more is read.
+        """
+        window, has_begun = self.window, False
+
+        def received(size_bytes: int) -> Awaitable[None] | None:
+            nonlocal has_begun
+            now = anyio.current_time()
+            if not has_begun:
+                has_begun = True
+                window.first_byte(now - opened)
+            change = window.received(size_bytes, now)
+            if change is not None:
+                self._follow(change)
+            return None if self._byte_rate is None else self.receive(size_bytes)
+
+        return received
+
+    def refused(self, opened: float) -> None:
+        """Note that the host refused a request that was sent at ``opened``."""
+        change = self.window.refused(opened, anyio.current_time())
+        if change is not None:
+            self._follow(change)
+
+    def health_changed(self) -> None:
+        """Look at the host's health again: it opened, or closed."""
+        self.window.interrupted(anyio.current_time())
+        self._look(anyio.current_time())
+        self._opened.set()
+        self._opened = anyio.Event()
+
     @asynccontextmanager
-    async def reserve(self, size_bytes: int) -> AsyncGenerator[None]:
+    async def reserve(self, size_bytes: int) -> AsyncGenerator[Reservation]:
         """Hold bytes of the budget; enter when they are there.
 
         Parameters
@@ -186,27 +324,93 @@ class Gate:
         size_bytes : int
             Decoded bytes; more than the whole budget is admitted when nothing else is held.
         """
-        ticket = self._budget.request(size_bytes)
+        before = anyio.current_time()
+        reservation = Reservation(self, size_bytes)
+        await reservation.take()
         try:
-            if not ticket.is_admitted:
-                event = self._admitted[ticket] = anyio.Event()
-                await event.wait()
-            yield
+            self._emit(BudgetGranted(size_bytes=size_bytes, waited_s=anyio.current_time() - before))
+            yield reservation
         finally:
-            self._admitted.pop(ticket, None)
-            for admitted in self._budget.release(ticket):
-                self._admitted[admitted].set()
+            reservation.release()
+
+    def ask_for(self, size_bytes: int) -> Ticket:
+        """Stand in the line for bytes of the budget."""
+        ticket = self._budget.request(size_bytes)
+        if not ticket.is_admitted:
+            self._admitted[ticket] = anyio.Event()
+        return ticket
+
+    async def wait_for(self, ticket: Ticket) -> None:
+        """Return when the bytes of a ticket are held."""
+        if ticket in self._admitted:
+            await self._admitted[ticket].wait()
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Give the bytes of a ticket back, or leave the line."""
+        self._admitted.pop(ticket, None)
+        for admitted in self._budget.release(ticket):
+            self._admitted[admitted].set()
+
+    async def _wait_for_the_host(self, probe: Callable[[], Awaitable[None]] | None) -> None:
+        """Return when the host is open; the one who calls it stands at the head of the line."""
+        health = self.health
+        while True:
+            now, was_open = anyio.current_time(), health.is_open()
+            wait_s = health.wait_s(now)
+            if health.is_open():
+                if not was_open:
+                    self.health_changed()
+                return
+            if health.is_out() and wait_s == 0:
+                # noted before it is known, so that whoever comes next waits for the next one
+                health.probed(now)
+                if probe is None:
+                    return
+                await self._request_rate.start()
+                await probe()
+                continue
+            if health.is_out() and now - health.since > self._patience_s:
+                elapsed_s = now - health.since
+                raise OutageError(
+                    f"the server has not answered for {elapsed_s:.0f} s ({health.cause}); ask again later",
+                    waited_s=elapsed_s,
+                )
+            with anyio.move_on_after(wait_s):
+                # a request that was in flight when the outage began may end it
+                await self._opened.wait()
+
+    def _follow(self, change: WindowChange) -> None:
+        self._emit(
+            WindowChanged(
+                before=change.before,
+                after=change.after,
+                reason=change.reason,
+                goodput_bytes_per_s=change.goodput_bytes_per_s,
+            )
+        )
+        self._places.admit()
+        self._look(anyio.current_time())
+
+    def _look(self, now: float, *, is_coming: bool = False) -> None:
+        """Tell the window whether it is what holds the requests back."""
+        is_full = (
+            sum(self._places.inside.values()) >= self.window.size
+            and (is_coming or any(self._places.waiting.values()))
+            and self.health.is_open()
+        )
+        self.window.filled(is_full, now)
 
     def _has_room(self, kind: Kind, inside: dict[Kind, int]) -> bool:
-        if sum(inside.values()) > self.n_image_places:
-            return False
-        return kind == "metadata" or inside["image"] < self.n_image_places
+        if kind == "image":
+            return inside["image"] < self.window.size and sum(inside.values()) <= self.window.size
+        # a window that was cut may hold more images than it has places
+        return inside["metadata"] == 0 or sum(inside.values()) <= self.window.size
 
     def __repr__(self) -> str:
-        inside, waiting, starts = self._places.inside, self._places.waiting, self._starts.waiting
-        n_starting = sum(len(line) for line in starts.values()) + sum(self._starts.inside.values())
+        inside, waiting, starts = self._places.inside, self._places.waiting, self._starts
+        n_starting = sum(starts.waiting.values()) + sum(starts.inside.values())
         return (
-            f"Gate(images {inside['image']}/{self.n_image_places}, metadata {inside['metadata']}, "
-            f"waiting {len(waiting['image'])} images and {len(waiting['metadata'])} metadata, "
-            f"{n_starting} for a start, {self._budget!r}, {self._request_rate!r})"
+            f"Gate(images {inside['image']}/{self.window.size}, metadata {inside['metadata']}, "
+            f"waiting {waiting['image']} images and {waiting['metadata']} metadata, "
+            f"{n_starting} for a start, {self.health.state}, {self._budget!r}, {self._request_rate!r})"
         )

@@ -12,7 +12,15 @@ __all__ = ["ByteRate", "RequestRate", "Turn"]
 
 
 class RequestRate(Protocol):
-    """Let requests start, one a call, never more of them in any one second than the rate."""
+    """Let requests start, one a call, never more of them in any one second than the rate.
+
+    Attributes
+    ----------
+    rate : float
+        Starts a second; may be set at any time and holds for the starts that follow.
+    """
+
+    rate: float
 
     async def start(self) -> None:
         """Return when a request may start, and count it."""
@@ -37,7 +45,7 @@ class ByteRate:
     Parameters
     ----------
     bytes_per_s : float
-        More than 0.
+        More than 0; may be changed at any time, and holds for what asks from then on.
     """
 
     def __init__(self, bytes_per_s: float) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from asyncfetch.errors import ImageError
+
 if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
 
@@ -17,15 +19,17 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d*)?", re.ASCII)
 # Waiting longer than this with a reservation in hand holds up everybody else; such an item fails by name and
 # can be asked for later.
 _PATIENCE_S = 900.0
+# Bytes that are no image heal when they are asked for again (FACTS.md section 4), or never do.
+_MOST_ATTEMPTS_OF_IMAGES = 4
 
 
 class RetryPolicy:
     """Answer "again after t" or "give up".
 
-    An error is answered again when it is transient, attempts are left, and the quota has a token. The delay
-    is drawn with full jitter: uniformly between 0 and ``base_s · 2**(attempt − 1)``, at most ``cap_s``, which
-    spreads clients that failed together. A Retry-After is waited for in full, with the jitter on top; one of
-    more than 15 minutes is answered by giving up.
+    An error is answered again when it is transient, attempts are left (four at most for bytes that came but are no
+    image), and the quota has a token. The delay is drawn with full jitter: uniformly between 0 and
+    ``base_s · 2**(attempt − 1)``, at most ``cap_s``, which spreads clients that failed together. A Retry-After is
+    waited for in full, with the jitter on top; one of more than 15 minutes is answered by giving up.
 
     The quota keeps an outage from multiplying the traffic: every retry costs one token, every success earns
     ``earned_by_success``, and there are never more than ``quota`` of them. So n requests with s successes are
@@ -87,7 +91,7 @@ class RetryPolicy:
         float or None
             Seconds, with a token of the quota spent; None means give up.
         """
-        if not error.is_transient or attempt >= self.attempts or self.is_spent:
+        if not error.is_transient or attempt >= self.attempts_for(error) or self.is_spent:
             return None
         delay_s = random * min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 64))
         asked_s = parse_retry_after(getattr(error, "retry_after", None), now_utc)
@@ -97,6 +101,12 @@ class RetryPolicy:
             delay_s += asked_s
         self.tokens -= 1.0
         return delay_s
+
+    def attempts_for(self, error: AsyncFetchError) -> int:
+        """Return how often a request that ends in such an error is sent at most."""
+        return (
+            min(self.attempts, _MOST_ATTEMPTS_OF_IMAGES) if isinstance(error, ImageError) else self.attempts
+        )
 
     def __repr__(self) -> str:
         return f"RetryPolicy({self.attempts} attempts, {self.tokens:g}/{self.quota:g} tokens)"

@@ -82,7 +82,7 @@ class Transport(Protocol):
     """Send one request, once."""
 
     async def fetch(
-        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None]] | None = None
+        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
     ) -> Reply:
         """Return the reply to a GET.
 
@@ -93,7 +93,8 @@ class Transport(Protocol):
         limit_bytes : int
             The most bytes that the decompressed body may have.
         on_bytes : callable, optional
-            Awaited with the number of bytes of each piece that came; while it waits, nothing more is read.
+            Called with the number of bytes of each piece that came; what it returns, if anything, is awaited, and
+            meanwhile nothing more is read.
 
         Raises
         ------
@@ -168,7 +169,7 @@ class AiohttpTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(
-        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None]] | None = None
+        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
     ) -> Reply:
         """Return the reply to a GET, redirects on the same host and port followed.
 
@@ -179,7 +180,8 @@ class AiohttpTransport:
         limit_bytes : int
             The most bytes that the decompressed body may have.
         on_bytes : callable, optional
-            Awaited with the number of bytes of each piece that came; while it waits, nothing more is read.
+            Called with the number of bytes of each piece that came; what it returns, if anything, is awaited, and
+            meanwhile nothing more is read.
 
         Raises
         ------
@@ -264,7 +266,7 @@ class _Exchange:
         url: str,
         here: URL,
         limit_bytes: int,
-        on_bytes: Callable[[int], Awaitable[None]] | None,
+        on_bytes: Callable[[int], Awaitable[None] | None] | None,
     ) -> None:
         self._session = transport.open_session()
         self._connect_timeout_s = transport._connect_timeout_s
@@ -334,9 +336,10 @@ class _Exchange:
             body += inflater.inflate(piece, room) if inflater else piece
             if len(body) > self._limit_bytes:
                 raise self._too_large()
-            if self._on_bytes is not None:
+            wait = None if self._on_bytes is None else self._on_bytes(len(piece))
+            if wait is not None:
                 scope.deadline = float("inf")
-                await self._on_bytes(len(piece))
+                await wait
                 watch.paused(anyio.current_time() - now)
                 now = anyio.current_time()
             scope.deadline = now + self._stall_timeout_s

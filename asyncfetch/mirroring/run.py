@@ -10,10 +10,12 @@ import anyio
 import msgspec
 
 from asyncfetch.client import Client
-from asyncfetch.errors import AsyncFetchError, NotFoundError, SettingsError, StoreError
+from asyncfetch.engine import sharing
+from asyncfetch.errors import AsyncFetchError, NotFoundError, OutageError, SettingsError, StoreError
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
+    RequestAccepted,
     RequestRetried,
     RequestStarted,
     RunFinished,
@@ -21,6 +23,7 @@ from asyncfetch.events import (
     SectionCommitted,
     SectionFailed,
     SectionSkipped,
+    SectionStored,
     ignore,
 )
 from asyncfetch.mirroring.catalogue import complete_catalogue
@@ -33,8 +36,9 @@ from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, StoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from asyncfetch.engine import Transport
@@ -243,48 +247,83 @@ class _OpenView:
         self.n_left = len(plan.to_fetch)
 
 
+class _Flight:
+    """Be one section on its way.
+
+    Attributes
+    ----------
+    scope : CancelScope
+        What it runs in.
+    is_sent : bool
+        Whether its request has been sent and does not wait for another attempt.
+    accepted_s : float or None
+        When its image had come and was decoded.
+    """
+
+    def __init__(self, scope: anyio.CancelScope, on_first_retry: Callable[[], None]) -> None:
+        self.scope = scope
+        self.is_sent = False
+        self.accepted_s: float | None = None
+        self.n_retries = 0
+        self.on_first_retry = on_first_retry
+
+
 class _Flights:
-    """Know which sections are in flight, so that a drained run can let go of all others.
+    """Know which sections are on their way, so that a drained run can let go of those that are not in flight.
 
     A section is in flight from the moment its request is sent until it is committed, except while it waits for
     another attempt.
     """
 
     def __init__(self) -> None:
-        self._scopes: dict[str, anyio.CancelScope] = {}
-        self._sent: set[str] = set()
+        self._flights: dict[str, _Flight] = {}
         self._is_drained = False
 
     @contextmanager
-    def open(self, url: str) -> Iterator[anyio.CancelScope]:
-        """Run a section, whose image is asked for by this URL, in a scope that :meth:`drain` cancels."""
+    def open(self, url: str, on_first_retry: Callable[[], None]) -> Iterator[_Flight]:
+        """Run a section, whose image is asked for by this URL, in a scope that :meth:`drain` cancels.
+
+        Parameters
+        ----------
+        url : str
+            Of the image.
+        on_first_retry : callable
+            Called when the section waits for another attempt for the first time.
+        """
         with anyio.CancelScope() as scope:
-            self._scopes[url] = scope
+            flight = self._flights[url] = _Flight(scope, on_first_retry)
             if self._is_drained:
                 scope.cancel()
             try:
-                yield scope
+                yield flight
             finally:
-                del self._scopes[url]
-                self._sent.discard(url)
+                del self._flights[url]
 
     def follow(self, event: Event) -> None:
         """Learn from an event of the engine what is in flight."""
-        if not isinstance(event, RequestStarted | RequestRetried) or event.url not in self._scopes:
+        if not isinstance(event, RequestStarted | RequestRetried | RequestAccepted):
             return
-        if isinstance(event, RequestStarted):
-            self._sent.add(event.url)
+        flight = self._flights.get(event.url)
+        if flight is None:
             return
-        self._sent.discard(event.url)
+        if isinstance(event, RequestAccepted):
+            flight.accepted_s = anyio.current_time()
+            return
+        flight.is_sent = isinstance(event, RequestStarted)
+        if flight.is_sent:
+            return
+        flight.n_retries += 1
         if self._is_drained:
-            self._scopes[event.url].cancel()
+            flight.scope.cancel()
+        elif flight.n_retries == 1:
+            flight.on_first_retry()
 
     def drain(self) -> None:
         """Let go of every section that is not in flight, now and from now on."""
         self._is_drained = True
-        for url, scope in self._scopes.items():
-            if url not in self._sent:
-                scope.cancel()
+        for flight in self._flights.values():
+            if not flight.is_sent:
+                flight.scope.cancel()
 
 
 class _Run:
@@ -329,8 +368,8 @@ class _Run:
         async with anyio.create_task_group() as tasks, receive:
             tasks.start_soon(self._plan_all, selections, send)
             # as many as keep every connection and every thread busy; the gate and the pool decide the rest
-            for _ in range(self._settings.jobs + 2 * self._client.pool.n_threads):
-                tasks.start_soon(self._mirror_sections, receive.clone())
+            for _ in range(self._settings.most_images_at_once + 2 * self._client.pool.n_threads):
+                tasks.start_soon(self._mirror_sections, receive.clone(), tasks)
 
     async def _plan_all(
         self,
@@ -363,7 +402,7 @@ class _Run:
             try:
                 for view in self._settings.views:
                     await self._plan_view(found, view, send)
-            except (StoreError, SettingsError):
+            except (StoreError, SettingsError, OutageError):
                 raise
             except AsyncFetchError as error:
                 self._report.failures.extend(Failure.of(item, error) for item in found.items)
@@ -408,24 +447,43 @@ class _Run:
         )
 
     async def _mirror_sections(
-        self, receive: MemoryObjectReceiveStream[tuple[_OpenView, SectionPlan]]
+        self, receive: MemoryObjectReceiveStream[tuple[_OpenView, SectionPlan]], tasks: TaskGroup
     ) -> None:
+        """Mirror one section after another.
+
+        Once a section has to wait for another attempt, another worker takes over, and this one ends with its section:
+        a data set whose images all fail must not keep the workers from the others. The retry quota bounds how many
+        wait.
+        """
+        is_replaced = False
+
+        def replace() -> None:
+            nonlocal is_replaced
+            is_replaced = True
+            tasks.start_soon(self._mirror_sections, receive.clone(), tasks)
+
         async with receive:
             async for opened, section in receive:
-                with self._flights.open(section.request.url(self._settings.base_url)) as scope:
-                    await self._mirror_one(opened, section)
-                if scope.cancelled_caught:
+                url = section.request.url(self._settings.base_url)
+                with (
+                    sharing(f"data set {opened.plan.data_set.id}"),
+                    self._flights.open(url, replace) as flight,
+                ):
+                    await self._mirror_one(opened, section, flight)
+                if flight.scope.cancelled_caught:
                     self._report.interrupted = True
-                    continue
-                opened.n_left -= 1
-                if opened.n_left == 0:
-                    await self._complete(opened.plan)
+                else:
+                    opened.n_left -= 1
+                    if opened.n_left == 0:
+                        await self._complete(opened.plan)
+                if is_replaced:
+                    return
 
-    async def _mirror_one(self, opened: _OpenView, section: SectionPlan) -> None:
+    async def _mirror_one(self, opened: _OpenView, section: SectionPlan, flight: _Flight) -> None:
         data_set_id, image_id, view = opened.plan.data_set.id, section.section.id, section.view
         try:
             commit = await mirror_section(self._client, self._writer, opened.plan, section, self._settings)
-        except StoreError:
+        except (StoreError, OutageError):
             raise
         except AsyncFetchError as error:
             self._report.failures.append(Failure.of(opened.found.item_of(image_id), error, view))
@@ -439,6 +497,9 @@ class _Run:
                 )
             )
         else:
+            if flight.accepted_s is not None:
+                elapsed_s = anyio.current_time() - flight.accepted_s
+                self._listen(SectionStored(image_id=image_id, view=view, elapsed_s=elapsed_s))
             self._listen(
                 SectionCommitted(
                     data_set_id=data_set_id,

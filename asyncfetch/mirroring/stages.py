@@ -44,9 +44,12 @@ async def mirror_section(
     AsyncFetchError
         The section could not be had; nothing of it is committed.
     """
-    async with client.reserve(plan.working_bytes):
+    async with client.reserve(plan.working_bytes) as reservation:
         jpeg, pixels = await client.fetch_jpeg(
-            plan.request, expected_shape=plan.shape, check=partial(decode, reduce=plan.proof_halvings)
+            plan.request,
+            expected_shape=plan.shape,
+            check=partial(decode, reduce=plan.proof_halvings),
+            parked=reservation.lent,
         )
         pool = client.pool
         commit = await pool.run(_describe, view_plan, plan, jpeg, settings)

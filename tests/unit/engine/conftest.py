@@ -57,7 +57,7 @@ class ScriptedTransport:
         self.is_closed = False
 
     async def fetch(
-        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None]] | None = None
+        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
     ) -> Reply:
         self.urls.append(url)
         self.n_open += 1
@@ -68,8 +68,9 @@ class ScriptedTransport:
                 answer = await answer()
             if isinstance(answer, Exception):
                 raise answer
-            if on_bytes is not None:
-                await on_bytes(len(answer))
+            wait = None if on_bytes is None else on_bytes(len(answer))
+            if wait is not None:
+                await wait
             return Reply(url, 200, {}, answer, 0.0)
         finally:
             self.n_open -= 1

@@ -5,7 +5,7 @@ import pytest
 
 from asyncfetch.engine import Engine, Request
 from asyncfetch.errors import ConnectError, CorruptImageError, NotFoundError, StatusError
-from asyncfetch.events import RequestFailed, RequestFinished, RequestRetried, RequestStarted
+from asyncfetch.events import RequestAccepted, RequestFailed, RequestFinished, RequestRetried, RequestStarted
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +104,7 @@ async def test_every_step_is_told(scripted):
         RequestRetried(**same, attempt=1, error="ConnectError", cause="image 1: a", delay_s=0.5),
         RequestStarted(**same, attempt=2),
         RequestFinished(**same, attempt=2, status=200, size_bytes=3, elapsed_s=0.0),
+        RequestAccepted(**same, attempt=2, check_s=0.0),
         RequestStarted(**same, attempt=1),
         RequestFailed(**same, attempt=1, error="NotFoundError", cause="image 1: none"),
     ]

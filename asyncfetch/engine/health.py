@@ -1,0 +1,177 @@
+"""Whether the host answers: pauses that it asks for, and outages that are waited out. Pure: ``now`` is an argument.
+
+::
+
+    open ──429 or 503──▶ paused until t ──▶ open
+     │
+     └──several failures in a row──▶ outage ──▶ a probe every so often ──answered──▶ open
+                                        └── no answer for too long: OutageError for whoever waits
+
+A 429 or a 503 is about the host and not about the one request that happened to meet it, so nothing starts until the
+pause is over. An outage is told from a broken image by asking for something that came well before: if that comes, the
+host is there, and what failed failed for reasons of its own. Before anything has come there is no outage: an address
+that was mistyped should fail within seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from asyncfetch.errors import (
+    AsyncFetchError,
+    ConnectError,
+    NotAnImageError,
+    ReplyError,
+    StallError,
+    StatusError,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+from asyncfetch.engine.retry import parse_retry_after
+
+__all__ = ["HealthState", "HostHealth", "is_of_the_host", "is_refusal"]
+
+HealthState = Literal["open", "paused", "outage"]
+
+# Fewer could be a handful of broken images one after another.
+_FAILURES_TO_OUTAGE = 5
+# The longest pause of which nobody said how long, and the longest time between two probes, as multiples of the first.
+_MOST_TIMES_FIRST = 60.0
+
+
+def is_refusal(error: AsyncFetchError) -> bool:
+    """Tell whether an error asks for fewer requests: 429, 503, or no connection to be had."""
+    if isinstance(error, StatusError):
+        return error.status in {429, 503}
+    return isinstance(error, ConnectError)
+
+
+def is_of_the_host(error: AsyncFetchError) -> bool:
+    """Tell whether an error can mean that the host, and not this one item, is in trouble.
+
+    An outage gives 5xx, no connection, no byte, or a page of HTML under status 200 (FACTS.md sections 2 and 4).
+    """
+    if isinstance(error, StatusError):
+        return error.status == 429 or error.status >= 500
+    if isinstance(error, StallError):
+        return error.received_bytes == 0
+    if isinstance(error, NotAnImageError):
+        return error.beginning.lstrip()[:5].lower() in {b"<html", b"<!doc"}
+    return isinstance(error, ConnectError | ReplyError)
+
+
+class HostHealth:
+    """Know whether requests may start.
+
+    Parameters
+    ----------
+    base_s : float
+        The first pause of which nobody said how long, and the time to the first probe; each doubles up to sixty times
+        that.
+
+    Attributes
+    ----------
+    state : str
+        ``open``, ``paused`` or ``outage``.
+    cause : str
+        Why it is not open.
+    since : float
+        When the outage began; seconds on the clock of ``now``.
+    """
+
+    def __init__(self, base_s: float = 1.0) -> None:
+        self._base_s = base_s
+        self.state: HealthState = "open"
+        self.cause = ""
+        self.since = -math.inf
+        self.opens_at = -math.inf
+        self._has_answered = False
+        self._n_failures = 0
+        self._n_pauses = 0
+        self._paused_at = -math.inf
+        self._probe_s = base_s
+
+    def is_open(self) -> bool:
+        """Whether requests may start."""
+        return self.state == "open"
+
+    def is_out(self) -> bool:
+        """Whether the host is in an outage."""
+        return self.state == "outage"
+
+    def answered(self, opened: float) -> bool:
+        """Note an answer to a request that was sent at ``opened``; return whether it ended an outage."""
+        self._has_answered = True
+        self._n_failures = 0
+        if opened >= self._paused_at:
+            self._n_pauses = 0
+        was_out = self.is_out()
+        if was_out:
+            self.state, self._probe_s = "open", self._base_s
+        return was_out
+
+    def failed(
+        self, error: AsyncFetchError, opened: float, now: float, now_utc: datetime, random: float
+    ) -> HealthState | None:
+        """Note a failure; return what the host is in since, where that changed.
+
+        Parameters
+        ----------
+        error : AsyncFetchError
+            What a request that was sent at ``opened`` ended in.
+        opened, now : float
+            Seconds.
+        now_utc : datetime
+            The wall clock, for a Retry-After that is a date.
+        random : float
+            Uniform in [0, 1), for a pause of which nobody said how long.
+        """
+        if not is_of_the_host(error):
+            return None
+        change: HealthState | None = None
+        if isinstance(error, StatusError) and error.status in {429, 503}:
+            change = self._pause(error, opened, now, now_utc, random)
+        self._n_failures += 1
+        if not self.is_out() and self._has_answered and self._n_failures >= _FAILURES_TO_OUTAGE:
+            self.state, self.cause, self.since = "outage", error.message, now
+            self.opens_at = max(self.opens_at, now + self._probe_s)
+            return "outage"
+        return change
+
+    def probed(self, now: float) -> None:
+        """Note that a probe is sent: the next one comes later, if this one is not answered."""
+        self._probe_s = min(2 * self._probe_s, _MOST_TIMES_FIRST * self._base_s)
+        self.opens_at = now + self._probe_s
+
+    def wait_s(self, now: float) -> float:
+        """Return how long nothing may start; 0 once something may: in an outage that is a probe."""
+        if self.state == "paused" and now >= self.opens_at:
+            self.state = "open"
+        return 0.0 if self.state == "open" else max(0.0, self.opens_at - now)
+
+    def _pause(
+        self, error: StatusError, opened: float, now: float, now_utc: datetime, random: float
+    ) -> HealthState | None:
+        asked_s = parse_retry_after(error.retry_after, now_utc)
+        if asked_s is None:
+            if opened < self._paused_at:
+                # it was sent before the pause that is on, so it adds nothing
+                return None
+            doubled = min(_MOST_TIMES_FIRST, 2.0 ** min(self._n_pauses, 16))
+            asked_s = self._base_s * doubled * (0.5 + random / 2)
+        if opened >= self._paused_at:
+            self._n_pauses += 1
+            self._paused_at = now
+        if now + asked_s <= self.opens_at:
+            return None
+        self.opens_at = now + asked_s
+        if self.is_out():
+            return None
+        self.state, self.cause = "paused", error.message
+        return "paused"
+
+    def __repr__(self) -> str:
+        return f"HostHealth({self.state}, {self._n_failures} failures in a row)"
