@@ -1,43 +1,18 @@
-"""A clock that jumps, a transport that plays a script, and a loopback server that sends raw bytes."""
+"""A transport that plays a script, virtual time, and a loopback server that sends raw bytes."""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asyncfetch.engine import Reply
+from benchmarks.simulation.clock import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-
-
-class JumpingSelector(selectors.DefaultSelector):
-    """Jump over the time in which a loop would wait for a timer."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is not None:
-            # Even a virtual clock moves on, or a timer one rounding error ahead would never come.
-            self.now += max(timeout, 1e-7)
-            timeout = 0
-        return super().select(timeout)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Run timers at once, in their order, on a clock that begins at an ugly number."""
-
-    def __init__(self) -> None:
-        self._jumping = JumpingSelector()
-        self._jumping.now = 8_640_000.1
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Hosts that exist only on a clock that jumps: the engine's behaviour over hours, proved in seconds."""
