@@ -92,6 +92,7 @@ class HostHealth:
         self._n_failures = 0
         self._n_pauses = 0
         self._paused_at = -math.inf
+        self._refused_at = -math.inf
         self._probe_s = base_s
 
     def is_open(self) -> bool:
@@ -134,7 +135,11 @@ class HostHealth:
         change: HealthState | None = None
         if isinstance(error, StatusError) and error.status in {429, 503}:
             change = self._pause(error, opened, now, now_utc, random)
-        self._n_failures += 1
+            # many are refused at once, but it is one thing that happened to the host
+            self._n_failures += opened >= self._refused_at
+            self._refused_at = now
+        else:
+            self._n_failures += 1
         if not self.is_out() and self._has_answered and self._n_failures >= _FAILURES_TO_OUTAGE:
             self.state, self.cause, self.since = "outage", error.message, now
             self.opens_at = max(self.opens_at, now + self._probe_s)

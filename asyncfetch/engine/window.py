@@ -47,19 +47,21 @@ _STEP = 1 / 8
 _BIN_S = 0.1
 _LEAST_BINS = 4
 _MOST_BINS = 100
-# A mean is trusted once its standard error is this part of it, or once _MOST_BINS are in.
-_GOOD_ERROR = 0.03
+# A mean is trusted once its standard error is this part of it, or once the most bins are in: a doubling shows soon.
+_GOOD_ERROR, _GOOD_ERROR_TO_DOUBLE = 0.03, 0.15
+_MOST_BINS_TO_DOUBLE = 40
 # Bins in which the window was full for less than this part say nothing.
 _FULL_PART = 0.8
 _COLLAPSED = 0.5
+_RECOVERED = 0.65
 _COLLAPSED_BINS = 10
 # A cut that leaves less than this of what came before it was no help.
 _CUT_HURTS = 0.7
 # A server that was overrun takes a while to recover.
-_PATIENCE_AFTER_CUT_S = 4.0
+_PATIENCE_AFTER_CUT_S = 8.0
 _REFUSED_FACTOR = 0.7
 _FIRST_HOLD_S, _LAST_HOLD_S = 4.0, 60.0
-_FIRST_CEILING_S, _LAST_CEILING_S = 60.0, 1800.0
+_FIRST_CEILING_S, _LAST_CEILING_S = 120.0, 1800.0
 _LEAST_SETTLING_S, _MOST_SETTLING_S = 0.1, 2.0
 
 
@@ -264,7 +266,9 @@ class Window(FixedWindow):
         n = len(self._bins)
         if n >= _COLLAPSED_BINS and self._bins.latest(_COLLAPSED_BINS) < _COLLAPSED * self._expected:
             return self._cut(now)
-        if n < _LEAST_BINS or (self._bins.error > _GOOD_ERROR and n < _MOST_BINS):
+        good_error = _GOOD_ERROR_TO_DOUBLE if self._is_doubling else _GOOD_ERROR
+        most_bins = _MOST_BINS_TO_DOUBLE if self._is_doubling else _MOST_BINS
+        if n < _LEAST_BINS or (self._bins.error > good_error and n < most_bins):
             return None
         if self.size == self._good_size or self._bins.mean > self._good:
             self._good, self._good_size = self._bins.mean, self.size
@@ -315,9 +319,10 @@ class Window(FixedWindow):
             self._good, self._good_size = self._collapsed, uncut
             self._rest(now)
             return self._change(uncut, "cut taken back", now)
-        if goodput >= (_COLLAPSED + 0.1) * self._expected and goodput > self._collapsed:
-            # recovered: climb again, but not to where it collapsed
+        if goodput >= _RECOVERED * self._expected:
+            # climb again, but not to where it collapsed
             self._uncut = None
+            self._good, self._good_size = goodput, self.size
             self._is_doubling = True
             return None
         if now < self._gives_up_at:
