@@ -218,7 +218,7 @@ def _from_text(name: str, value: Any) -> Any:
         return value
     if name in {"layers", "views"}:
         return [part.strip() for part in value.split(",") if part.strip()]
-    if name.endswith("_bytes"):
+    if name.endswith("_bytes") or name == "bytes_per_s":
         return parse_size(value, setting=name)
     return value.strip()
 

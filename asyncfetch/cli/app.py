@@ -28,6 +28,8 @@ __all__ = ["app", "main", "print_json", "register_commands", "report_errors", "s
 #: Options that have another name than their setting.
 _OPTIONS = {
     "base_url": "--base-url",
+    "bytes_per_s": "--bandwidth",
+    "log_json": "--log-json",
     "memory_bytes": "--memory",
     "requests_per_s": "--rate",
     "views": "--view",

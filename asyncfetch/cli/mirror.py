@@ -10,19 +10,31 @@ import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+from asyncfetch.cli.listeners import open_listeners
 from asyncfetch.errors import SelectionError
+from asyncfetch.events import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import anyio
 
-    from asyncfetch.events import Listener
+    from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring import Report
 
 __all__ = ["mirror", "resume", "run_to_report"]
 
 _MOST_LISTED = 20
+_HOLDERS = {
+    "budget": "memory (--memory)",
+    "window": "a free connection (--jobs)",
+    "host": "the server to be back",
+    "rate": "the rate (--rate)",
+    "server": "the server",
+    "retry": "another attempt",
+    "decode": "decoding",
+    "write": "warping and writing",
+}
 
 BaseUrl = Annotated[
     str | None,
@@ -57,10 +69,39 @@ Layers = Annotated[
         metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
     ),
 ]
-Jobs = Annotated[str | None, typer.Option(metavar="N", help="Image requests in flight.", show_default="8")]
+Jobs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help='Image requests in flight; "auto" finds how many the server bears.',
+        show_default="auto",
+    ),
+]
 Rate = Annotated[
     str | None,
     typer.Option("--rate", metavar="N", help="Most requests started in any second.", show_default="10"),
+]
+Bandwidth = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Most bytes received a second, such as 4MB.", show_default="no limit"),
+]
+Hedge = Annotated[
+    bool | None,
+    typer.Option(
+        "--hedge",
+        help="Ask a second time for images that take longer than almost all others.",
+        show_default=False,
+    ),
+]
+LogJson = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Add every event to a file, as a line of JSON."),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|:PORT", help="Figures for Prometheus: a text file, or a port of this machine to ask."
+    ),
 ]
 Memory = Annotated[
     str | None,
@@ -98,9 +139,13 @@ def mirror(
     base_url: BaseUrl = None,
     jobs: Jobs = None,
     rate: Rate = None,
+    bandwidth: Bandwidth = None,
+    hedge: Hedge = None,
     memory: Memory = None,
     workers: Workers = None,
     config: Config = None,
+    log_json: LogJson = None,
+    metrics: Metrics = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -119,6 +164,8 @@ def mirror(
         base_url=base_url,
         jobs=jobs,
         requests_per_s=rate,
+        bytes_per_s=bandwidth,
+        hedge=hedge,
         memory_bytes=memory,
         workers=workers,
     )
@@ -128,7 +175,9 @@ def mirror(
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
         return await mirroring.mirror(wanted, out, settings=settings, on_event=on_event, drain=drain)
 
-    _conclude(run_to_report(run, quiet=quiet), as_json=as_json)
+    with open_listeners(log_json, metrics) as listener:
+        report = run_to_report(run, quiet=quiet, also=listener)
+    _conclude(report, as_json=as_json)
 
 
 @app.command()
@@ -138,26 +187,39 @@ def resume(
     base_url: BaseUrl = None,
     jobs: Jobs = None,
     rate: Rate = None,
+    bandwidth: Bandwidth = None,
+    hedge: Hedge = None,
     memory: Memory = None,
     workers: Workers = None,
     config: Config = None,
+    log_json: LogJson = None,
+    metrics: Metrics = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Go on with the runs of a store that did not end; only what has no commit is fetched."""
     given = settings_from(
-        config, base_url=base_url, jobs=jobs, requests_per_s=rate, memory_bytes=memory, workers=workers
+        config,
+        base_url=base_url,
+        jobs=jobs,
+        requests_per_s=rate,
+        bytes_per_s=bandwidth,
+        hedge=hedge,
+        memory_bytes=memory,
+        workers=workers,
     )
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
         return await mirroring.resume(out, settings=given, on_event=on_event, drain=drain)
 
-    _conclude(run_to_report(run, quiet=quiet), as_json=as_json)
+    with open_listeners(log_json, metrics) as listener:
+        report = run_to_report(run, quiet=quiet, also=listener)
+    _conclude(report, as_json=as_json)
 
 
 def run_to_report(
-    run: Callable[[Listener, anyio.Event], Awaitable[Report]], *, quiet: bool = False
+    run: Callable[[Listener, anyio.Event], Awaitable[Report]], *, quiet: bool = False, also: Listener = ignore
 ) -> Report:
     """Run with progress; the first interrupt drains, the second stops.
 
@@ -167,6 +229,8 @@ def run_to_report(
         Takes a listener and an event which, once set, lets the run start nothing more.
     quiet : bool
         Show no progress.
+    also : callable, optional
+        Called with each event, besides the progress.
 
     Raises
     ------
@@ -193,7 +257,12 @@ def run_to_report(
                     drain.set()
                     tell("stopping when the sections in flight are done; interrupt again to stop at once")
 
-        with show_progress(quiet=quiet) as listener:
+        with show_progress(quiet=quiet) as show:
+
+            def listener(event: Event) -> None:
+                show(event)
+                also(event)
+
             async with anyio.create_task_group() as tasks:
                 scope = tasks.cancel_scope
                 tasks.start_soon(wait_for_interrupts)
@@ -275,6 +344,11 @@ def describe(report: Report, go_on: str | None = None) -> str:
             f"{report.pixels / 1e6:.0f} MPix in {report.elapsed_s:.1f} s; {report.location}"
         )
     ]
+    if held := report.figures.held_back_by():
+        shares = ", ".join(f"{_HOLDERS[cause]} {share:.0%}" for cause, share in held.items() if share >= 0.05)
+        goodput = report.goodput_bytes_per_s / 1e6
+        most = f", at most {report.figures.most_window} images at once" if report.figures.most_window else ""
+        lines.append(f"{goodput:.2f} MB/s{most}; waited for: {shares}")
     lines += _listed("failed", report.failures)
     lines += [f"note: {note}" for note in report.notes]
     lines += _listed("stored but not registered", report.unplaced)

@@ -11,6 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from asyncfetch.events import (
     DataSetPlanned,
+    HostPaused,
+    OutageBegan,
+    OutageEnded,
+    OutageProbed,
     RequestFinished,
     RequestRetried,
     SectionCommitted,
@@ -92,7 +96,25 @@ def _story(event: Event) -> str | None:
         return f"image {event.image_id} failed: {event.cause}"
     if isinstance(event, RequestRetried):
         return f"again in {event.delay_s:.1f} s (attempt {event.attempt} failed): {event.cause}"
+    if isinstance(event, HostPaused):
+        return f"the server asks for a pause; going on in {event.delay_s:.1f} s: {event.cause}"
+    if isinstance(event, OutageBegan):
+        return f"the server does not answer; it is asked again until it does: {event.cause}"
+    if isinstance(event, OutageProbed):
+        return (
+            f"still no answer after {_lasting(event.elapsed_s)}; asking again in {_lasting(event.next_s)}: "
+            f"{event.cause}"
+        )
+    if isinstance(event, OutageEnded):
+        return f"the server answers again, after {_lasting(event.elapsed_s)}"
     return None
+
+
+def _lasting(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _PlainLines:

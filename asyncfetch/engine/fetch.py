@@ -321,7 +321,7 @@ class Engine:
                 # whoever says no is there
                 self._note_answer(attempt.opened)
             return
-        if is_refusal(error) and attempt.number <= _REFUSALS_THAT_COUNT:
+        if is_refusal(error) and attempt.number <= _REFUSALS_THAT_COUNT and not gate.health.is_out():
             gate.refused(attempt.opened)
         change = gate.health.failed(error, attempt.opened, now, datetime.now(UTC), self._random())
         if change is None:

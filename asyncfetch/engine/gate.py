@@ -310,7 +310,10 @@ class Gate:
 
     def health_changed(self) -> None:
         """Look at the host's health again: it opened, or closed."""
-        self.window.interrupted(anyio.current_time())
+        if self.health.is_out():
+            self.window.outage(anyio.current_time())
+        else:
+            self.window.interrupted(anyio.current_time())
         self._look(anyio.current_time())
         self._opened.set()
         self._opened = anyio.Event()

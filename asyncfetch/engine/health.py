@@ -69,7 +69,7 @@ class HostHealth:
     Parameters
     ----------
     base_s : float
-        The first pause of which nobody said how long, and the time to the first probe; each doubles up to sixty times
+        The first pause of which nobody said how long, and the time to the first probe; both grow, up to sixty times
         that.
 
     Attributes
@@ -93,7 +93,6 @@ class HostHealth:
         self._n_pauses = 0
         self._paused_at = -math.inf
         self._refused_at = -math.inf
-        self._probe_s = base_s
 
     def is_open(self) -> bool:
         """Whether requests may start."""
@@ -111,7 +110,7 @@ class HostHealth:
             self._n_pauses = 0
         was_out = self.is_out()
         if was_out:
-            self.state, self._probe_s = "open", self._base_s
+            self.state = "open"
         return was_out
 
     def failed(
@@ -142,14 +141,17 @@ class HostHealth:
             self._n_failures += 1
         if not self.is_out() and self._has_answered and self._n_failures >= _FAILURES_TO_OUTAGE:
             self.state, self.cause, self.since = "outage", error.message, now
-            self.opens_at = max(self.opens_at, now + self._probe_s)
+            self.opens_at = max(self.opens_at, now + self._base_s)
             return "outage"
         return change
 
     def probed(self, now: float) -> None:
-        """Note that a probe is sent: the next one comes later, if this one is not answered."""
-        self._probe_s = min(2 * self._probe_s, _MOST_TIMES_FIRST * self._base_s)
-        self.opens_at = now + self._probe_s
+        """Note that a probe is sent: the next one comes later, if this one is not answered.
+
+        It comes when the outage has lasted a quarter longer, so that no more than that is lost at its end.
+        """
+        wait_s = min(max((now - self.since) / 4, self._base_s), _MOST_TIMES_FIRST * self._base_s)
+        self.opens_at = now + wait_s
 
     def wait_s(self, now: float) -> float:
         """Return how long nothing may start; 0 once something may: in an outage that is a probe."""

@@ -60,6 +60,8 @@ _CUT_HURTS = 0.7
 # A server that was overrun takes a while to recover.
 _PATIENCE_AFTER_CUT_S = 8.0
 _REFUSED_FACTOR = 0.7
+# Refusals that follow one another sooner than this are one trouble.
+_SAME_TROUBLE_S = 60.0
 _FIRST_HOLD_S, _LAST_HOLD_S = 4.0, 60.0
 _FIRST_CEILING_S, _LAST_CEILING_S = 120.0, 1800.0
 _LEAST_SETTLING_S, _MOST_SETTLING_S = 0.1, 2.0
@@ -100,6 +102,9 @@ class FixedWindow:
 
     def interrupted(self, now: float) -> None:
         """Note that nothing may start for a while, or again."""
+
+    def outage(self, now: float) -> None:
+        """Note that the server answers nobody, so that its latest refusals were not about how many asked."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.size})"
@@ -180,6 +185,7 @@ class Window(FixedWindow):
         self._ceiling_s = _FIRST_CEILING_S
         self._ceiling_ends = -math.inf
         self._refused_at = -math.inf
+        self._unrefused: tuple[int, bool, int | None, float] | None = None
 
     def filled(self, is_full: bool, now: float) -> None:
         """Note whether every place is taken and somebody waits for one."""
@@ -234,6 +240,13 @@ class Window(FixedWindow):
         """
         if opened < self._refused_at:
             return None
+        if now - self._refused_at > _SAME_TROUBLE_S:
+            self._unrefused = (
+                self._before or self.size,
+                self._is_doubling,
+                self._ceiling,
+                self._ceiling_ends,
+            )
         self._refused_at = now
         self._is_doubling = False
         self._put_ceiling(self.size, now)
@@ -245,6 +258,18 @@ class Window(FixedWindow):
         if self._before is not None:
             self.size = self._before
             self._before = None
+        self._settle(now)
+
+    def outage(self, now: float) -> None:
+        """Note that the server answers nobody, so that its latest refusals were not about how many asked.
+
+        What they took off is given back.
+        """
+        if self._unrefused is not None and now - self._refused_at <= _SAME_TROUBLE_S:
+            self.size, self._is_doubling, self._ceiling, self._ceiling_ends = self._unrefused
+            self._ceiling_s = max(self._ceiling_s / 2, _FIRST_CEILING_S)
+            self._before = self._uncut = None
+        self._unrefused = None
         self._settle(now)
 
     def _close_bin(self, elapsed: float, now: float) -> WindowChange | None:

@@ -14,6 +14,7 @@ from asyncfetch.events import (
     SectionCommitted,
     SectionSkipped,
 )
+from asyncfetch.figures import Figures
 
 if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
@@ -92,6 +93,8 @@ class Report(msgspec.Struct, kw_only=True):
         Wall time.
     interrupted : bool
         Whether the run was asked to stop before its end; ``resume`` goes on.
+    figures : Figures
+        Requests and retries by cause, times and sizes, and what held the run back.
     """
 
     selection: tuple[str, ...]
@@ -109,9 +112,11 @@ class Report(msgspec.Struct, kw_only=True):
     pixels: int = 0
     elapsed_s: float = 0.0
     interrupted: bool = False
+    figures: Figures = msgspec.field(default_factory=Figures)
 
     def count(self, event: Event) -> None:
         """Add what an event tells."""
+        self.figures(event)
         if isinstance(event, RequestStarted):
             self.n_requests += 1
         elif isinstance(event, RequestRetried):
@@ -143,7 +148,14 @@ class Report(msgspec.Struct, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
+        fields["goodput_bytes_per_s"] = self.goodput_bytes_per_s
+        fields["held_back_by"] = self.figures.held_back_by()
         return fields
+
+    @property
+    def goodput_bytes_per_s(self) -> float:
+        """Bytes of bodies that came whole, over the wall time."""
+        return self.received_bytes / self.elapsed_s if self.elapsed_s else 0.0
 
 
 def first_error(group: BaseExceptionGroup[Any]) -> BaseException:

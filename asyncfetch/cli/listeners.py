@@ -1,0 +1,189 @@
+"""What else listens to a run: a log of JSON lines, and metrics for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncfetch.cli.app import tell
+from asyncfetch.errors import SettingsError
+from asyncfetch.figures import Figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+    from asyncfetch.events import Event, Listener
+    from asyncfetch.figures import Histogram
+
+__all__ = ["open_listeners"]
+
+_EVERY_S = 5.0
+
+
+@contextmanager
+def open_listeners(log_path: str | None, metrics: str | None) -> Iterator[Listener]:
+    """Give a listener that feeds a log and metrics, where they are wanted.
+
+    Parameters
+    ----------
+    log_path : str, optional
+        A file to which each event is added as one line of JSON.
+    metrics : str, optional
+        A text file for Prometheus' node exporter, written every five seconds and at the end; or ``:PORT``, where
+        Prometheus can ask on this machine.
+
+    Raises
+    ------
+    SettingsError
+        A file cannot be written, the port is taken, or prometheus-client is not installed.
+    """
+    with ExitStack() as stack:
+        listeners: list[Listener] = []
+        if log_path is not None:
+            listeners.append(stack.enter_context(_open_log(log_path)))
+        if metrics is not None:
+            listeners.append(stack.enter_context(_open_metrics(metrics)))
+
+        def listen(event: Event) -> None:
+            for listener in listeners:
+                listener(event)
+
+        yield listen
+
+
+@contextmanager
+def _open_log(path: str) -> Iterator[Listener]:
+    try:
+        # a line at a time, so that a run that is killed leaves whole lines
+        file = Path(path).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise SettingsError(
+            f"the log {path} cannot be written: {error.strerror}", setting="log_json"
+        ) from error
+    with file:
+        yield _Log(file)
+
+
+class _Log:
+    """Add each event as one line of JSON, with the time; stop where the disk is full, and say so."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file: IO[str] | None = file
+
+    def __call__(self, event: Event) -> None:
+        if self._file is None:
+            return
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **msgspec.to_builtins(event)}
+        try:
+            self._file.write(msgspec.json.encode(line).decode() + "\n")
+        except OSError as error:
+            tell(f"the log {self._file.name} ends here: {error.strerror}")
+            self._file = None
+
+
+@contextmanager
+def _open_metrics(place: str) -> Iterator[Listener]:
+    try:
+        import prometheus_client
+    except ImportError:
+        raise SettingsError(
+            "metrics need prometheus-client: pip install 'asyncfetch[metrics]'", setting="metrics"
+        ) from None
+    figures = Figures()
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(_Collector(figures))
+    host, _, port = place.rpartition(":")
+    if port.isdecimal() and host in {"", "localhost", "127.0.0.1"}:
+        try:
+            server, thread = prometheus_client.start_http_server(int(port), "127.0.0.1", registry)
+        except OSError as error:
+            raise SettingsError(
+                f"metrics cannot be served on port {port}: {error.strerror}", setting="metrics"
+            ) from error
+        tell(f"metrics at http://127.0.0.1:{server.server_port}/metrics")
+        try:
+            yield figures
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+        return
+
+    def write() -> None:
+        try:
+            prometheus_client.write_to_textfile(place, registry)
+        except OSError as error:
+            raise SettingsError(
+                f"the metrics {place} cannot be written: {error.strerror}", setting="metrics"
+            ) from error
+
+    write()
+    written_s = time.monotonic()
+
+    def listen(event: Event) -> None:
+        nonlocal written_s
+        figures(event)
+        if time.monotonic() - written_s >= _EVERY_S:
+            written_s = time.monotonic()
+            write_or_tell()
+
+    def write_or_tell() -> None:
+        # a run is worth more than its metrics
+        try:
+            write()
+        except SettingsError as error:
+            tell(error.message)
+
+    yield listen
+    write_or_tell()
+
+
+class _Collector:
+    """Hand figures to Prometheus in its own terms."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        figures = self._figures
+        for name, text, label, counts in (
+            ("requests", "Requests sent.", "kind", figures.n_requests),
+            ("retries", "Requests sent again, by the error before.", "error", figures.n_retries),
+            ("failures", "Requests given up, by error.", "error", figures.n_failures),
+            ("waiting_seconds", "Time waited, by cause.", "cause", figures.waiting_s),
+        ):
+            family = CounterMetricFamily(f"asyncfetch_{name}", text, labels=[label])
+            for value, count in counts.items():
+                family.add_metric([value], count)
+            yield family
+        for name, text, count in (
+            ("received_bytes", "Bytes of bodies that came whole.", figures.received_bytes),
+            ("hedged_requests", "Second requests for late images.", figures.n_hedged),
+            ("pauses", "Pauses that the host asked for.", figures.n_pauses),
+            ("outages", "Outages of the host.", figures.n_outages),
+        ):
+            yield CounterMetricFamily(f"asyncfetch_{name}", text, value=count)
+        yield GaugeMetricFamily("asyncfetch_window", "Images asked for at once.", value=figures.window)
+        yield _family(
+            "asyncfetch_request_seconds", "From a request to the end of its reply.", figures.request_s
+        )
+        yield _family("asyncfetch_body_bytes", "Sizes of bodies.", figures.body_bytes)
+
+
+def _family(name: str, text: str, histogram: Histogram) -> Any:
+    from prometheus_client.core import HistogramMetricFamily
+
+    n, buckets = 0, []
+    counts = histogram.counts or [0] * (len(histogram.bounds) + 1)
+    for bound, count in zip((*map(repr, histogram.bounds), "+Inf"), counts, strict=True):
+        n += count
+        buckets.append((bound, n))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram.total)
