@@ -2,8 +2,8 @@
 
 What held a run back is told by where its requests and sections waited: for memory (``budget``), for one of the
 window's places (``window``), for a host that asked for a pause or did not answer (``host``), for a turn at the rate
-(``rate``), for bytes (``server``), for another attempt (``retry``), for decoding (``decode``), and for warping, encoding
-and writing (``write``). They overlap, since many wait at once: only their shares mean something.
+(``rate``), for bytes (``server``), for another attempt (``retry``), for decoding (``decode``), and for warping,
+encoding and writing (``write``). They overlap, since many wait at once: only their shares mean something.
 """
 
 from __future__ import annotations

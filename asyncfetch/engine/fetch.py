@@ -289,7 +289,7 @@ class Engine:
                 elapsed_s=reply.elapsed_s,
                 waited_place_s=waits.place_s,
                 waited_host_s=waits.host_s,
-                waited_rate_s=waits.rate_s,
+                waited_rate_s=waits.rate_s + reply.waited_s,
             )
         )
         return reply

@@ -69,6 +69,8 @@ class Reply:
         Decompressed; nobody else holds it.
     elapsed_s : float
         Seconds from the first byte sent to the last received, redirects included.
+    waited_s : float
+        Seconds for which redirects waited before they were followed; not part of ``elapsed_s``.
     """
 
     url: str
@@ -76,6 +78,7 @@ class Reply:
     headers: dict[str, str] = field(repr=False)
     body: bytes | bytearray = field(repr=False)
     elapsed_s: float
+    waited_s: float = 0.0
 
 
 class Transport(Protocol):
@@ -200,14 +203,14 @@ class AiohttpTransport:
         SelectionError
             The URL is none.
         """
-        begin = anyio.current_time()
+        begin, waited_s = anyio.current_time(), 0.0
         here = _parse_url(url)
         seen = {here}
         while True:
             outcome = await _Exchange(self, url, here, limit_bytes, on_bytes).run()
             if not isinstance(outcome, URL):
                 status, headers, body = outcome
-                return Reply(url, status, headers, body, anyio.current_time() - begin)
+                return Reply(url, status, headers, body, anyio.current_time() - begin - waited_s, waited_s)
             if outcome in seen or len(seen) > _MAX_REDIRECTS:
                 what = "in a loop" if outcome in seen else f"more than {_MAX_REDIRECTS} times"
                 raise RedirectError(
@@ -218,7 +221,9 @@ class AiohttpTransport:
             seen.add(outcome)
             here = outcome
             if self._before_redirect is not None:
+                before = anyio.current_time()
                 await self._before_redirect()
+                waited_s += anyio.current_time() - before
 
     async def aclose(self) -> None:
         """Close every connection."""
