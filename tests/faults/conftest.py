@@ -100,6 +100,11 @@ def leaves_nothing_behind(zarr_is_awake):
 
 
 @pytest.fixture(scope="session")
+def settings():
+    return SETTINGS
+
+
+@pytest.fixture(scope="session")
 def atlas():
     return sample_atlas()
 
