@@ -15,18 +15,20 @@ import zarr
 from zarr.storage import MemoryStore
 
 from asyncfetch import mirror
+from asyncfetch.events import OutageEnded, OutageProbed
 from asyncfetch.mirroring import resume
 from asyncfetch.server import open_replica, sample_atlas
 from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:
+    from asyncfetch.events import Event
     from asyncfetch.mirroring import Report
     from asyncfetch.server import RequestRecord
 
 # Patient with a busy machine; the faults that are silences set shorter times for themselves.
 SETTINGS = Settings(
     requests_per_s=1000.0,
-    um=100.0,
+    um=200.0,
     attempts=3,
     retry_base_s=0.002,
     connect_timeout_s=10.0,
@@ -43,6 +45,7 @@ class Outcome(NamedTuple):
     report: Report
     requests: list[RequestRecord]
     objects: dict[str, bytes]
+    events: list[Event]
 
     @property
     def causes(self) -> dict[str, tuple[str, str]]:
@@ -133,21 +136,20 @@ def objects_of(stored_objects):
 def run(atlas, drawn, objects_of, leaves_nothing_behind):
     """Return what mirrors a selection, or resumes where there is none, against a replica with faults."""
 
-    def go(selection, folder, faults=(), *, seed=0, on_event=None, **choices):
-        settings = SETTINGS.replace(**choices)
-        listener = {"on_event": on_event} if on_event else {}
+    def go(selection, folder, faults=(), *, seed=0, **choices):
+        settings, events = SETTINGS.replace(**choices), []
 
         async def body():
             plan = {"seed": seed, "faults": list(faults)}
             async with open_replica(atlas, cache_folder=drawn, faults=plan) as replica:
                 here = settings.replace(base_url=replica.base_url)
                 if selection is None:
-                    report = await resume(folder, settings=here, **listener)
+                    report = await resume(folder, settings=here, on_event=events.append)
                 else:
-                    report = await mirror(selection, folder, settings=here, **listener)
+                    report = await mirror(selection, folder, settings=here, on_event=events.append)
                 return report, replica.requests
 
-        return Outcome(*leaves_nothing_behind(body), objects_of(folder))
+        return Outcome(*leaves_nothing_behind(body), objects_of(folder), events)
 
     return go
 
@@ -178,7 +180,8 @@ def undisturbed(atlas, drawn, objects_of, tmp_path_factory):
 def stays_within_the_quota():
     """Return what counts, by the log of the server, what was sent more often than once."""
 
-    def check(outcome, n_probes=0):
+    def check(outcome):
+        n_probes = sum(isinstance(each, OutageProbed | OutageEnded) for each in outcome.events)
         n_successes = sum(
             record.kind in {"image", "query"} and record.status == 200 and record.fault is None
             for record in outcome.requests

@@ -93,7 +93,7 @@ def assert_healthy(found, peace, ill):
     """Assert that what is there is as in peace, and that nothing but what is ill is missing."""
     there = {name: data for name, data in found.items() if name != "zarr.json"}
     assert there == {name: peace[name] for name in there}
-    missing = [name for name in peace.keys() - there.keys() if f"/{UNREACHED}/" not in name]
+    missing = [name for name in peace.keys() - found.keys() if f"/{UNREACHED}/" not in name]
     planes = {plane_of(name) for name in missing} - {None}
     assert all(plane_of(name) or any(f"/{image_id}/" in name for image_id in ill) for name in missing)
     n_ill = Counter(str(image_id % 1000 + 900000000) for image_id in ill)

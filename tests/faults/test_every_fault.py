@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-HEALTHY, HEALING, ILL = 900000007, 900000004, 900000001
+HEALTHY, HEALING, ILL = 900000007, 900000004, 900000006
 IMAGES = [HEALING + 1000 * n for n in range(1, 5)]
 PASSES, STAYS = IMAGES[1], IMAGES[2]
 # A silence is noticed soon; the other faults bear a busy machine.
