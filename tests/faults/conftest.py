@@ -15,7 +15,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from asyncfetch import mirror
-from asyncfetch.events import OutageEnded, OutageProbed
+from asyncfetch.events import OutageEnded, OutageProbed, ignore
 from asyncfetch.mirroring import resume
 from asyncfetch.server import open_replica, sample_atlas
 from asyncfetch.settings import Settings
@@ -64,8 +64,9 @@ def _threads() -> set[threading.Thread]:
 
 
 def _open_files() -> set[str]:
-    found = set()
-    for entry in Path("/proc/self/fd").iterdir():
+    found, folder = set(), Path("/proc/self/fd")
+    # Only Linux tells.
+    for entry in folder.iterdir() if folder.is_dir() else ():
         try:
             found.add(f"{entry.name} {entry.readlink()}")
         except OSError:  # the descriptor by which the folder itself is read
@@ -84,20 +85,21 @@ def leaves_nothing_behind(zarr_is_awake):
 
     def run(function):
         async def watched():
-            result = await function()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            assert not tasks, f"still running: {tasks}"
-            return result
+            try:
+                return await function()
+            finally:
+                tasks = asyncio.all_tasks() - {asyncio.current_task()}
+                assert not tasks, f"still running: {tasks}"
 
         threads, files = _threads(), _open_files()
-        result = anyio.run(watched)
-        for thread in _threads() - threads:
-            thread.join(5)
-            assert not thread.is_alive(), f"still running: {thread}"
-        if Path("/proc/self/fd").is_dir():
+        try:
+            return anyio.run(watched)
+        finally:
+            for thread in _threads() - threads:
+                thread.join(5)
+                assert not thread.is_alive(), f"still running: {thread}"
             left = _open_files() - files
             assert not left, f"still open: {left}"
-        return result
 
     return run
 
@@ -136,17 +138,21 @@ def objects_of(stored_objects):
 def run(atlas, drawn, objects_of, leaves_nothing_behind):
     """Return what mirrors a selection, or resumes where there is none, against a replica with faults."""
 
-    def go(selection, folder, faults=(), *, seed=0, **choices):
+    def go(selection, folder, faults=(), *, seed=0, on_event=ignore, **choices):
         settings, events = SETTINGS.replace(**choices), []
 
+        def listen(event):
+            events.append(event)
+            on_event(event)
+
         async def body():
-            plan = {"seed": seed, "faults": list(faults)}
+            plan = faults if callable(faults) else {"seed": seed, "faults": list(faults)}
             async with open_replica(atlas, cache_folder=drawn, faults=plan) as replica:
                 here = settings.replace(base_url=replica.base_url)
                 if selection is None:
-                    report = await resume(folder, settings=here, on_event=events.append)
+                    report = await resume(folder, settings=here, on_event=listen)
                 else:
-                    report = await mirror(selection, folder, settings=here, on_event=events.append)
+                    report = await mirror(selection, folder, settings=here, on_event=listen)
                 return report, replica.requests
 
         return Outcome(*leaves_nothing_behind(body), objects_of(folder), events)
