@@ -16,7 +16,7 @@ from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 
 DATA_SET = "dataset:900000005"
-FREE = Settings(requests_per_s=1000.0, jobs=2, um=100.0)
+FREE = Settings(requests_per_s=1000.0, jobs=2, um=200.0)
 
 
 class Listener:
@@ -143,8 +143,13 @@ class _Cancel:
 
 
 @pytest.fixture(scope="module")
-def slow_replica(start_replica):
-    return start_replica(latency_s=0.1)
+def drawn(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="module")
+def slow_replica(start_replica, drawn):
+    return start_replica(latency_s=0.1, cache_folder=drawn)
 
 
 def wait_until(condition, process):
@@ -175,7 +180,7 @@ def test_one_signal_drains_and_leaves_a_store_that_resumes(
 ):
     replica, n_seen = slow_replica, len(slow_replica.requests)
     process = command.start(
-        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "100", "--json", "--base-url", replica.base_url),
+        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "200", "--json", "--base-url", replica.base_url),
         *("--jobs", "2", "--rate", "1000"),
     )
     wait_until(lambda: len(replica.requests) > n_seen + 4, process)
@@ -194,11 +199,13 @@ def test_one_signal_drains_and_leaves_a_store_that_resumes(
     assert stored_objects(command.folder / "out.zarr") == peace
 
 
-def test_two_interrupts_stop_at_once_and_leave_a_store_that_resumes(command, start_replica, stored_objects):
+def test_two_interrupts_stop_at_once_and_leave_a_store_that_resumes(
+    command, start_replica, drawn, stored_objects
+):
     # the first two images stall, so that nothing in flight ever ends
-    replica = start_replica(faults={"faults": [{"kind": "stall", "count": 2}]})
+    replica = start_replica(faults={"faults": [{"kind": "stall", "count": 2}]}, cache_folder=drawn)
     process = command.start(
-        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "100", "--json", "--base-url", replica.base_url),
+        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "200", "--json", "--base-url", replica.base_url),
         *("--jobs", "2", "--rate", "1000"),
     )
     wait_until(lambda: len(replica.image_ids) == 2, process)
