@@ -194,7 +194,7 @@ class StatusError(TransportError):
     status : int
         The HTTP status.
     retry_after : str, optional
-        The Retry-After header as it came: seconds, or an HTTP date.
+        The Retry-After header: seconds, or an HTTP date where the reply does not say what time it is at the server.
     """
 
     def __init__(

@@ -107,6 +107,13 @@ def command(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def command_in():
+    """Return what runs commands in a folder, for the tests of a module together; they end with the tests."""
+    with ExitStack() as stack:
+        yield lambda folder: Command(folder, stack)
+
+
+@pytest.fixture(scope="session")
 def start_replica():
     """Return what starts replicas, which end with the tests: options in, ReplicaProcess out."""
     with ExitStack() as stack:

@@ -15,12 +15,15 @@ import contextlib
 import os
 import zlib
 from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 import anyio
 from yarl import URL
 
+from asyncfetch.engine.retry import parse_retry_after
 from asyncfetch.errors import (
     BodyTooLargeError,
     ConnectError,
@@ -393,13 +396,13 @@ class _Exchange:
             return NotFoundError(
                 f"{self._shown} does not exist (HTTP 404); check the id", service_message=words, url=self._url
             )
-        retry_after = response.headers.get("Retry-After")
-        advice = f"; the server asks to wait: {retry_after}" if retry_after else ""
+        asked = response.headers.get("Retry-After")
+        advice = f"; the server asks to wait: {asked}" if asked else ""
         error = StatusError(
             f"{self._shown} was answered with HTTP {response.status} {response.reason or ''}".rstrip()
             + advice,
             status=response.status,
-            retry_after=retry_after,
+            retry_after=_by_the_servers_clock(asked, response.headers.get("Date")),
             url=self._url,
         )
         if not advice:
@@ -450,6 +453,19 @@ class _Exchange:
 
 class _UndecodableError(Exception):
     pass
+
+
+def _by_the_servers_clock(retry_after: str | None, date: str | None) -> str | None:
+    """Return a Retry-After that is a date as the seconds until then, where the reply says what time it is there.
+
+    Our own clock may be hours off, or be set while a run is under way.
+    """
+    try:
+        now_utc = parsedate_to_datetime(date or "")
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return retry_after
+    seconds = parse_retry_after(retry_after, now_utc.replace(tzinfo=now_utc.tzinfo or UTC))
+    return retry_after if seconds is None else f"{seconds:g}"
 
 
 def _reason(error: Exception) -> str:

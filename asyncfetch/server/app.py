@@ -115,6 +115,8 @@ async def open_replica(
         handle_signals=False,
         # Replies that stall on purpose must not hold up the end.
         shutdown_timeout=0.1,
+        # A reply whose client has gone is worked on no more; one that never comes would be held for an hour.
+        handler_cancellation=True,
         max_line_size=_LINE_BYTES,
         auto_decompress=False,
     )

@@ -12,6 +12,7 @@ A plan file is TOML or JSON::
     [[faults]]
     kind = "html"
     on = "query"
+    matching = "model::SectionImage"
     probability = 0.1
 
 Whether a fault of some probability happens depends on the seed, the rule, the image or query and how often that was
@@ -30,6 +31,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 
 from asyncfetch.errors import SettingsError
 
@@ -139,6 +141,8 @@ class FaultRule:
         Which replies.
     ids : collection of int, optional
         Only these images, or seeds of the synchronization services.
+    matching : str, optional
+        Only queries whose path, with its percent-encoding undone, contains this text, such as a model or an id.
     probability : float
         With which a reply that the rule is about fails.
     times : int, optional
@@ -155,6 +159,7 @@ class FaultRule:
     kind: str
     on: Kind = "image"
     ids: frozenset[int] | None = None
+    matching: str | None = None
     probability: float = 1.0
     times: int | None = None
     count: int | None = None
@@ -168,6 +173,8 @@ class FaultRule:
             raise SettingsError(f"faults are on image, query or sync, not {self.on!r}", setting="faults")
         if not fault.fits(self.on):
             raise SettingsError(f"{self.kind} cannot happen to a reply of kind {self.on}", setting="faults")
+        if self.matching is not None and self.on != "query":
+            raise SettingsError(f"matching is about queries, not {self.on}", setting="faults")
         if not 0 <= self.probability <= 1:
             raise SettingsError(f"a probability is 0 to 1, not {self.probability}", setting="faults")
         if self.count is not None and self.count < 0:
@@ -177,6 +184,14 @@ class FaultRule:
     def fault(self) -> Fault:
         """What goes wrong."""
         return Fault(self.kind, self.times, self.retry_after)
+
+    def is_about(self, on: str, item: str) -> bool:
+        """Say whether a reply may fail by this rule: of a kind, to an image, a query or a seed."""
+        return (
+            self.on == on
+            and (self.ids is None or _number(item) in self.ids)
+            and (self.matching is None or self.matching in unquote(item))
+        )
 
 
 class FaultScript:
@@ -249,11 +264,7 @@ class FaultScript:
         on = "image" if isinstance(key, int) else key
         name = str(key) if isinstance(key, int) else item
         for k, rule in enumerate(self.rules):
-            if (
-                rule.on == on
-                and (rule.ids is None or _number(name) in rule.ids)
-                and self._happens(k, rule, name)
-            ):
+            if rule.is_about(on, name) and self._happens(k, rule, name):
                 return rule.fault
         return None
 

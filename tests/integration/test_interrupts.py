@@ -16,7 +16,7 @@ from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 
 DATA_SET = "dataset:900000005"
-FREE = Settings(requests_per_s=1000.0, jobs=2, um=100.0)
+FREE = Settings(requests_per_s=1000.0, jobs=2, um=200.0)
 
 
 class Listener:
@@ -143,8 +143,13 @@ class _Cancel:
 
 
 @pytest.fixture(scope="module")
-def slow_replica(start_replica):
-    return start_replica(latency_s=0.1)
+def drawn(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="module")
+def slow_replica(start_replica, drawn):
+    return start_replica(latency_s=0.1, cache_folder=drawn)
 
 
 def wait_until(condition, process):
@@ -157,11 +162,25 @@ def wait_until(condition, process):
         raise AssertionError(f"the process ended before its time: {process.stderr.read()}")
 
 
+@pytest.fixture(scope="module")
+def peace(slow_replica, stored_objects, tmp_path_factory):
+    """Return all objects of an undisturbed mirror of the slow replica."""
+    return undisturbed(slow_replica, stored_objects, tmp_path_factory.mktemp("peace"))
+
+
+def undisturbed(replica, stored_objects, folder):
+    settings = FREE.replace(base_url=replica.base_url)
+    anyio.run(partial(mirror, DATA_SET, folder / "peace.zarr", settings=settings))
+    return stored_objects(folder / "peace.zarr")
+
+
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_drains_and_leaves_a_store_that_resumes(command, slow_replica, first):
+def test_one_signal_drains_and_leaves_a_store_that_resumes(
+    command, slow_replica, peace, stored_objects, first
+):
     replica, n_seen = slow_replica, len(slow_replica.requests)
     process = command.start(
-        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "100", "--json", "--base-url", replica.base_url),
+        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "200", "--json", "--base-url", replica.base_url),
         *("--jobs", "2", "--rate", "1000"),
     )
     wait_until(lambda: len(replica.requests) > n_seen + 4, process)
@@ -177,16 +196,19 @@ def test_one_signal_drains_and_leaves_a_store_that_resumes(command, slow_replica
     assert len(asked) < 10
     report = anyio.run(partial(resume, command.folder / "out.zarr", settings=FREE))
     assert (report.interrupted, report.n_skipped, report.n_committed) == (False, len(asked), 10 - len(asked))
+    assert stored_objects(command.folder / "out.zarr") == peace
 
 
-def test_two_interrupts_stop_at_once(command, start_replica):
-    # every image stalls, so that nothing in flight ever ends
-    images = dict.fromkeys(map(str, range(900005000, 900005200)), "stall")
-    replica = start_replica(faults=images)
+def test_two_interrupts_stop_at_once_and_leave_a_store_that_resumes(
+    command, start_replica, drawn, stored_objects
+):
+    # the first two images stall, so that nothing in flight ever ends
+    replica = start_replica(faults={"faults": [{"kind": "stall", "count": 2}]}, cache_folder=drawn)
     process = command.start(
-        "mirror", DATA_SET, "--out", "out.zarr", "--json", "--base-url", replica.base_url, "--jobs", "2"
+        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "200", "--json", "--base-url", replica.base_url),
+        *("--jobs", "2", "--rate", "1000"),
     )
-    wait_until(lambda: replica.image_ids, process)
+    wait_until(lambda: len(replica.image_ids) == 2, process)
     process.send_signal(signal.SIGINT)
     assert "10 sections" in process.stderr.readline()
     assert "stopping" in process.stderr.readline()
@@ -196,6 +218,11 @@ def test_two_interrupts_stop_at_once(command, start_replica):
     assert "asyncfetch resume" in err
     assert "Traceback" not in err
     assert '"error": "Interrupted"' in out
+    assert committed(command.folder / "out.zarr") == set()
+    report = anyio.run(partial(resume, command.folder / "out.zarr", settings=FREE))
+    assert (report.failures, report.n_committed) == ([], 10)
+    expected = undisturbed(replica, stored_objects, command.folder)
+    assert stored_objects(command.folder / "out.zarr") == expected
 
 
 def test_a_run_without_a_server_ends_at_the_first_interrupt(command):

@@ -279,6 +279,25 @@ async def test_429_carries_its_retry_after(loopback, transport):
 
 
 @pytest.mark.parametrize(
+    ("headers", "retry_after"),
+    [
+        ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "Thu, 01 Jan 1970 00:01:00 GMT"}, "3"),
+        ({"Date": "Thu, 01 Jan 1970 00:01:57 GMT", "Retry_After": "Thu, 01 Jan 1970 00:01:00 GMT"}, "0"),
+        ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "7"}, "7"),
+        ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "soon"}, "soon"),
+        ({"Date": "today", "Retry_After": "Thu, 01 Jan 1970 00:01:00 GMT"}, "Thu, 01 Jan 1970 00:01:00 GMT"),
+        ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT"}, None),
+    ],
+)
+async def test_a_date_to_wait_for_is_read_by_the_clock_of_the_server(
+    loopback, transport, headers, retry_after
+):
+    script = [plain(b"", "503 Down", **headers)]
+    error = await failure(loopback, transport, script, kind=StatusError)
+    assert error.retry_after == retry_after
+
+
+@pytest.mark.parametrize(
     ("status", "is_transient"), [("503 Down", True), ("403 No", False), ("302 Where", False)]
 )
 async def test_other_statuses_are_status_errors(loopback, transport, status, is_transient):

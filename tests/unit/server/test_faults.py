@@ -91,6 +91,13 @@ def test_a_rule_is_about_its_ids_and_its_kind_of_reply():
     assert script.next_for(SYNC, "8") is None
 
 
+def test_a_rule_is_about_the_queries_that_contain_its_text():
+    script = FaultScript([FaultRule(kind="html", on="query", matching="[data_set_id$eq7]")])
+    path = "/api/v2/data/query.json?criteria=model::SectionImage,rma::criteria,%5Bdata_set_id$eq{}%5D"
+    assert script.next_for(QUERY, path.format(7)).kind == "html"
+    assert script.next_for(QUERY, path.format(8)) is None
+
+
 def test_the_first_rule_that_applies_counts():
     script = FaultScript([FaultRule(kind="html", times=1), FaultRule(kind="xml", times=1)])
     assert [fault and fault.kind for fault in (script.next_for(1) for _ in range(3))] == ["html", "xml", None]
@@ -137,6 +144,7 @@ def test_a_plan_file_may_be_toml_or_json(tmp_path):
         "[[faults]]\nkind = 'html'\non = 'tea'",
         "[[faults]]\nkind = 'wrong-size'\non = 'query'",
         "[[faults]]\nkind = 'html'\ncount = -1",
+        "[[faults]]\nkind = 'html'\nmatching = 'Gene'",
         "[[faults]]\nkind = 'html'\ntimes = -1",
         "[[faults]]\nkind = 'status:503'\nretry_after = 'soon'",
         "faults = []\nweather = 'fine'",

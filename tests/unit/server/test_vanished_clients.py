@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyncfetch.server import open_replica
@@ -28,3 +30,20 @@ async def test_a_client_that_hangs_up_before_the_answer_leaves_no_traceback(capl
         assert (await patient.receive()).startswith(b"HTTP/1.1 200")
         await patient.aclose()
     assert not caplog.records
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("fault", ["never", "stall"])
+async def test_a_reply_that_never_ends_is_not_kept_for_a_client_that_has_gone(fault):
+    before = asyncio.all_tasks()
+    image_id = 900001005
+    async with open_replica(faults={image_id: fault}) as replica:
+        path = replica.atlas.image_path(image_id, "image")
+        hasty = await anyio.connect_tcp("127.0.0.1", int(replica.base_url.rpartition(":")[2]))
+        request = f"GET /cgi-bin/imageservice?path={path}&downsample=5 HTTP/1.1\r\nHost: replica\r\n\r\n"
+        await hasty.send(request.encode())
+        while not any(record.fault for record in replica.requests):
+            await anyio.lowlevel.checkpoint()
+        await hasty.aclose()
+    # one hour is how long such a reply is held
+    assert asyncio.all_tasks() == before

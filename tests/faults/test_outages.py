@@ -1,0 +1,55 @@
+"""A host that fails as a whole in the middle of a run: it is waited for, and nobody's attempts are used up."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncfetch.errors import OutageError
+from asyncfetch.events import OutageBegan, OutageEnded, OutageProbed, SectionCommitted
+from asyncfetch.server import Fault
+
+SELECTION = "dataset:900000005"
+KINDS = ("status:500", "status:503", "html", "reset-before-headers")
+
+
+class Outage:
+    """Begin when so many sections are committed, and end after so many probes."""
+
+    def __init__(self, kind, *, after=3, n_probes=3):
+        self.fault = Fault(kind)
+        self.is_on = False
+        self._n_before, self._n_probes = after, n_probes
+
+    def __call__(self, _key):
+        return self.fault if self.is_on else None
+
+    def follow(self, event):
+        if isinstance(event, SectionCommitted):
+            self._n_before -= 1
+            self.is_on |= self._n_before == 0
+        elif isinstance(event, OutageProbed):
+            self._n_probes -= 1
+            self.is_on &= self._n_probes != 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_outage_is_waited_out_and_changes_no_byte(
+    run, undisturbed, stays_within_the_quota, tmp_path, kind
+):
+    outage = Outage(kind)
+    outcome = run(SELECTION, tmp_path, outage, on_event=outage.follow, attempts=6, jobs=2)
+    assert outcome.report.failures == []
+    assert outcome.objects == undisturbed(SELECTION)
+    stays_within_the_quota(outcome)
+    seen = [type(each) for each in outcome.events]
+    assert seen.index(OutageBegan) < seen.index(OutageProbed) < seen.index(OutageEnded)
+
+
+def test_an_outage_beyond_patience_ends_the_run_and_is_resumed(run, undisturbed, tmp_path):
+    outage = Outage("status:502", n_probes=0)
+    with pytest.raises(OutageError, match=r"the server has not answered for .* HTTP 502"):
+        run(SELECTION, tmp_path, outage, on_event=outage.follow, jobs=2, outage_patience_s=0.2)
+    again = run(None, tmp_path)
+    assert again.report.failures == []
+    assert again.report.n_skipped >= 3
+    assert again.objects == undisturbed(SELECTION)
