@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
-from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+from asyncfetch.cli.exits import exit_code_of_report
 from asyncfetch.cli.mirror import AsJson, Config, Jobs, Rate, Workers, describe
 from asyncfetch.errors import NotFoundError
 
@@ -91,7 +91,7 @@ def bench(
     failed = [each.report for each in runs if each.report.failures]
     if failed:
         tell(describe(failed[0]))
-        raise typer.Exit(exit_code_of_report(failed[0]) or ExitCode.ITEMS_FAILED)
+        raise typer.Exit(exit_code_of_report(failed[0]))
 
 
 def _drawn_jpeg(megapixels: float) -> bytes:
@@ -163,7 +163,7 @@ def _why_no_conclusion(served_s: float | None, runs: Sequence[RunFigures]) -> st
 def _of_stage(stage: StageFigures) -> dict[str, Any]:
     import msgspec
 
-    return msgspec.to_builtins(stage) | {"per_cpu_s": stage.per_cpu_s}
+    return {**msgspec.to_builtins(stage), "per_cpu_s": stage.per_cpu_s}
 
 
 def _of_run(run: RunFigures, layers: str) -> dict[str, Any]:
