@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from asyncfetch.server.sample import LARGE_DATA_SET_ID, sample_atlas
-from asyncfetch.settings import Settings
 
 __all__ = ["KINDS", "OURS", "Contender", "Kind", "Link", "images_of", "megapixels_of"]
 
@@ -90,10 +87,10 @@ def _full(codec: str, *others: Contender) -> Kind:
 
 
 def _slow(name: str, title: str, layers: str, *others: Contender) -> Kind:
-    ours = [Contender(OURS, "mirror", changes={"jobs": 32})]
-    # only where the engine finds the number by itself
-    if msgspec.structs.asdict(Settings())["jobs"] is None:
-        ours.append(Contender(f"{OURS}, adaptive", "mirror", changes={"jobs": None}))
+    ours = (
+        Contender(OURS, "mirror", changes={"jobs": 32}),
+        Contender(f"{OURS}, adaptive", "mirror", changes={"jobs": None}),
+    )
     floor = Contender("floor, 32 connections", "floor", changes={"jobs": 32})
     link = Link(latency_s=0.1, bytes_per_s=4e6)
     return Kind(name, title, layers, "25", "zstd", (*ours, floor, *others), LARGE_DATA_SET_ID, link)

@@ -24,9 +24,8 @@ def main(job: Job) -> None:
         "layers": job.layers,
         "codec": job.codec,
         "requests_per_s": 10_000.0,
+        "jobs": "auto" if job.jobs is None else job.jobs,
     }
-    if job.jobs is not None:
-        choices["jobs"] = job.jobs
 
     async def run() -> int:
         report = await mirror(selection, job.out, **choices)
