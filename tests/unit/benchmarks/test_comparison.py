@@ -30,7 +30,7 @@ def test_what_is_no_number_or_is_not_in_every_run_has_no_median():
 
 @pytest.mark.parametrize("runs", [[], [run(1.0), run(1.0, n_images=0)]])
 def test_runs_without_images_have_no_medians(runs):
-    with pytest.raises(ValueError, match="there is no run|a run did no image"):
+    with pytest.raises(ValueError, match=r"there is no run|a run did no image"):
         medians(runs)
 
 
