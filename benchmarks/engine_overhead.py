@@ -21,7 +21,7 @@ from asyncfetch.engine import Engine, Request
 from asyncfetch.settings import Settings
 from asyncfetch.speed import metered
 from benchmarks.canned_server import open_canned_server
-from benchmarks.results import write_results
+from benchmarks.results import new_results, write_results
 from benchmarks.tables import columns
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def main(options: argparse.Namespace) -> int:
         )
     print("\n".join(columns(rows)))
     conditions = {name: getattr(options, name) for name in ("connections", "rounds", "redirect", "length")}
-    print(f"figures in {write_results(options.out, 'engine-overhead', results, **conditions)}")
+    path = new_results(options.out, "engine-overhead")
+    write_results(path, results, **conditions)
+    print(f"figures in {path}")
     return 0 if all(result["bar_met"] for result in results) else 1
 
 

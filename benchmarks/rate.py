@@ -19,7 +19,7 @@ from asyncfetch.engine import Engine, Request
 from asyncfetch.events import RequestStarted
 from asyncfetch.settings import Settings
 from benchmarks.canned_server import open_canned_server
-from benchmarks.results import write_results
+from benchmarks.results import new_results, write_results
 from benchmarks.tables import columns
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def main(options: argparse.Namespace) -> int:
         for each in results
     ]
     print("\n".join(columns(rows)))
-    print(f"figures in {write_results(options.out, 'rate', results)}")
+    path = new_results(options.out, "rate")
+    write_results(path, results)
+    print(f"figures in {path}")
     return 0 if all(each["is_kept"] and each["use"] >= LEAST_USE for each in results) else 1
 
 

@@ -11,28 +11,24 @@ from asyncfetch.speed import describe_machine
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["write_results"]
+__all__ = ["new_results", "write_results"]
 
 
-def write_results(folder: Path, name: str, results: Any, **conditions: Any) -> Path:
+def new_results(folder: Path, name: str) -> Path:
+    """Return where results go: a file of that name and of this moment, in a folder that is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+
+
+def write_results(path: Path, results: Any, **conditions: Any) -> None:
     """Write results with the machine, the versions and the conditions they were had under.
 
     Parameters
     ----------
-    folder : Path
-        Made if it is not there.
-    name : str
-        What was measured; the file's name also tells when.
+    path : Path
+        From :func:`new_results`; what is there is replaced, so that a long run can keep what it has so far.
     results : JSON value
     **conditions
         Such as the seed and the number of repeats.
-
-    Returns
-    -------
-    Path
-        The file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps({**describe_machine(), **conditions, "results": results}, indent=2) + "\n")
-    return path

@@ -28,7 +28,7 @@ from benchmarks.comparison import compare, log_figures, medians
 from benchmarks.contenders.job import Job
 from benchmarks.kinds import KINDS, OURS, Contender, Kind, images_of, megapixels_of
 from benchmarks.peers import peer_python
-from benchmarks.results import write_results
+from benchmarks.results import new_results, write_results
 from benchmarks.tables import report
 
 if TYPE_CHECKING:
@@ -64,10 +64,9 @@ def main(options: argparse.Namespace) -> int:
     if unknown:
         print(f"there is no kind {', '.join(unknown)}; known kinds: {', '.join(KINDS)}", file=sys.stderr)
         return 2
-    results = anyio.run(run, [KINDS[name] for name in names], options)
+    path = new_results(options.out, "whole-runs")
+    results = anyio.run(run, [KINDS[name] for name in names], options, path)
     print(report(results))
-    conditions = {"seed": options.seed, "repeats": options.repeats}
-    path = write_results(options.out, "whole-runs", results, **conditions)
     print(f"figures in {path}")
     if options.plot:
         from benchmarks.plots import draw
@@ -77,14 +76,21 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-async def run(kinds: list[Kind], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run every contender on every kind of work and return figures, medians and ratios."""
+async def run(kinds: list[Kind], options: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
+    """Run every contender on every kind of work and return figures, medians and ratios.
+
+    They are written after each kind: a run of hours that is ended early has not been for nothing.
+    """
     folder = Path(tempfile.mkdtemp(prefix="asyncfetch-bench-"))
+    results = []
     try:
         cache = options.cache or folder / "cache"
-        return [await Comparison(kind, options, folder / "out", cache).run() for kind in kinds]
+        for kind in kinds:
+            results.append(await Comparison(kind, options, folder / "out", cache).run())
+            write_results(path, results, seed=options.seed, repeats=options.repeats)
     finally:
         shutil.rmtree(folder)
+    return results
 
 
 class Comparison:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from benchmarks.comparison import compare, medians
-from benchmarks.results import write_results
+from benchmarks.results import new_results, write_results
 from benchmarks.tables import columns, report
 
 
@@ -43,7 +43,9 @@ def test_a_report_gives_no_number_where_there_is_no_conclusion():
 
 
 def test_results_are_kept_with_what_they_depend_on(tmp_path):
-    path = write_results(tmp_path / "new", "whole-runs", [1, 2], seed=3)
+    path = new_results(tmp_path / "new", "whole-runs")
+    write_results(path, [1], seed=3)
+    write_results(path, [1, 2], seed=3)
     document = json.loads(path.read_text())
     assert (document["results"], document["seed"]) == ([1, 2], 3)
     assert document["cores"] >= 1
