@@ -83,6 +83,7 @@ def _draw_seconds(kinds: list[dict[str, Any]], path: Path, document: dict[str, A
         axes.bar_label(bars, [f"{value:.3g}" for value in seconds], padding=3)
         # the slowest are a hundred times slower than the fastest
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlim(min(seconds) / 2, max(seconds) * 3)
         axes.set_title(kind["title"], loc="left", fontsize="medium")
         _plainly(axes)
@@ -107,7 +108,10 @@ def _draw_ratios(kinds: list[dict[str, Any]], path: Path, document: dict[str, An
         places = range(len(rows))
         bars = axes.barh(places, values, color=_OURS, height=0.6)
         axes.set_yticks(places, labels, fontsize="small")
-        axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3)
+        for label in axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=5):
+            # readable where a bar to be reached or the line at 1 runs through it
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.0})
+            label.set_zorder(5)
         wanted = [(k, ratio["bar"]) for k, (_, ratio) in enumerate(rows) if ratio["bar"]]
         for k, bar in wanted:
             axes.plot(
@@ -119,6 +123,7 @@ def _draw_ratios(kinds: list[dict[str, Any]], path: Path, document: dict[str, An
             )
         axes.axvline(1.0, color="black", linewidth=0.8)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         edge = [*values, *(bar for _, bar in wanted), 1.0]
         axes.set_xlim(min(edge) / 2, max(edge) * 3)
         axes.invert_yaxis()
@@ -143,6 +148,7 @@ def _draw_arrivals(kinds: list[dict[str, Any]], path: Path, document: dict[str, 
                 [0.0, *arrivals], range(len(arrivals) + 1), label=name, color=colour, drawstyle="steps-post"
             )
         axes.set_xscale("symlog", linthresh=1.0)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlim(left=0.0)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("images sent")
