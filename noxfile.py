@@ -65,8 +65,18 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    install(session, "tests")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """Run the benchmarks beside atldld and AllenSDK where Python 3.11 is at hand; arguments choose one command."""
+    session.install("-c", "constraints.txt", "-e", ".[plot]")
+    for line in install_peers(session):
+        session.warn(f"left out: {line}")
+    if session.posargs:
+        session.run("python", "-m", "benchmarks", *session.posargs)
+        return
+    session.run("asyncfetch", "bench")
+    session.run("python", "-m", "benchmarks", "engine", success_codes=[0, 1])
+    session.run("python", "-m", "benchmarks", "rate", "--seconds", "20", success_codes=[0, 1])
+    cache = str(Path(session.cache_dir) / "replica")
+    session.run("python", "-m", "benchmarks", "whole", "--kinds", "all", "--cache", cache, "--plot")
 
 
 @nox.session(venv_backend="uv")
@@ -84,20 +94,31 @@ PEERS = {"allensdk": "3.11", "atldld": "3.11"}
 @nox.session
 def peers(session: nox.Session) -> None:
     """Let AllenSDK and atldld, unmodified, talk to the replica, each from an environment of its own."""
-    pythons = {name: find_python(version) for name, version in PEERS.items()}
-    for name, python in pythons.items():
-        if python is None:
-            session.skip(f"{name} needs Python {PEERS[name]}, which neither the path nor uv has")
     install(session, "peers")
-    for name, python in pythons.items():
-        folder = Path(session.create_tmp()).resolve() / name
+    if missing := install_peers(session):
+        session.skip("; ".join(missing))
+    session.run("pytest", "tests/peers", *session.posargs)
+
+
+def install_peers(session: nox.Session) -> list[str]:
+    """Install each peer that has its Python, name its interpreter in PEER_<NAME>, and return which lack theirs.
+
+    The environments outlast the session and are shared by those that need them.
+    """
+    missing = []
+    for name, version in PEERS.items():
+        python = find_python(version)
+        if python is None:
+            missing.append(f"{name} needs Python {version}, which neither the path nor uv has")
+            continue
+        folder = Path(session.cache_dir).resolve() / "peers" / name
         own = folder / ("Scripts" if (folder / "Scripts").exists() else "bin") / "python"
         if not own.exists():
-            session.run(str(python), "-m", "venv", "--clear", str(folder), external=True)
+            session.run(python, "-m", "venv", "--clear", str(folder), external=True)
         requirements = f"tests/peers/requirements-{name}.txt"
         session.run(str(own), "-m", "pip", "install", "--quiet", "-r", requirements, external=True)
         session.env[f"PEER_{name.upper()}"] = str(own)
-    session.run("pytest", "tests/peers", *session.posargs)
+    return missing
 
 
 def find_python(version: str) -> str | None:

@@ -24,6 +24,9 @@ The small data sets have images of about 1 700 x 1 200 pixels of 6.52 µm:
 900000007 tumor features: the views tumor_feature_annotation and tumor_feature_boundary
 ========= ======================================================================================
 
+900000009 is like 123 but of 60 sections at 1.2 µm, whose JPEGs have 5 to 6 MB each as many real ones have; it is in no
+product, so that only who names it waits for it to be drawn.
+
 The atlases 1 and 2 have one atlas data set each, 100048576 (coronal, a real id) and 900000008 (sagittal), with made
 images of which some are annotated plates.
 """
@@ -55,6 +58,7 @@ __all__ = [
     "ATLAS_DATA_SET_ID",
     "CONNECTIVITY_DATA_SET_ID",
     "FAILED_DATA_SET_ID",
+    "LARGE_DATA_SET_ID",
     "NISSL_DATA_SET_ID",
     "NULLS_DATA_SET_ID",
     "SAGITTAL_ATLAS_DATA_SET_ID",
@@ -79,6 +83,7 @@ SMALL_DATA_SET_ID = 900000005
 CONNECTIVITY_DATA_SET_ID = 900000006
 TUMOR_DATA_SET_ID = 900000007
 SAGITTAL_ATLAS_DATA_SET_ID = 900000008
+LARGE_DATA_SET_ID = 900000009
 SAMPLE_PRODUCT_ID = 900000000
 #: The atlas data set of the adult mouse, a real id; its images are made.
 ATLAS_DATA_SET_ID = 100048576
@@ -86,8 +91,8 @@ ATLAS_DATA_SET_ID = 100048576
 _ISH, _NISSL = 900000010, 900000011
 # Made data sets take the alignment of a recorded one: coronal ones that of 479.
 _LIKE = 479
-_LIKE_SAGITTAL = {SAGITTAL_ATLAS_DATA_SET_ID: 123}
-_SAGITTAL = {123, 69289763, SAGITTAL_ATLAS_DATA_SET_ID}
+_LIKE_SAGITTAL = {SAGITTAL_ATLAS_DATA_SET_ID: 123, LARGE_DATA_SET_ID: 123}
+_SAGITTAL = {123, 69289763, SAGITTAL_ATLAS_DATA_SET_ID, LARGE_DATA_SET_ID}
 _TUMOR_VIEWS = ("tumor_feature_annotation", "tumor_feature_boundary")
 
 _MODELS = (
@@ -364,6 +369,7 @@ class _Builder:
         self.add_479()
         self.add_123()
         self.add_small_data_sets()
+        self.add_large()
         self.add_atlas()
         images = {row["id"]: row for model in ("SectionImage", "AtlasImage") for row in self.tables[model]}
         return SampleAtlas(
@@ -450,6 +456,13 @@ class _Builder:
             self.add_section(123, section, resolution=1.63)
         for section in recorded.SECTIONS[123]:
             self.add_section(123, section, resolution=1.63, is_recorded=True)
+
+    def add_large(self) -> None:
+        self.add_data_set(LARGE_DATA_SET_ID, space=10, plane=2, products=())
+        # Where the brain fills the image, and at this pitch, a JPEG has the size that the link is measured with.
+        for i, number in enumerate(range(40, 159, 2)):
+            section = self.made_section(LARGE_DATA_SET_ID, 912400000 + i, number, (8992, 4936), 1.2)
+            self.add_section(LARGE_DATA_SET_ID, section, resolution=1.2)
 
     def add_small_data_sets(self) -> None:
         self.add_small(FAILED_DATA_SET_ID, range(100, 133, 8), failed=True)

@@ -1,1 +1,5 @@
-"""Ways of doing the same work. Each is a program that prints one line of JSON: seconds, CPU seconds, peak memory."""
+"""Ways of doing the same work: programs that take a job as one JSON argument and print one line of JSON.
+
+Those that run in another environment (atldld, AllenSDK) import nothing but the standard library, their own package
+and the modules `job` and `meter`, which Python 3.11 can read.
+"""

@@ -1,137 +1,183 @@
 """The floor: the same pixels made by the best library calls, written as plain files, and nothing else.
 
 No retry, no budget, no resume, no metadata: what remains is what the work itself costs. Matrices are read before the
-clock starts.
+clock starts. Buffers are reused, a tile beside the image is not computed, and a level or a plane is one file.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import anyio
 import anyio.to_thread
 import cv2
+import imagecodecs
 import numpy as np
 import simplejpeg
 from numcodecs import blosc
 from numcodecs.zstd import Zstd
 
-import asyncfetch
-from asyncfetch.geometry import full_to_tier, tier_for
-from asyncfetch.mirroring import registered_grid
-from asyncfetch.settings import Settings
+from benchmarks.contenders.job import Job
 from benchmarks.contenders.meter import metered
+from benchmarks.contenders.placement import placed_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.contenders.placement import Placed
 
 CHUNK = 512
+TILE = 1024
 N_CONNECTIONS = 8
 
 
-def main(base_url: str, data_set_id: str, layers: str, um: str, codec: str, out: str) -> None:
+def main(job: Job) -> None:
     """Do the work of one data set."""
     cv2.setNumThreads(1)
     blosc.set_nthreads(1)
-    folder = Path(out)
+    folder = Path(job.out)
     folder.mkdir(parents=True, exist_ok=True)
-    work = Work(folder, layers.split(","), codec)
-    images = anyio.run(plan, base_url, int(data_set_id), float(um))
-    with metered(folder) as figures:
-        anyio.run(fetch_all, base_url, images, work)
+    images = anyio.run(placed_images, job)
+    work = Work(folder, job)
+    with metered(job.out) as figures:
+        anyio.run(fetch_all, job, images, work)
         figures["n_images"] = len(images)
 
 
-async def plan(
-    base_url: str, data_set_id: int, um: float
-) -> list[tuple[int, np.ndarray, tuple[int, int], int]]:
-    """Return image id, matrix from grid to the reduced image, grid shape, and log2 of the reduction."""
-    async with asyncfetch.Client(base_url) as client:
-        data_set = await client.data_set(data_set_id)
-    grid = registered_grid(data_set, Settings(um=um))
-    planned = []
-    for section in data_set.section_images:
-        reduce = min(3, tier_for(um, section.resolution or 1.0))
-        matrix = full_to_tier(reduce) @ grid.grid_to_image(data_set.geometry(section))
-        planned.append((section.id, matrix.matrix, grid.shape, reduce))
-    return planned
-
-
-async def fetch_all(base_url: str, images: list, work: Work) -> None:
-    """Fetch with a few connections; two threads do the rest."""
+async def fetch_all(job: Job, images: list[Placed], work: Work) -> None:
+    """Fetch with a few connections; as many threads as cores do the rest."""
     pending = list(images)
+    n_connections = job.jobs or N_CONNECTIONS
     limiter = anyio.CapacityLimiter(os.cpu_count() or 1)
-    slots = anyio.Semaphore(N_CONNECTIONS)
-    async with aiohttp.ClientSession(base_url, connector=aiohttp.TCPConnector(limit=0)) as session:
+    slots = anyio.Semaphore(n_connections)
+    async with aiohttp.ClientSession(job.base_url, connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def fetch() -> None:
             while pending:
-                image_id, *how = pending.pop()
-                async with slots, session.get(f"/api/v2/image_download/{image_id}") as response:
+                image = pending.pop()
+                async with slots, session.get(f"/api/v2/image_download/{image.image_id}") as response:
                     jpeg = await response.read()
-                await anyio.to_thread.run_sync(work.image, image_id, jpeg, *how, limiter=limiter)
+                await anyio.to_thread.run_sync(work.image, image, jpeg, limiter=limiter)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(N_CONNECTIONS + 2):
+            for _ in range(n_connections + 2):
                 tasks.start_soon(fetch)
+
+
+def encoder(codec: str) -> Callable[[np.ndarray], bytes]:
+    """Return what compresses a chunk, set as asyncfetch sets it."""
+    if codec == "jpegxl":
+        return lambda chunk: imagecodecs.jpegxl_encode(chunk, lossless=True, effort=1, numthreads=1)
+    if codec == "blosc-lz4":
+        return blosc.Blosc("lz4", 5, blosc.BITSHUFFLE).encode
+    return Zstd(1).encode
 
 
 class Work:
     """What is done to one image, in one thread."""
 
-    def __init__(self, folder: Path, layers: list[str], codec: str) -> None:
+    def __init__(self, folder: Path, job: Job) -> None:
         self.folder = folder
-        self.layers = layers
-        self.encode = {"zstd": Zstd(1).encode, "blosc-lz4": blosc.Blosc("lz4", 5, blosc.BITSHUFFLE).encode}[
-            codec
-        ]
-        self.pool = ThreadPoolExecutor(1)
+        self.job = job
+        self.encode = encoder(job.codec)
+        self.own = threading.local()
 
-    def image(
-        self, image_id: int, jpeg: bytes, matrix: np.ndarray, shape: tuple[int, int], reduce: int
-    ) -> None:
+    def image(self, image: Placed, jpeg: bytes) -> None:
         """Do all layers of one image."""
-        if "source" in self.layers:
-            (self.folder / f"{image_id}.jpg").write_bytes(jpeg)
-        if "sections" in self.layers:
-            self.levels(image_id, simplejpeg.decode_jpeg(jpeg))
-        if "registered" in self.layers:
-            height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
-            factor = 1 << reduce
-            least = (-(-height // factor), -(-width // factor))
-            small = simplejpeg.decode_jpeg(jpeg, min_height=least[0], min_width=least[1], min_factor=1)
-            self.plane(image_id, small, matrix, shape)
+        if self.job.does("source"):
+            (self.folder / f"{image.image_id}.jpg").write_bytes(jpeg)
+        pixels = None
+        if self.job.does("sections"):
+            pixels = self.decode(jpeg, 0)
+            self.levels(image.image_id, pixels)
+        if self.job.does("registered"):
+            if pixels is None or image.n_halvings:
+                pixels = self.decode(jpeg, image.n_halvings)
+            self.plane(image, pixels)
+
+    def decode(self, jpeg: bytes, n_halvings: int) -> np.ndarray:
+        """Decode into the thread's own buffer."""
+        height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+        factor = 1 << n_halvings
+        least = (-(-height // factor), -(-width // factor))
+        return simplejpeg.decode_jpeg(
+            jpeg,
+            min_height=least[0],
+            min_width=least[1],
+            min_factor=factor,
+            buffer=self.buffer("pixels", least[0] * least[1] * 3),
+        )
+
+    def buffer(self, name: str, size: int) -> np.ndarray:
+        """Return a buffer of this thread, made when a larger one is first wanted."""
+        found = getattr(self.own, name, None)
+        if found is None or found.size < size:
+            found = np.empty(size, np.uint8)
+            setattr(self.own, name, found)
+        return found
+
+    def chunks(self, pixels: np.ndarray, file) -> None:  # noqa: ANN001 - a binary file
+        """Compress pixels chunk by chunk, those at the border filled up with zeros."""
+        for y in range(0, pixels.shape[0], CHUNK):
+            for x in range(0, pixels.shape[1], CHUNK):
+                part = pixels[y : y + CHUNK, x : x + CHUNK]
+                if part.shape[:2] == (CHUNK, CHUNK):
+                    tile = np.ascontiguousarray(part)
+                else:
+                    tile = np.zeros((CHUNK, CHUNK, 3), np.uint8)
+                    tile[: part.shape[0], : part.shape[1]] = part
+                file.write(self.encode(tile))
 
     def levels(self, image_id: int, pixels: np.ndarray) -> None:
-        """Write the pyramid, chunk by chunk into one file a level."""
+        """Write the pyramid."""
         level = 0
         while True:
             with (self.folder / f"{image_id}.{level}").open("wb") as file:
-                for y in range(0, pixels.shape[0], CHUNK):
-                    for x in range(0, pixels.shape[1], CHUNK):
-                        tile = np.zeros((CHUNK, CHUNK, 3), np.uint8)
-                        part = pixels[y : y + CHUNK, x : x + CHUNK]
-                        tile[: part.shape[0], : part.shape[1]] = part
-                        file.write(self.encode(tile))
+                self.chunks(pixels, file)
             if max(pixels.shape[:2]) <= CHUNK:
                 return
             size = (pixels.shape[1] // 2, pixels.shape[0] // 2)
             pixels = cv2.resize(pixels[: size[1] * 2, : size[0] * 2], size, interpolation=cv2.INTER_AREA)
             level += 1
 
-    def plane(self, image_id: int, pixels: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> None:
-        """Write one registered plane."""
-        step = float(np.linalg.norm(matrix[:, :2], ord=2))
-        k = max(1, int(np.ceil(step - 1e-9)))
-        finer = matrix.copy()
+    def plane(self, image: Placed, pixels: np.ndarray) -> None:
+        """Write one registered plane, warped by tiles; by area where the grid is much coarser."""
+        step = float(np.linalg.norm(image.grid_to_pixels[:, :2], ord=2))
+        k = max(1, int(np.ceil(step - 1e-9))) if step >= 1.5 else 1
+        finer = image.grid_to_pixels.copy()
         finer[:, :2] /= k
-        finer[:, 2] += matrix[:, :2].sum(axis=1) * (1 - k) / (2 * k)
-        size = (shape[1] * k, shape[0] * k)
-        samples = cv2.warpAffine(pixels, finer, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        plane = cv2.resize(samples, (shape[1], shape[0]), interpolation=cv2.INTER_AREA) if k > 1 else samples
-        (self.folder / f"{image_id}.plane").write_bytes(self.encode(np.ascontiguousarray(plane)))
+        finer[:, 2] += image.grid_to_pixels[:, :2].sum(axis=1) * (1 - k) / (2 * k)
+        height, width = image.shape
+        side = max(CHUNK, TILE // k // CHUNK * CHUNK)
+        with (self.folder / f"{image.image_id}.plane").open("wb") as file:
+            for y in range(0, height, side):
+                for x in range(0, width, side):
+                    size = (min(side, width - x), min(side, height - y))
+                    tile = self.tile(pixels, finer, (x, y), size, k)
+                    if tile is not None:
+                        self.chunks(tile, file)
+
+    def tile(
+        self, pixels: np.ndarray, finer: np.ndarray, origin: tuple[int, int], size: tuple[int, int], k: int
+    ) -> np.ndarray | None:
+        """Return one tile of the plane, or None where it lies beside the image."""
+        matrix = finer.copy()
+        matrix[:, 2] += finer[:, :2] @ (np.array(origin) * k)
+        width, height = size[0] * k, size[1] * k
+        corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+        beyond = np.array([pixels.shape[1], pixels.shape[0]])
+        if (corners.max(axis=1) < -1).any() or (corners.min(axis=1) > beyond).any():
+            return None
+        samples = self.buffer("samples", height * width * 3)[: height * width * 3].reshape(height, width, 3)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(pixels, matrix, (width, height), dst=samples, flags=flags)
+        return cv2.resize(samples, size, interpolation=cv2.INTER_AREA) if k > 1 else samples
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Job.from_json(sys.argv[1]))

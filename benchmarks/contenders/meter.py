@@ -1,4 +1,4 @@
-"""Measure the process that a contender runs in."""
+"""Measure the process that a contender runs in; needs the standard library alone."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import resource
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["metered"]
 
+# kilobytes, but bytes on macOS (getrusage(2))
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
+
 
 @contextmanager
-def metered(out: Path) -> Iterator[dict[str, Any]]:
+def metered(out: str) -> Iterator[dict[str, Any]]:
     """Time the block and print what it took, with the figures that the block adds.
 
     Parameters
     ----------
-    out : Path
+    out : str
         Where the contender writes; its size afterwards is reported.
 
     Yields
@@ -31,15 +34,20 @@ def metered(out: Path) -> Iterator[dict[str, Any]]:
         For figures of the contender's own, such as ``n_images``.
     """
     figures: dict[str, Any] = {}
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    started_s = time.perf_counter()
+    before, started_s = _cpu_s(), time.perf_counter()
     yield figures
-    wall_s = time.perf_counter() - started_s
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    wall_s, after = time.perf_counter() - started_s, _cpu_s()
     figures |= {
         "wall_s": wall_s,
-        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "peak_mib": after.ru_maxrss / 1024,
-        "disk_mb": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6,
+        "cpu_s": after[0] - before[0],
+        "children_cpu_s": after[1] - before[1],
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT / 2**20,
+        "disk_mb": sum(path.stat().st_size for path in Path(out).rglob("*") if path.is_file()) / 1e6,
     }
     json.dump(figures, sys.stdout)
+
+
+def _cpu_s() -> tuple[float, float]:
+    """Return the CPU seconds of this process, and of its children that ended."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime

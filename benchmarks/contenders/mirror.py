@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import anyio
 
 import asyncfetch
+from benchmarks.contenders.job import Job
 from benchmarks.contenders.meter import metered
 
 
-def main(base_url: str, data_set_id: str, layers: str, um: str, codec: str, out: str) -> None:
-    """Mirror one data set at full resolution."""
+def main(job: Job) -> None:
+    """Mirror from full-resolution JPEGs."""
     # what is imported lazily is imported before the clock starts, as for every contender
     mirror = asyncfetch.mirror
+    selection = [f"image:{each}" for each in job.image_ids] or [f"dataset:{job.data_set_id}"]
+    choices: dict[str, Any] = {
+        "base_url": job.base_url,
+        "downsample": 0,
+        "um": job.um,
+        "layers": job.layers,
+        "codec": job.codec,
+        "requests_per_s": 10_000.0,
+        "jobs": "auto" if job.jobs is None else job.jobs,
+    }
 
     async def run() -> int:
-        report = await mirror(
-            f"dataset:{data_set_id}",
-            out,
-            base_url=base_url,
-            downsample=0,
-            um=um,
-            layers=layers,
-            codec=codec,
-            requests_per_s=10_000.0,
-        )
+        report = await mirror(selection, job.out, **choices)
         assert not report.failures, report.failures
+        assert not report.unplaced, report.unplaced
         return report.n_committed
 
-    with metered(Path(out)) as figures:
+    with metered(job.out) as figures:
         figures["n_images"] = anyio.run(run)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Job.from_json(sys.argv[1]))

@@ -1,0 +1,110 @@
+"""A small whole run, measured: from metadata to commits, and the same bodies with nothing done to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from asyncfetch.allen import ImageRequest
+from asyncfetch.engine import Engine, Request
+from asyncfetch.errors import AsyncFetchError
+from asyncfetch.mirroring import mirror
+from asyncfetch.mirroring.report import first_error
+from asyncfetch.speed.meter import Cost, metered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from asyncfetch.engine import Reply
+    from asyncfetch.mirroring import Report
+    from asyncfetch.settings import Settings
+
+__all__ = ["RunFigures", "measure_bodies", "measure_run"]
+
+_MOST_BYTES = 2**30
+
+
+class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what a whole run took.
+
+    Attributes
+    ----------
+    report : Report
+        What was done, failures included.
+    cost : Cost
+        What it took; its peak memory includes that of the process before the run.
+    stored_bytes : int
+        Size of all files of the store.
+    """
+
+    report: Report
+    cost: Cost
+    stored_bytes: int
+
+    @property
+    def s_per_image(self) -> float | None:
+        """Wall seconds for each image that was committed; None where none was."""
+        n = self.report.n_committed
+        return self.cost.wall_s / n if n else None
+
+    @property
+    def megapixels_per_cpu_s(self) -> float | None:
+        """Megapixels that one core did in a second; None where it took less than the clock can tell."""
+        return self.report.pixels / 1e6 / self.cost.cpu_s if self.cost.cpu_s else None
+
+
+async def measure_run(image_ids: Sequence[int], location: Path, settings: Settings) -> RunFigures:
+    """Mirror some images into a new store and measure it.
+
+    Parameters
+    ----------
+    image_ids : sequence of int
+        Section images.
+    location : Path
+        Where the store will lie; there must be nothing.
+    settings : Settings
+        Of the run.
+    """
+    with metered() as cost:
+        report = await mirror([f"image:{each}" for each in image_ids], location, settings=settings)
+    stored_bytes = await anyio.to_thread.run_sync(_size_of, location)
+    return RunFigures(report=report, cost=cost, stored_bytes=stored_bytes)
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+async def measure_bodies(image_ids: Sequence[int], settings: Settings) -> Cost:
+    """Fetch the bodies of images at full resolution, do nothing with them, and measure it.
+
+    Parameters
+    ----------
+    image_ids : sequence of int
+        Section images.
+    settings : Settings
+        How many at once and how fast.
+
+    Raises
+    ------
+    AsyncFetchError
+        A body could not be had.
+    """
+    async with Engine(settings) as engine:
+        try:
+            with metered() as cost:
+                async with anyio.create_task_group() as tasks:
+                    for each in image_ids:
+                        url = ImageRequest(image_id=each).url(settings.base_url)
+                        tasks.start_soon(engine.fetch, Request(url, "image", _MOST_BYTES), _taken_as_it_is)
+        except* AsyncFetchError as group:
+            raise first_error(group) from None
+    return cost
+
+
+async def _taken_as_it_is(reply: Reply) -> int:
+    return len(reply.body)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from asyncfetch.server import sample_atlas
+from asyncfetch.server.sample import LARGE_DATA_SET_ID
+from benchmarks.contenders.job import Job
+from benchmarks.kinds import KINDS, OURS, images_of, megapixels_of
+from benchmarks.peers import PEERS, peer_python
+
+
+def test_a_job_travels_whole_as_an_argument():
+    job = Job(
+        "http://here", 1, "source,registered", "full", "zstd", "out", image_ids=[3], jobs=None, save=False
+    )
+    assert Job.from_json(job.to_json()) == job
+    assert (job.does("registered"), job.does("sections")) == (True, False)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_every_kind_compares_ours_with_others_by_names_of_their_own(kind):
+    names = [each.name for each in kind.contenders]
+    assert names[0] == OURS
+    assert len(set(names)) == len(names) > 1
+    assert {each.peer for each in kind.contenders} - {None} <= set(PEERS)
+
+
+def test_some_images_are_spread_over_the_data_set():
+    every, some = images_of(123), images_of(123, 4)
+    assert len(every) == 40
+    assert [every.index(each) for each in some] == [5, 15, 25, 35]
+    assert images_of(123, 100) == every
+    assert megapixels_of(some) == pytest.approx(4 * 8992 * 4936 / 1e6)
+
+
+def test_the_slow_link_carries_sixty_sections_that_are_all_aligned():
+    ids = images_of(LARGE_DATA_SET_ID)
+    aligned = {row["section_image_id"] for row in sample_atlas().tables["Alignment2d"]}
+    assert len(ids) == 60
+    assert set(ids) <= aligned
+
+
+def test_a_peer_that_is_not_there_is_told_of(monkeypatch):
+    monkeypatch.delenv("PEER_ATLDLD", raising=False)
+    assert peer_python("atldld") == (
+        None,
+        "PEER_ATLDLD names no Python that has atldld; `uvx nox -s bench` makes one",
+    )
+    monkeypatch.setenv("PEER_ATLDLD", "/no/such/python")
+    python, reason = peer_python("atldld")
+    assert python is None
+    assert "/no/such/python does not start" in reason
+    monkeypatch.setenv("PEER_ATLDLD", sys.executable)
+    python, reason = peer_python("atldld")
+    assert python is None
+    assert "cannot import atldld: ModuleNotFoundError" in reason
