@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import anyio
 
+from asyncfetch.engine.clock import now
 from asyncfetch.engine.gate import Gate
 from asyncfetch.engine.health import is_of_the_host, is_refusal
 from asyncfetch.engine.hedge import HedgePolicy
@@ -87,8 +88,7 @@ class Request:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Canary:
+class _Canary(NamedTuple):
     """Hold something that came, and how it begins: what an outage is told by."""
 
     url: str
@@ -136,6 +136,8 @@ class Engine:
         self._retry = RetryPolicy(settings.attempts, settings.retry_base_s, 60 * settings.retry_base_s)
         self._hedge = HedgePolicy() if settings.hedge else None
         self._emit = on_event
+        # events that nobody hears are not made
+        self._is_heard = on_event is not ignore
         self._random = random or _random.random  # noqa: S311 - jitter hides nothing
         self._canaries: dict[Kind, _Canary] = {}
         self._scopes: set[anyio.CancelScope] = set()
@@ -245,7 +247,7 @@ class Engine:
         while True:
             try:
                 reply = await self._send(request, attempt)
-                came = anyio.current_time()
+                came = now()
                 result = await check(reply)
             except OutageError:
                 raise
@@ -255,7 +257,7 @@ class Engine:
                 if delay_s is None:
                     raise
             else:
-                self._accept(request, reply, attempt, anyio.current_time() - came)
+                self._accept(request, reply, attempt, now() - came)
                 return result
             async with parked():
                 await anyio.sleep(delay_s)
@@ -273,25 +275,27 @@ class Engine:
     async def send_once(self, request: Request, attempt: _Attempt, sent: anyio.Event | None = None) -> Reply:
         """Send a request through the gate, once; `sent` is set when it is on its way."""
         gate, url, kind = self._gate, request.url, request.kind
-        async with gate.slot(kind, _FLOW.get(), lambda: self._probe(kind)) as waits:
-            attempt.opened = anyio.current_time()
+        async with gate.slot(kind, _FLOW.get(), self._probe) as waits:
+            attempt.opened = waits.opened
             if sent is not None:
                 sent.set()
-            self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
-            reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(attempt.opened))
-        self._emit(
-            RequestFinished(
-                url=url,
-                kind=kind,
-                attempt=attempt.number,
-                status=reply.status,
-                size_bytes=len(reply.body),
-                elapsed_s=reply.elapsed_s,
-                waited_place_s=waits.place_s,
-                waited_host_s=waits.host_s,
-                waited_rate_s=waits.rate_s + reply.waited_s,
+            if self._is_heard:
+                self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
+            reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(waits.opened))
+        if self._is_heard:
+            self._emit(
+                RequestFinished(
+                    url=url,
+                    kind=kind,
+                    attempt=attempt.number,
+                    status=reply.status,
+                    size_bytes=len(reply.body),
+                    elapsed_s=reply.elapsed_s,
+                    waited_place_s=waits.place_s,
+                    waited_host_s=waits.host_s,
+                    waited_rate_s=waits.rate_s + reply.waited_s,
+                )
             )
-        )
         return reply
 
     def hedged(self, request: Request, attempt: _Attempt, after_s: float) -> None:
@@ -302,20 +306,21 @@ class Engine:
         self._retry.succeeded()
         self._canaries[request.kind] = _Canary(request.url, request.limit_bytes, bytes(reply.body[:2]))
         self._note_answer(attempt.opened)
-        self._emit(
-            RequestAccepted(url=request.url, kind=request.kind, attempt=attempt.number, check_s=check_s)
-        )
+        if self._is_heard:
+            self._emit(
+                RequestAccepted(url=request.url, kind=request.kind, attempt=attempt.number, check_s=check_s)
+            )
 
     def _note_answer(self, opened: float) -> None:
-        health, now = self._gate.health, anyio.current_time()
+        health = self._gate.health
         since = health.since
         if health.answered(opened):
             self._gate.health_changed()
-            self._emit(OutageEnded(elapsed_s=now - since))
+            self._emit(OutageEnded(elapsed_s=now() - since))
 
     def _diagnose(self, request: Request, error: AsyncFetchError, attempt: _Attempt) -> None:
         """Learn from a failure how the host is."""
-        gate, now = self._gate, anyio.current_time()
+        gate, time = self._gate, now()
         if not is_of_the_host(error):
             if not isinstance(error, TransportError):
                 # whoever says no is there
@@ -323,12 +328,12 @@ class Engine:
             return
         if is_refusal(error) and attempt.number <= _REFUSALS_THAT_COUNT and not gate.health.is_out():
             gate.refused(attempt.opened)
-        change = gate.health.failed(error, attempt.opened, now, datetime.now(UTC), self._random())
+        change = gate.health.failed(error, attempt.opened, time, datetime.now(UTC), self._random())
         if change is None:
             return
         gate.health_changed()
         if change == "paused":
-            self._emit(HostPaused(delay_s=gate.health.opens_at - now, cause=error.message))
+            self._emit(HostPaused(delay_s=gate.health.opens_at - time, cause=error.message))
         else:
             self._emit(OutageBegan(cause=error.message))
 
@@ -337,7 +342,7 @@ class Engine:
         canary = self._canaries.get(kind) or next(iter(self._canaries.values()), None)
         if canary is None:
             return
-        health, opened = self._gate.health, anyio.current_time()
+        health, opened = self._gate.health, now()
         try:
             reply = await self._transport.fetch(canary.url, canary.limit_bytes)
         except AsyncFetchError as error:
@@ -347,13 +352,13 @@ class Engine:
                 self._note_answer(opened)
                 return
             health.cause = f"{short_url(canary.url)} is answered otherwise than before"
-        now = anyio.current_time()
+        time = now()
         self._emit(
             OutageProbed(
                 url=canary.url,
                 cause=health.cause,
-                elapsed_s=now - health.since,
-                next_s=max(0.0, health.opens_at - now),
+                elapsed_s=time - health.since,
+                next_s=max(0.0, health.opens_at - time),
             )
         )
 

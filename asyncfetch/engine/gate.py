@@ -22,6 +22,7 @@ import anyio
 from aiolimiter import AsyncLimiter
 
 from asyncfetch.engine.budget import ByteBudget
+from asyncfetch.engine.clock import now
 from asyncfetch.engine.health import HostHealth
 from asyncfetch.engine.lines import Kind, Line
 from asyncfetch.engine.rate import ByteRate
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
 
-__all__ = ["Gate", "Kind", "LimiterRate", "Reservation", "Waits"]
+__all__ = ["Gate", "Kind", "LimiterRate", "Probe", "Reservation", "Slot", "Waits"]
+
+type Probe = Callable[[Kind], Awaitable[None]]
 
 # aiolimiter counts in float64 seconds, whose error within one interval is far below this; without it, start
 # number R + 1 may fall a rounding error before the second is over.
@@ -85,11 +88,11 @@ class LimiterRate:
             # the rate may have been changed while this waited: then the new one is waited for, too
             limiter = self._limiter
             await limiter.acquire()
-            early_s = self._latest + (1 - _SLACK_PART) / self._rate - anyio.current_time()
+            early_s = self._latest + (1 - _SLACK_PART) / self._rate - now()
             if early_s > 0 and self._rate < _SLACK_FROM_RATE:
                 # a fresh bucket knows nothing of the start before it
                 await anyio.sleep(early_s)
-        self._latest = anyio.current_time()
+        self._latest = now()
 
     def __repr__(self) -> str:
         return f"LimiterRate({self.rate:g}/s)"
@@ -103,11 +106,33 @@ def _limiter(rate: float) -> AsyncLimiter:
 
 @dataclass(slots=True)
 class Waits:
-    """Hold how long a request waited before it was sent, in seconds: for a place, for the host, for the rate."""
+    """Hold how long a request waited before it was sent, in seconds: for a place, for the host, for the rate.
+
+    ``opened`` is when it could be sent, on the clock of the loop.
+    """
 
     place_s: float = 0.0
     host_s: float = 0.0
     rate_s: float = 0.0
+    opened: float = 0.0
+
+
+class Slot:
+    """Be a place for one request; made by :meth:`Gate.slot`. A generator would cost three times as much."""
+
+    __slots__ = ("_flow", "_gate", "_kind", "_probe")
+
+    def __init__(self, gate: Gate, kind: Kind, flow: str, probe: Probe | None) -> None:
+        self._gate = gate
+        self._kind: Kind = kind
+        self._flow = flow
+        self._probe = probe
+
+    async def __aenter__(self) -> Waits:
+        return await self._gate.enter(self._kind, self._flow, self._probe)
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._gate.leave(self._kind)
 
 
 class Reservation:
@@ -172,6 +197,7 @@ class Gate:
         self.window: FixedWindow = (
             Window(settings.most_jobs) if settings.jobs == "auto" else FixedWindow(settings.jobs)
         )
+        self._is_adaptive = isinstance(self.window, Window)
         self._emit = on_event
         self._patience_s = settings.outage_patience_s
         self._places = Line(self._has_room)
@@ -197,10 +223,7 @@ class Gate:
                 self._byte_rate = ByteRate(bytes_per_s)
             self._byte_rate.bytes_per_s = bytes_per_s
 
-    @asynccontextmanager
-    async def slot(
-        self, kind: Kind, flow: str = "", probe: Callable[[], Awaitable[None]] | None = None
-    ) -> AsyncGenerator[Waits]:
+    def slot(self, kind: Kind, flow: str = "", probe: Probe | None = None) -> Slot:
         """Hold a place for one request, and enter when it may start.
 
         Metadata that come while an image waits for its start are next after it.
@@ -214,44 +237,49 @@ class Gate:
         probe : callable, optional
             As for :meth:`start`.
 
-        Yields
-        ------
-        Waits
-            How long it took.
-
-        Raises
-        ------
-        OutageError
-            As from :meth:`start`.
+        Returns
+        -------
+        async context manager of Waits
+            How long it took; raises what :meth:`start` raises.
         """
+        return Slot(self, kind, flow, probe)
+
+    async def enter(self, kind: Kind, flow: str, probe: Probe | None) -> Waits:
+        """Take a place, and return when the request may start; :meth:`leave` gives the place back."""
         waits = Waits()
-        before = anyio.current_time()
+        before = now()
         self._look(before, is_coming=True)
-        await self._places.enter(kind, flow)
+        if not self._places.enter_nowait(kind):
+            await self._places.enter(kind, flow)
+            waits.place_s = now() - before
         try:
-            waits.place_s = anyio.current_time() - before
             await self.start(kind, flow, probe, waits)
-            yield waits
-        finally:
-            self._places.leave(kind)
-            self._look(anyio.current_time())
+        except BaseException:
+            self.leave(kind)
+            raise
+        return waits
+
+    def leave(self, kind: Kind) -> None:
+        """Give a place back."""
+        self._places.leave(kind)
+        self._look(now())
 
     async def start(
         self,
         kind: Kind,
         flow: str = "",
-        probe: Callable[[], Awaitable[None]] | None = None,
+        probe: Probe | None = None,
         waits: Waits | None = None,
     ) -> None:
-        """Return when one more request may start; for the first of a slot and for each that it leads to.
+        """Return when one more request may start.
 
         Parameters
         ----------
         kind, flow : str
             As for :meth:`slot`.
         probe : callable, optional
-            Awaited in an outage, now and then, by the one at the head of the line: asks for something that came before,
-            and tells ``health`` when it came again.
+            Awaited with the kind in an outage, now and then, by the one at the head of the line: asks for something
+            that came before, and tells ``health`` when it came again.
         waits : Waits, optional
             Receives how long it took.
 
@@ -261,41 +289,47 @@ class Gate:
             The host has not answered for ``outage_patience_s``.
         """
         waits = waits or Waits()
-        before = anyio.current_time()
-        await self._starts.enter(kind, flow)
+        began = now()
+        if not self._starts.enter_nowait(kind):
+            await self._starts.enter(kind, flow)
+            waits.rate_s = now() - began
         try:
-            await self._wait_for_the_host(probe)
-            now = anyio.current_time()
-            waits.host_s = now - before
+            if not self.health.is_open():
+                before = now()
+                await self._wait_for_the_host(kind, probe)
+                waits.host_s = now() - before
             await self._request_rate.start()
-            waits.rate_s = anyio.current_time() - now
+            waits.opened = now()
+            waits.rate_s = waits.opened - began - waits.host_s
         finally:
             self._starts.leave(kind)
 
     async def receive(self, size_bytes: int) -> None:
         """Return when ``size_bytes`` that came may count as received at the rate of ``bytes_per_s``."""
         if self._byte_rate is not None:
-            now = anyio.current_time()
-            await anyio.sleep(self._byte_rate.take(size_bytes, now).ends - now)
+            time = now()
+            await anyio.sleep(self._byte_rate.take(size_bytes, time).ends - time)
 
     async def count_redirect(self) -> None:
         """Return when a redirect may be followed: a request like any other to the rate, but not to the lines."""
         await self._request_rate.start()
 
-    def follow_body(self, opened: float) -> Callable[[int], Awaitable[None] | None]:
-        """Return what counts the bytes of a body whose request was sent at ``opened``.
+    def follow_body(self, opened: float) -> Callable[[int], Awaitable[None] | None] | None:
+        """Return what counts the bytes of a body whose request was sent at ``opened``; None where nobody counts.
 
         What the function returns, if anything, is to be awaited before more is read.
         """
         window, has_begun = self.window, False
+        if not self._is_adaptive and self._byte_rate is None:
+            return None
 
         def received(size_bytes: int) -> Awaitable[None] | None:
             nonlocal has_begun
-            now = anyio.current_time()
+            time = now()
             if not has_begun:
                 has_begun = True
-                window.first_byte(now - opened)
-            change = window.received(size_bytes, now)
+                window.first_byte(time - opened)
+            change = window.received(size_bytes, time)
             if change is not None:
                 self._follow(change)
             return None if self._byte_rate is None else self.receive(size_bytes)
@@ -304,17 +338,17 @@ class Gate:
 
     def refused(self, opened: float) -> None:
         """Note that the host refused a request that was sent at ``opened``."""
-        change = self.window.refused(opened, anyio.current_time())
+        change = self.window.refused(opened, now())
         if change is not None:
             self._follow(change)
 
     def health_changed(self) -> None:
         """Look at the host's health again: it opened, or closed."""
         if self.health.is_out():
-            self.window.outage(anyio.current_time())
+            self.window.outage(now())
         else:
-            self.window.interrupted(anyio.current_time())
-        self._look(anyio.current_time())
+            self.window.interrupted(now())
+        self._look(now())
         self._opened.set()
         self._opened = anyio.Event()
 
@@ -327,11 +361,11 @@ class Gate:
         size_bytes : int
             Decoded bytes; more than the whole budget is admitted when nothing else is held.
         """
-        before = anyio.current_time()
+        before = now()
         reservation = Reservation(self, size_bytes)
         await reservation.take()
         try:
-            self._emit(BudgetGranted(size_bytes=size_bytes, waited_s=anyio.current_time() - before))
+            self._emit(BudgetGranted(size_bytes=size_bytes, waited_s=now() - before))
             yield reservation
         finally:
             reservation.release()
@@ -354,26 +388,26 @@ class Gate:
         for admitted in self._budget.release(ticket):
             self._admitted[admitted].set()
 
-    async def _wait_for_the_host(self, probe: Callable[[], Awaitable[None]] | None) -> None:
+    async def _wait_for_the_host(self, kind: Kind, probe: Probe | None) -> None:
         """Return when the host is open; the one who calls it stands at the head of the line."""
         health = self.health
         while True:
-            now, was_open = anyio.current_time(), health.is_open()
-            wait_s = health.wait_s(now)
+            time, was_open = now(), health.is_open()
+            wait_s = health.wait_s(time)
             if health.is_open():
                 if not was_open:
                     self.health_changed()
                 return
             if health.is_out() and wait_s == 0:
                 # noted before it is known, so that whoever comes next waits for the next one
-                health.probed(now)
+                health.probed(time)
                 if probe is None:
                     return
                 await self._request_rate.start()
-                await probe()
+                await probe(kind)
                 continue
-            if health.is_out() and now - health.since > self._patience_s:
-                elapsed_s = now - health.since
+            if health.is_out() and time - health.since > self._patience_s:
+                elapsed_s = time - health.since
                 raise OutageError(
                     f"the server has not answered for {elapsed_s:.0f} s ({health.cause}); ask again later",
                     waited_s=elapsed_s,
@@ -392,22 +426,26 @@ class Gate:
             )
         )
         self._places.admit()
-        self._look(anyio.current_time())
+        self._look(now())
 
-    def _look(self, now: float, *, is_coming: bool = False) -> None:
+    def _look(self, time: float, *, is_coming: bool = False) -> None:
         """Tell the window whether it is what holds the requests back."""
+        if not self._is_adaptive:
+            return
+        inside, waiting = self._places.inside, self._places.waiting
         is_full = (
-            sum(self._places.inside.values()) >= self.window.size
-            and (is_coming or any(self._places.waiting.values()))
+            inside["image"] + inside["metadata"] >= self.window.size
+            and (is_coming or bool(waiting["image"] or waiting["metadata"]))
             and self.health.is_open()
         )
-        self.window.filled(is_full, now)
+        self.window.filled(is_full, time)
 
     def _has_room(self, kind: Kind, inside: dict[Kind, int]) -> bool:
+        n_images, n_metadata, size = inside["image"], inside["metadata"], self.window.size
         if kind == "image":
-            return inside["image"] < self.window.size and sum(inside.values()) <= self.window.size
+            return n_images < size and n_images + n_metadata <= size
         # a window that was cut may hold more images than it has places
-        return inside["metadata"] == 0 or sum(inside.values()) <= self.window.size
+        return n_metadata == 0 or n_images + n_metadata <= size
 
     def __repr__(self) -> str:
         inside, waiting, starts = self._places.inside, self._places.waiting, self._starts

@@ -44,10 +44,21 @@ class Line:
         self.waiting: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self._flows: dict[Kind, OrderedDict[str, deque[_Waiter]]] = {kind: OrderedDict() for kind in KINDS}
 
+    def enter_nowait(self, kind: Kind) -> bool:
+        """Enter where there is room and nobody waits who comes first; return whether that was so."""
+        waiting = self.waiting
+        if (
+            waiting["metadata"]
+            or (kind == "image" and waiting["image"])
+            or not self._has_room(kind, self.inside)
+        ):
+            return False
+        self.inside[kind] += 1
+        return True
+
     async def enter(self, kind: Kind, flow: str = "") -> None:
         """Return when there is room; whoever is cancelled leaves no hole and changes no order."""
-        if not self._stands_behind_someone(kind) and self._has_room(kind, self.inside):
-            self.inside[kind] += 1
+        if self.enter_nowait(kind):
             return
         waiter = _Waiter()
         self._flows[kind].setdefault(flow, deque()).append(waiter)
@@ -67,7 +78,8 @@ class Line:
     def leave(self, kind: Kind) -> None:
         """Make room for the next one."""
         self.inside[kind] -= 1
-        self.admit()
+        if self.waiting["metadata"] or self.waiting["image"]:
+            self.admit()
 
     def admit(self) -> None:
         """Let in whoever there is room for; to be called when the room has grown."""
@@ -92,6 +104,3 @@ class Line:
                 flows[flow] = line
             if not waiter.has_left:
                 return waiter
-
-    def _stands_behind_someone(self, kind: Kind) -> bool:
-        return any(self.waiting[before] for before in KINDS[: KINDS.index(kind) + 1])

@@ -11,6 +11,7 @@ announces.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import zlib
@@ -39,7 +40,7 @@ from asyncfetch.errors import (
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from asyncfetch.errors import AsyncFetchError
     from asyncfetch.settings import Settings
@@ -52,6 +53,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPALIVE_S = 10.0
 # Reading the body of an error to its end keeps the connection; beyond this a new one is cheaper.
 _ERROR_BODY_BYTES = 2**16
+_MOST_TICK_S = 1.0
 # Four times aiohttp's default: fewer wake-ups for bodies of megabytes.
 _READ_BUFFER_BYTES = 2**18
 
@@ -66,10 +68,10 @@ class Reply:
         What was asked for, before redirects.
     status : int
         The HTTP status, always 200 from :class:`AiohttpTransport`.
-    headers : dict of str to str
-        Names in lower case.
-    body : bytes or bytearray
-        Decompressed; nobody else holds it.
+    headers : mapping of str to str
+        Names in any case, from :class:`AiohttpTransport`.
+    body : bytes
+        Decompressed.
     elapsed_s : float
         Seconds from the first byte sent to the last received, redirects included.
     waited_s : float
@@ -78,8 +80,8 @@ class Reply:
 
     url: str
     status: int
-    headers: dict[str, str] = field(repr=False)
-    body: bytes | bytearray = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     elapsed_s: float
     waited_s: float = 0.0
 
@@ -150,6 +152,44 @@ class SpeedWatch:
         self._begins += seconds
 
 
+class _Watchdog:
+    """End exchanges that are overdue: one timer for all, because moving one for every piece would cost more.
+
+    Parameters
+    ----------
+    tick_s : float
+        How often it looks, while there is an exchange; an overdue one is noticed that much late at the most.
+    """
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._exchanges: set[_Exchange] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, exchange: _Exchange) -> None:
+        self._exchanges.add(exchange)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._look)
+
+    def remove(self, exchange: _Exchange) -> None:
+        self._exchanges.discard(exchange)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for exchange in self._exchanges:
+            if now >= exchange.deadline:
+                exchange.scope.cancel()
+        if self._exchanges:
+            self._timer = loop.call_later(self._tick_s, self._look)
+
+
 class AiohttpTransport:
     """Send requests over HTTP/1.1 with aiohttp.
 
@@ -172,6 +212,7 @@ class AiohttpTransport:
         self._stall_timeout_s = settings.stall_timeout_s
         self._min_speed = settings.min_speed_bytes_per_s
         self._before_redirect = before_redirect
+        self._watchdog = _Watchdog(min(self._connect_timeout_s, self._stall_timeout_s, 4 * _MOST_TICK_S) / 4)
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(
@@ -206,14 +247,15 @@ class AiohttpTransport:
         SelectionError
             The URL is none.
         """
-        begin, waited_s = anyio.current_time(), 0.0
+        clock = asyncio.get_running_loop().time
+        begin, waited_s = clock(), 0.0
         here = _parse_url(url)
         seen = {here}
         while True:
             outcome = await _Exchange(self, url, here, limit_bytes, on_bytes).run()
             if not isinstance(outcome, URL):
                 status, headers, body = outcome
-                return Reply(url, status, headers, body, anyio.current_time() - begin - waited_s, waited_s)
+                return Reply(url, status, headers, body, clock() - begin - waited_s, waited_s)
             if outcome in seen or len(seen) > _MAX_REDIRECTS:
                 what = "in a loop" if outcome in seen else f"more than {_MAX_REDIRECTS} times"
                 raise RedirectError(
@@ -224,12 +266,13 @@ class AiohttpTransport:
             seen.add(outcome)
             here = outcome
             if self._before_redirect is not None:
-                before = anyio.current_time()
+                before = clock()
                 await self._before_redirect()
-                waited_s += anyio.current_time() - before
+                waited_s += clock() - before
 
     async def aclose(self) -> None:
         """Close every connection."""
+        self._watchdog.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -277,6 +320,8 @@ class _Exchange:
         on_bytes: Callable[[int], Awaitable[None] | None] | None,
     ) -> None:
         self._session = transport.open_session()
+        self._watchdog = transport._watchdog
+        self._clock = asyncio.get_running_loop().time
         self._connect_timeout_s = transport._connect_timeout_s
         self._stall_timeout_s = transport._stall_timeout_s
         self._min_speed = transport._min_speed
@@ -287,28 +332,31 @@ class _Exchange:
         self._on_bytes = on_bytes
         self._n_received = 0
         self._has_headers = False
+        # What the watchdog reads: after which time nothing is waited for, and how to end it.
+        self.deadline = self._clock() + self._connect_timeout_s + self._stall_timeout_s
+        self.scope = anyio.CancelScope()
 
-    async def run(self) -> URL | tuple[int, dict[str, str], bytearray]:
-        first_deadline = anyio.current_time() + self._connect_timeout_s + self._stall_timeout_s
+    async def run(self) -> URL | tuple[int, Mapping[str, str], bytes]:
+        self._watchdog.add(self)
         try:
-            with anyio.CancelScope(deadline=first_deadline) as scope:
-                return await self._send(scope)
+            with self.scope:
+                return await self._send()
         except (aiohttp.ClientError, OSError, UnicodeError, _UndecodableError) as error:
             raise self._mapped(error) from error
+        finally:
+            self._watchdog.remove(self)
         waited_s = (
             self._stall_timeout_s if self._has_headers else self._connect_timeout_s + self._stall_timeout_s
         )
         raise self._stalled(f"no byte for {waited_s:g} s", waited_s)
 
-    async def _send(self, scope: anyio.CancelScope) -> URL | tuple[int, dict[str, str], bytearray]:
+    async def _send(self) -> URL | tuple[int, Mapping[str, str], bytes]:
         response = await self._session.get(self._here, allow_redirects=False, middlewares=(self._send_once,))
         try:
             self._has_headers = True
             if response.status == 200:
-                body = await self._read(scope, response)
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return response.status, headers, body
-            words = await self._drain(scope, response)
+                return response.status, response.headers, await self._read(response)
+            words = await self._drain(response)
             if response.status in _REDIRECTS and "Location" in response.headers:
                 return self._redirected(response.headers["Location"])
             raise self._refused(response, words)
@@ -326,39 +374,47 @@ class _Exchange:
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise self._mapped(error) from error
 
-    async def _read(self, scope: anyio.CancelScope, response: aiohttp.ClientResponse) -> bytearray:
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         length = response.content_length
         if not encoding and length is not None and length > self._limit_bytes:
             raise self._too_large()
         inflater = _Inflater.for_encoding(encoding)
-        body = bytearray()
-        watch = SpeedWatch(self._min_speed, self._stall_timeout_s, anyio.current_time())
-        scope.deadline = anyio.current_time() + self._stall_timeout_s
-        async for piece in response.content.iter_any():
-            now = anyio.current_time()
-            self._n_received += len(piece)
-            if watch.received(len(piece), now):
+        clock, read, on_bytes = self._clock, response.content.readany, self._on_bytes
+        now = clock()
+        watch = SpeedWatch(self._min_speed, self._stall_timeout_s, now)
+        pieces: list[bytes] = []
+        n_body = 0
+        while True:
+            self.deadline = now + self._stall_timeout_s
+            piece = await read()
+            if not piece:
+                break
+            now = clock()
+            n_piece = len(piece)
+            self._n_received += n_piece
+            if watch.received(n_piece, now):
                 raise self._stalled(f"less than {self._min_speed:g} bytes/s", self._stall_timeout_s)
-            room = self._limit_bytes + 1 - len(body)
-            body += inflater.inflate(piece, room) if inflater else piece
-            if len(body) > self._limit_bytes:
+            if inflater is not None:
+                piece = inflater.inflate(piece, self._limit_bytes + 1 - n_body)
+            pieces.append(piece)
+            n_body += len(piece)
+            if n_body > self._limit_bytes:
                 raise self._too_large()
-            wait = None if self._on_bytes is None else self._on_bytes(len(piece))
+            wait = None if on_bytes is None else on_bytes(n_piece)
             if wait is not None:
-                scope.deadline = float("inf")
+                self.deadline = float("inf")
                 await wait
-                watch.paused(anyio.current_time() - now)
-                now = anyio.current_time()
-            scope.deadline = now + self._stall_timeout_s
-        if inflater and not inflater.is_whole:
+                watch.paused(clock() - now)
+                now = clock()
+        if inflater is not None and not inflater.is_whole:
             raise self._truncated(f"its {encoding} stream ended early")
-        return body
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def _drain(self, scope: anyio.CancelScope, response: aiohttp.ClientResponse) -> str | None:
+    async def _drain(self, response: aiohttp.ClientResponse) -> str | None:
         # Only a plain body has words to tell; the rest is read to keep the connection.
         words = bytearray()
-        scope.deadline = anyio.current_time() + self._stall_timeout_s
+        self.deadline = self._clock() + self._stall_timeout_s
         try:
             async for piece in response.content.iter_any():
                 words += piece
@@ -500,10 +556,10 @@ class _Inflater:
         """Whether the stream has come to its own end."""
         return self._stream.eof or self._is_fresh
 
-    def inflate(self, piece: bytes, room: int) -> bytes | bytearray:
+    def inflate(self, piece: bytes, room: int) -> bytes:
         """Return at most ``room`` bytes of what ``piece`` holds; a full result means that there may be more."""
-        made = bytearray()
-        while piece and len(made) < room:
+        made: list[bytes] = []
+        while piece and room > 0:
             # gzip allows members one after another (RFC 1952 section 2.2); what else follows is padding.
             if self._stream.eof:
                 if not piece.startswith(b"\x1f"):
@@ -511,8 +567,9 @@ class _Inflater:
                 self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
             self._is_fresh = False
             try:
-                made += self._stream.decompress(piece, room - len(made))
+                made.append(self._stream.decompress(piece, room))
             except zlib.error as error:
                 raise _UndecodableError(str(error)) from error
+            room -= len(made[-1])
             piece = self._stream.unused_data
-        return made
+        return b"".join(made)
