@@ -106,7 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hedge: bool = False
     connect_timeout_s: Positive = 15.0
     stall_timeout_s: Positive = 30.0
-    min_speed_bytes_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000.0
+    min_speed_bytes_per_s: Annotated[float, msgspec.Meta(ge=0)] = 5000.0
     workers: Count | None = None
     page_rows: Count = 2000
     um: Positive | Literal["full"] = 25.0

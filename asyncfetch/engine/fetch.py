@@ -246,7 +246,10 @@ class Engine:
         attempt = _Attempt()
         while True:
             try:
-                reply = await self._send(request, attempt)
+                if self._hedge is None:
+                    reply = await self.send_once(request, attempt)
+                else:
+                    reply = await self._send_hedged(request, attempt, self._hedge)
                 came = now()
                 result = await check(reply)
             except OutageError:
@@ -262,26 +265,29 @@ class Engine:
             async with parked():
                 await anyio.sleep(delay_s)
 
-    async def _send(self, request: Request, attempt: _Attempt) -> Reply:
-        after_s = self._hedge.after_s() if self._hedge is not None and request.kind == "image" else None
-        if self._hedge is None or after_s is None:
+    async def _send_hedged(self, request: Request, attempt: _Attempt, policy: HedgePolicy) -> Reply:
+        after_s = policy.after_s() if request.kind == "image" else None
+        if after_s is None:
             reply = await self.send_once(request, attempt)
         else:
-            reply = await _Race(self, self._hedge, request, attempt, after_s).run()
-        if self._hedge is not None and request.kind == "image":
-            self._hedge.succeeded(reply.elapsed_s)
+            reply = await _Race(self, policy, request, attempt, after_s).run()
+        if request.kind == "image":
+            policy.succeeded(reply.elapsed_s)
         return reply
 
     async def send_once(self, request: Request, attempt: _Attempt, sent: anyio.Event | None = None) -> Reply:
         """Send a request through the gate, once; `sent` is set when it is on its way."""
         gate, url, kind = self._gate, request.url, request.kind
-        async with gate.slot(kind, _FLOW.get(), self._probe) as waits:
+        waits = await gate.enter(kind, _FLOW.get(), self._probe)
+        try:
             attempt.opened = waits.opened
             if sent is not None:
                 sent.set()
             if self._is_heard:
                 self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
             reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(waits.opened))
+        finally:
+            gate.leave(kind)
         if self._is_heard:
             self._emit(
                 RequestFinished(

@@ -14,6 +14,8 @@ at the head of the line for a start who probes, so that there is no task without
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,22 +45,20 @@ __all__ = ["Gate", "Kind", "LimiterRate", "Probe", "Reservation", "Slot", "Waits
 
 type Probe = Callable[[Kind], Awaitable[None]]
 
-# aiolimiter counts in float64 seconds, whose error within one interval is far below this; without it, start
-# number R + 1 may fall a rounding error before the second is over.
-_MARGIN = 1e-6
-# A timer fires up to a millisecond late, and later on a busy machine; a bucket of one loses that time at every start.
-# From this rate on the bucket holds a hundredth of the rate more, taken off its refill, so that one late start can be
-# made up for by the next: 1 + b + (R - b) is R + 1 in a window closed on both sides, and R in one that is not.
-_SLACK_FROM_RATE = 20.0
-_SLACK_PART = 0.01
+# Timers fire a millisecond late, and ten on a busy machine. A bucket of one loses that at every start; with a little more
+# in it the next start makes up for it, and the log of starts keeps the law.
+_SLACK, _SLACK_PART = 0.9, 0.04
+_MOST_LOGGED = 10_000.0
+# A start that is exactly one second after another is in the window that it ends, but for rounding.
+_MARGIN_S = 1e-6
 
 
 class LimiterRate:
-    """Count starts with aiolimiter so that no one-second window holds more than ``rate`` of them.
+    """Count starts so that no one-second window holds more than ``rate`` of them.
 
-    aiolimiter's own default (``AsyncLimiter(R, 1)``) lets 2R − 1 start in the first second; a bucket of one with
-    R refills a second keeps the law. A rate that is no whole number is kept on average and rounded up within
-    one window.
+    aiolimiter paces them: its own default (``AsyncLimiter(R, 1)``) lets 2R − 1 start in the first second, so the bucket
+    holds hardly more than one. A log of the starts of the last second keeps the law to the start. A rate that is no
+    whole number is kept on average and rounded up within one window.
 
     Parameters
     ----------
@@ -67,9 +67,8 @@ class LimiterRate:
     """
 
     def __init__(self, rate: float) -> None:
-        self._latest = float("-inf")
-        self._limiter = _limiter(rate)
-        self._rate = rate
+        self._starts: deque[float] = deque()
+        self.rate = rate
 
     @property
     def rate(self) -> float:
@@ -79,29 +78,34 @@ class LimiterRate:
     @rate.setter
     def rate(self, rate: float) -> None:
         self._rate = rate
-        self._limiter = _limiter(rate)
+        if rate > _MOST_LOGGED:
+            # a bucket whose size is taken off its refill needs no log: b + (R - b) = R
+            bucket, refill, n_logged = rate / 100, rate * 0.99, 0
+        else:
+            bucket, refill, n_logged = 1 + max(_SLACK, _SLACK_PART * rate), rate, max(1, math.ceil(rate))
+        self._limiter = AsyncLimiter(bucket, bucket / refill)
+        self._starts = deque(self._starts, maxlen=n_logged)
+        self._window_s = max(1.0, 1 / rate) + _MARGIN_S
 
     async def start(self) -> None:
         """Return when a request may start, and count it."""
         limiter = None
-        while limiter is not self._limiter:
-            # the rate may have been changed while this waited: then the new one is waited for, too
-            limiter = self._limiter
-            await limiter.acquire()
-            early_s = self._latest + (1 - _SLACK_PART) / self._rate - now()
-            if early_s > 0 and self._rate < _SLACK_FROM_RATE:
-                # a fresh bucket knows nothing of the start before it
-                await anyio.sleep(early_s)
-        self._latest = now()
+        while True:
+            if limiter is not self._limiter:
+                # the rate may have been changed while this waited: then the new one is waited for, too
+                limiter = self._limiter
+                await limiter.acquire()
+                continue
+            starts, time = self._starts, now()
+            is_full = bool(starts) and len(starts) == starts.maxlen
+            early_s = starts[0] + self._window_s - time if is_full else 0.0
+            if early_s <= 0:
+                starts.append(time)
+                return
+            await anyio.sleep(early_s)
 
     def __repr__(self) -> str:
         return f"LimiterRate({self.rate:g}/s)"
-
-
-def _limiter(rate: float) -> AsyncLimiter:
-    slack = _SLACK_PART * rate if rate >= _SLACK_FROM_RATE else 0.0
-    bucket, refill = 1 + slack, rate - slack
-    return AsyncLimiter(bucket, bucket / refill * (1 + _MARGIN))
 
 
 @dataclass(slots=True)
@@ -247,13 +251,14 @@ class Gate:
     async def enter(self, kind: Kind, flow: str, probe: Probe | None) -> Waits:
         """Take a place, and return when the request may start; :meth:`leave` gives the place back."""
         waits = Waits()
-        before = now()
-        self._look(before, is_coming=True)
+        time = now()
+        self._look(time, is_coming=True)
         if not self._places.enter_nowait(kind):
             await self._places.enter(kind, flow)
-            waits.place_s = now() - before
+            before, time = time, now()
+            waits.place_s = time - before
         try:
-            await self.start(kind, flow, probe, waits)
+            await self._start(kind, flow, probe, waits, time)
         except BaseException:
             self.leave(kind)
             raise
@@ -288,11 +293,11 @@ class Gate:
         OutageError
             The host has not answered for ``outage_patience_s``.
         """
-        waits = waits or Waits()
-        began = now()
+        await self._start(kind, flow, probe, waits or Waits(), now())
+
+    async def _start(self, kind: Kind, flow: str, probe: Probe | None, waits: Waits, began: float) -> None:
         if not self._starts.enter_nowait(kind):
             await self._starts.enter(kind, flow)
-            waits.rate_s = now() - began
         try:
             if not self.health.is_open():
                 before = now()
@@ -409,7 +414,7 @@ class Gate:
             if health.is_out() and time - health.since > self._patience_s:
                 elapsed_s = time - health.since
                 raise OutageError(
-                    f"the server has not answered for {elapsed_s:.0f} s ({health.cause}); ask again later",
+                    f"the server has not answered for {elapsed_s:.0f} s; the last word: {health.cause}",
                     waited_s=elapsed_s,
                 )
             with anyio.move_on_after(wait_s):

@@ -134,8 +134,9 @@ class HostHealth:
         change: HealthState | None = None
         if isinstance(error, StatusError) and error.status in {429, 503}:
             change = self._pause(error, opened, now, now_utc, random)
-            # many are refused at once, but it is one thing that happened to the host
-            self._n_failures += opened >= self._refused_at
+            # Many are refused at once, but it is one thing that happened to the host. It counts twice, so that an
+            # outage is told before those who asked have no attempts left: each round of them takes one.
+            self._n_failures += 2 * (opened >= self._refused_at)
             self._refused_at = now
         else:
             self._n_failures += 1

@@ -250,20 +250,21 @@ class AiohttpTransport:
         clock = asyncio.get_running_loop().time
         begin, waited_s = clock(), 0.0
         here = _parse_url(url)
-        seen = {here}
+        seen: set[URL] = set()
         while True:
             outcome = await _Exchange(self, url, here, limit_bytes, on_bytes).run()
             if not isinstance(outcome, URL):
                 status, headers, body = outcome
                 return Reply(url, status, headers, body, clock() - begin - waited_s, waited_s)
+            seen.add(here)
             if outcome in seen or len(seen) > _MAX_REDIRECTS:
                 what = "in a loop" if outcome in seen else f"more than {_MAX_REDIRECTS} times"
                 raise RedirectError(
-                    f"{short_url(url)} was redirected {what}, last to {short_url(str(outcome))}; ask again later",
+                    f"{short_url(url)} was redirected {what}, last to {short_url(str(outcome))}; "
+                    "that is a fault of the server, and asking again does not help",
                     location=str(outcome),
                     url=url,
                 )
-            seen.add(outcome)
             here = outcome
             if self._before_redirect is not None:
                 before = clock()
@@ -326,7 +327,6 @@ class _Exchange:
         self._stall_timeout_s = transport._stall_timeout_s
         self._min_speed = transport._min_speed
         self._url = url
-        self._shown = short_url(url)
         self._here = here
         self._limit_bytes = limit_bytes
         self._on_bytes = on_bytes
@@ -335,6 +335,10 @@ class _Exchange:
         # What the watchdog reads: after which time nothing is waited for, and how to end it.
         self.deadline = self._clock() + self._connect_timeout_s + self._stall_timeout_s
         self.scope = anyio.CancelScope()
+
+    @property
+    def _shown(self) -> str:
+        return short_url(self._url)
 
     async def run(self) -> URL | tuple[int, Mapping[str, str], bytes]:
         self._watchdog.add(self)
@@ -375,11 +379,10 @@ class _Exchange:
             raise self._mapped(error) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        length = response.content_length
-        if not encoding and length is not None and length > self._limit_bytes:
+        encoding = response.headers.get("Content-Encoding")
+        inflater = None if encoding is None else _Inflater.for_encoding(encoding.strip().lower())
+        if inflater is None and (response.content_length or 0) > self._limit_bytes:
             raise self._too_large()
-        inflater = _Inflater.for_encoding(encoding)
         clock, read, on_bytes = self._clock, response.content.readany, self._on_bytes
         now = clock()
         watch = SpeedWatch(self._min_speed, self._stall_timeout_s, now)

@@ -10,7 +10,7 @@ from asyncfetch.server import Fault
 
 SELECTION = "dataset:900000005"
 # With how many attempts: 503s of one moment count as one failure, so that they are told for an outage later.
-KINDS = {"status:500": 6, "status:503": 12, "html": 6, "reset-before-headers": 6}
+KINDS = {"status:500": 6, "status:503": 6, "html": 6, "reset-before-headers": 6}
 
 
 class Outage:
