@@ -29,7 +29,7 @@ class Contender:
     bar : float or None
         How many times its throughput ours has to reach.
     n_images : int or None
-        At most so many images, where all would take hours; figures are quoted an image.
+        At most so many images, where all would take too long; figures are quoted an image.
     changes : dict
         Fields of the job that differ.
     """
