@@ -64,9 +64,11 @@ class LimiterRate:
     """
 
     def __init__(self, rate: float) -> None:
-        self._latest = float("-inf")
-        self._limiter = _limiter(rate)
         self._rate = rate
+        self._limiter = _limiter(rate)
+        self._latest = float("-inf")
+        self._begins_at = float("-inf")
+        self._waiting: set[anyio.CancelScope] = set()
 
     @property
     def rate(self) -> float:
@@ -75,20 +77,29 @@ class LimiterRate:
 
     @rate.setter
     def rate(self, rate: float) -> None:
+        if rate == self._rate:
+            return
         self._rate = rate
         self._limiter = _limiter(rate)
+        # a fresh bucket knows nothing of the start before it
+        self._begins_at = self._latest + (1 + _MARGIN) / rate
+        for scope in self._waiting:
+            # who waits for a turn at the old rate waits at the new one instead
+            scope.cancel()
 
     async def start(self) -> None:
         """Return when a request may start, and count it."""
         limiter = None
         while limiter is not self._limiter:
-            # the rate may have been changed while this waited: then the new one is waited for, too
             limiter = self._limiter
-            await limiter.acquire()
-            early_s = self._latest + (1 - _SLACK_PART) / self._rate - anyio.current_time()
-            if early_s > 0 and self._rate < _SLACK_FROM_RATE:
-                # a fresh bucket knows nothing of the start before it
-                await anyio.sleep(early_s)
+            with anyio.CancelScope() as scope:
+                self._waiting.add(scope)
+                try:
+                    if anyio.current_time() < self._begins_at:
+                        await anyio.sleep_until(self._begins_at)
+                    await limiter.acquire()
+                finally:
+                    self._waiting.discard(scope)
         self._latest = anyio.current_time()
 
     def __repr__(self) -> str:
@@ -178,6 +189,9 @@ class Gate:
         # One at a time asks for a start, so that the order is ours and not the limiter's.
         self._starts = Line(lambda _kind, inside: not any(inside.values()))
         self._opened = anyio.Event()
+        # how long the heads of that line have waited for the host, and since when one does now
+        self._host_s = 0.0
+        self._host_since: float | None = None
         self._request_rate = request_rate or LimiterRate(settings.requests_per_s)
         self._byte_rate = None if settings.bytes_per_s is None else ByteRate(settings.bytes_per_s)
         self._budget = ByteBudget(settings.memory_bytes)
@@ -199,7 +213,7 @@ class Gate:
 
     @asynccontextmanager
     async def slot(
-        self, kind: Kind, flow: str = "", probe: Callable[[], Awaitable[None]] | None = None
+        self, kind: Kind, flow: str = "", probe: Callable[[], Awaitable[bool]] | None = None
     ) -> AsyncGenerator[Waits]:
         """Hold a place for one request, and enter when it may start.
 
@@ -240,7 +254,7 @@ class Gate:
         self,
         kind: Kind,
         flow: str = "",
-        probe: Callable[[], Awaitable[None]] | None = None,
+        probe: Callable[[], Awaitable[bool]] | None = None,
         waits: Waits | None = None,
     ) -> None:
         """Return when one more request may start; for the first of a slot and for each that it leads to.
@@ -251,7 +265,8 @@ class Gate:
             As for :meth:`slot`.
         probe : callable, optional
             Awaited in an outage, now and then, by the one at the head of the line: asks for something that came before,
-            and tells ``health`` when it came again.
+            and tells ``health`` when it came again. Where it returns False, there is nothing to ask for, and the one at
+            the head may start instead.
         waits : Waits, optional
             Receives how long it took.
 
@@ -262,15 +277,21 @@ class Gate:
         """
         waits = waits or Waits()
         before = anyio.current_time()
+        host_before_s = self._waited_for_the_host_s(before)
         await self._starts.enter(kind, flow)
         try:
-            await self._wait_for_the_host(probe)
-            now = anyio.current_time()
-            waits.host_s = now - before
-            await self._request_rate.start()
-            waits.rate_s = anyio.current_time() - now
+            while True:
+                is_probe = await self._wait_for_the_host(probe)
+                await self._request_rate.start()
+                # the host may have closed while the turn at the rate was waited for
+                if is_probe or self.health.is_open():
+                    break
         finally:
             self._starts.leave(kind)
+        # who stands in the line waits for what its head waits for
+        now = anyio.current_time()
+        waits.host_s = self._waited_for_the_host_s(now) - host_before_s
+        waits.rate_s = now - before - waits.host_s
 
     async def receive(self, size_bytes: int) -> None:
         """Return when ``size_bytes`` that came may count as received at the rate of ``bytes_per_s``."""
@@ -354,8 +375,19 @@ class Gate:
         for admitted in self._budget.release(ticket):
             self._admitted[admitted].set()
 
-    async def _wait_for_the_host(self, probe: Callable[[], Awaitable[None]] | None) -> None:
-        """Return when the host is open; the one who calls it stands at the head of the line."""
+    def _waited_for_the_host_s(self, now: float) -> float:
+        return self._host_s + (0.0 if self._host_since is None else now - self._host_since)
+
+    async def _wait_for_the_host(self, probe: Callable[[], Awaitable[bool]] | None) -> bool:
+        """Return when the head of the line may start; whether it is a probe of a host that is not open."""
+        self._host_since = anyio.current_time()
+        try:
+            return await self._wait_or_probe(probe)
+        finally:
+            self._host_s = self._waited_for_the_host_s(anyio.current_time())
+            self._host_since = None
+
+    async def _wait_or_probe(self, probe: Callable[[], Awaitable[bool]] | None) -> bool:
         health = self.health
         while True:
             now, was_open = anyio.current_time(), health.is_open()
@@ -363,14 +395,15 @@ class Gate:
             if health.is_open():
                 if not was_open:
                     self.health_changed()
-                return
+                return False
             if health.is_out() and wait_s == 0:
                 # noted before it is known, so that whoever comes next waits for the next one
                 health.probed(now)
                 if probe is None:
-                    return
+                    return True
                 await self._request_rate.start()
-                await probe()
+                if not await probe():
+                    return True
                 continue
             if health.is_out() and now - health.since > self._patience_s:
                 elapsed_s = now - health.since

@@ -33,7 +33,7 @@ async def test_a_redirect_counts_as_a_request_at_the_rate(loopback):
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 
     async def check(reply):
-        return reply.elapsed_s
+        return reply.elapsed_s + reply.waited_s
 
     async with loopback([moved], [good]) as server, Engine(Settings(requests_per_s=10.0)) as engine:
         assert await engine.fetch(Request(f"{server.url}/x", "image", 100), check) >= 0.1
