@@ -142,8 +142,9 @@ class Client(CatalogueQueries):
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._engine)
+        # the engine is left first: what is on its way still has to be decoded
         await self._stack.enter_async_context(self.pool)
+        await self._stack.enter_async_context(self._engine)
         return self
 
     async def __aexit__(

@@ -168,7 +168,9 @@ class Engine:
             if cancel:
                 self._cancel_all()
             while self._scopes:
-                self._emptied = anyio.Event()
+                if self._emptied.is_set():
+                    self._emptied = anyio.Event()
+                # whoever closes meanwhile, too, waits for the same event
                 await self._emptied.wait()
         finally:
             self._cancel_all()
@@ -343,11 +345,11 @@ class Engine:
         else:
             self._emit(OutageBegan(cause=error.message))
 
-    async def _probe(self, kind: Kind) -> None:
-        """Ask for something that came before; where nothing came, the next request is the probe."""
+    async def _probe(self, kind: Kind) -> bool:
+        """Ask for something that came before; False where nothing came, so that the next request is the probe."""
         canary = self._canaries.get(kind) or next(iter(self._canaries.values()), None)
         if canary is None:
-            return
+            return False
         health, opened = self._gate.health, now()
         try:
             reply = await self._transport.fetch(canary.url, canary.limit_bytes)
@@ -356,7 +358,7 @@ class Engine:
         else:
             if bytes(reply.body[:2]) == canary.beginning:
                 self._note_answer(opened)
-                return
+                return True
             health.cause = f"{short_url(canary.url)} is answered otherwise than before"
         time = now()
         self._emit(
@@ -367,6 +369,7 @@ class Engine:
                 next_s=max(0.0, health.opens_at - time),
             )
         )
+        return True
 
     def _answer(self, request: Request, error: AsyncFetchError, attempt: _Attempt) -> float | None:
         """Return in how many seconds the request is sent again, or None."""

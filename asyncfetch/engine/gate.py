@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "Kind", "LimiterRate", "Probe", "Reservation", "Slot", "Waits"]
 
-type Probe = Callable[[Kind], Awaitable[None]]
+type Probe = Callable[[Kind], Awaitable[bool]]
 
-# Timers fire a millisecond late, and ten on a busy machine. A bucket of one loses that at every start; with a little more
-# in it the next start makes up for it, and the log of starts keeps the law.
+# Timers fire a millisecond late, and ten on a busy machine. A bucket of one loses that at every start; with a little
+# more in it the next start makes up for it, and the log of starts keeps the law.
 _SLACK, _SLACK_PART = 0.9, 0.04
 _MOST_LOGGED = 10_000.0
 # A start that is exactly one second after another is in the window that it ends, but for rounding.
@@ -68,6 +68,7 @@ class LimiterRate:
 
     def __init__(self, rate: float) -> None:
         self._starts: deque[float] = deque()
+        self._waiting: set[anyio.CancelScope] = set()
         self.rate = rate
 
     @property
@@ -86,23 +87,37 @@ class LimiterRate:
         self._limiter = AsyncLimiter(bucket, bucket / refill)
         self._starts = deque(self._starts, maxlen=n_logged)
         self._window_s = max(1.0, 1 / rate) + _MARGIN_S
+        for scope in self._waiting:
+            # who waits for a turn at the old rate waits at the new one instead
+            scope.cancel()
 
     async def start(self) -> None:
         """Return when a request may start, and count it."""
         limiter = None
         while True:
-            if limiter is not self._limiter:
-                # the rate may have been changed while this waited: then the new one is waited for, too
-                limiter = self._limiter
-                await limiter.acquire()
-                continue
             starts, time = self._starts, now()
             is_full = bool(starts) and len(starts) == starts.maxlen
             early_s = starts[0] + self._window_s - time if is_full else 0.0
-            if early_s <= 0:
+            if early_s > 0:
+                await self._unless_changed(anyio.sleep(early_s))
+            elif limiter is self._limiter:
                 starts.append(time)
                 return
-            await anyio.sleep(early_s)
+            else:
+                # last, because who is cancelled in between has taken nothing
+                limiter = self._limiter
+                if limiter.has_capacity():
+                    await limiter.acquire()
+                else:
+                    await self._unless_changed(limiter.acquire())
+
+    async def _unless_changed(self, wait: Awaitable[None]) -> None:
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                await wait
+            finally:
+                self._waiting.discard(scope)
 
     def __repr__(self) -> str:
         return f"LimiterRate({self.rate:g}/s)"
@@ -204,6 +219,9 @@ class Gate:
         self._is_adaptive = isinstance(self.window, Window)
         self._emit = on_event
         self._patience_s = settings.outage_patience_s
+        # all waiting for the host so far, and since when it is waited for now
+        self._host_s = 0.0
+        self._host_since: float | None = None
         self._places = Line(self._has_room)
         # One at a time asks for a start, so that the order is ours and not the limiter's.
         self._starts = Line(lambda _kind, inside: not any(inside.values()))
@@ -284,7 +302,8 @@ class Gate:
             As for :meth:`slot`.
         probe : callable, optional
             Awaited with the kind in an outage, now and then, by the one at the head of the line: asks for something
-            that came before, and tells ``health`` when it came again.
+            that came before, and tells ``health`` when it came again. Where it returns False, there is nothing to ask
+            for, and the one at the head may start instead.
         waits : Waits, optional
             Receives how long it took.
 
@@ -296,18 +315,22 @@ class Gate:
         await self._start(kind, flow, probe, waits or Waits(), now())
 
     async def _start(self, kind: Kind, flow: str, probe: Probe | None, waits: Waits, began: float) -> None:
+        host_before_s = self._waited_for_the_host_s(began)
         if not self._starts.enter_nowait(kind):
             await self._starts.enter(kind, flow)
         try:
-            if not self.health.is_open():
-                before = now()
-                await self._wait_for_the_host(kind, probe)
-                waits.host_s = now() - before
-            await self._request_rate.start()
-            waits.opened = now()
-            waits.rate_s = waits.opened - began - waits.host_s
+            while True:
+                is_probe = not self.health.is_open() and await self._wait_for_the_host(kind, probe)
+                await self._request_rate.start()
+                # the host may have closed while the turn at the rate was waited for
+                if is_probe or self.health.is_open():
+                    break
         finally:
             self._starts.leave(kind)
+        waits.opened = now()
+        # who stands in the line waits for what its head waits for
+        waits.host_s = self._waited_for_the_host_s(waits.opened) - host_before_s
+        waits.rate_s = waits.opened - began - waits.host_s
 
     async def receive(self, size_bytes: int) -> None:
         """Return when ``size_bytes`` that came may count as received at the rate of ``bytes_per_s``."""
@@ -393,8 +416,19 @@ class Gate:
         for admitted in self._budget.release(ticket):
             self._admitted[admitted].set()
 
-    async def _wait_for_the_host(self, kind: Kind, probe: Probe | None) -> None:
-        """Return when the host is open; the one who calls it stands at the head of the line."""
+    def _waited_for_the_host_s(self, time: float) -> float:
+        return self._host_s + (0.0 if self._host_since is None else time - self._host_since)
+
+    async def _wait_for_the_host(self, kind: Kind, probe: Probe | None) -> bool:
+        """Return when the head of the line may start; whether it is a probe of a host that is not open."""
+        self._host_since = now()
+        try:
+            return await self._wait_or_probe(kind, probe)
+        finally:
+            self._host_s = self._waited_for_the_host_s(now())
+            self._host_since = None
+
+    async def _wait_or_probe(self, kind: Kind, probe: Probe | None) -> bool:
         health = self.health
         while True:
             time, was_open = now(), health.is_open()
@@ -402,14 +436,15 @@ class Gate:
             if health.is_open():
                 if not was_open:
                     self.health_changed()
-                return
+                return False
             if health.is_out() and wait_s == 0:
                 # noted before it is known, so that whoever comes next waits for the next one
                 health.probed(time)
                 if probe is None:
-                    return
+                    return True
                 await self._request_rate.start()
-                await probe(kind)
+                if not await probe(kind):
+                    return True
                 continue
             if health.is_out() and time - health.since > self._patience_s:
                 elapsed_s = time - health.since

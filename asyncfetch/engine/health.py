@@ -170,13 +170,15 @@ class HostHealth:
                 return None
             doubled = min(_MOST_TIMES_FIRST, 2.0 ** min(self._n_pauses, 16))
             asked_s = self._base_s * doubled * (0.5 + random / 2)
-        if opened >= self._paused_at:
+        is_same_pause = opened < self._paused_at
+        if not is_same_pause:
             self._n_pauses += 1
             self._paused_at = now
         if now + asked_s <= self.opens_at:
             return None
         self.opens_at = now + asked_s
-        if self.is_out():
+        if self.is_out() or (is_same_pause and self.state == "paused"):
+            # the pause that is on becomes longer
             return None
         self.state, self.cause = "paused", error.message
         return "paused"

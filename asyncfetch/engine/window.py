@@ -76,6 +76,16 @@ class WindowChange(NamedTuple):
     goodput_bytes_per_s: float
 
 
+class _Unrefused(NamedTuple):
+    """Be what a window was before a trouble's first refusal."""
+
+    size: int
+    is_doubling: bool
+    ceiling: int | None
+    ceiling_s: float
+    ceiling_ends: float
+
+
 class FixedWindow:
     """Be a window of a fixed size, which learns nothing.
 
@@ -171,8 +181,11 @@ class Window(FixedWindow):
         self._before: int | None = None
         self._reference = 0.0
         self._reference_error = math.inf
-        # a cut: the size before it, and what that brought once it had collapsed
+        # a collapse: for how many bins goodput has been low
+        self._n_low = 0
+        # a cut: the size before it, the size before the first of several, and what was left before it
         self._uncut: int | None = None
+        self._collapsed_size = 0
         self._collapsed = 0.0
         self._gives_up_at = math.inf
         # what is remembered
@@ -185,7 +198,7 @@ class Window(FixedWindow):
         self._ceiling_s = _FIRST_CEILING_S
         self._ceiling_ends = -math.inf
         self._refused_at = -math.inf
-        self._unrefused: tuple[int, bool, int | None, float] | None = None
+        self._unrefused: _Unrefused | None = None
 
     def filled(self, is_full: bool, now: float) -> None:
         """Note whether every place is taken and somebody waits for one."""
@@ -194,7 +207,7 @@ class Window(FixedWindow):
         if is_full:
             self._full_since = now
         else:
-            self._full_s += now - max(self._full_since or now, self._bin_begins)
+            self._add_full(now)
             self._full_since = None
 
     def first_byte(self, elapsed_s: float) -> None:
@@ -240,11 +253,12 @@ class Window(FixedWindow):
         """
         if opened < self._refused_at:
             return None
-        if now - self._refused_at > _SAME_TROUBLE_S:
-            self._unrefused = (
-                self._before or self.size,
+        if self._unrefused is None or now - self._refused_at > _SAME_TROUBLE_S:
+            self._unrefused = _Unrefused(
+                min(self._before or self.size, self.size),
                 self._is_doubling,
                 self._ceiling,
+                self._ceiling_s,
                 self._ceiling_ends,
             )
         self._refused_at = now
@@ -256,7 +270,11 @@ class Window(FixedWindow):
     def interrupted(self, now: float) -> None:
         """Note that nothing may start for a while, or again: what was being measured does not count."""
         if self._before is not None:
-            self.size = self._before
+            if self.size < self._before:
+                # trouble never leads to more, so a step down that is not proved stays, and one up is tried next
+                self._direction = 1
+                self._rest(now)
+            self.size = min(self.size, self._before)
             self._before = None
         self._settle(now)
 
@@ -266,15 +284,13 @@ class Window(FixedWindow):
         What they took off is given back.
         """
         if self._unrefused is not None and now - self._refused_at <= _SAME_TROUBLE_S:
-            self.size, self._is_doubling, self._ceiling, self._ceiling_ends = self._unrefused
-            self._ceiling_s = max(self._ceiling_s / 2, _FIRST_CEILING_S)
+            self.size, self._is_doubling, self._ceiling, self._ceiling_s, self._ceiling_ends = self._unrefused
             self._before = self._uncut = None
         self._unrefused = None
         self._settle(now)
 
     def _close_bin(self, elapsed: float, now: float) -> WindowChange | None:
-        if self._full_since is not None:
-            self._full_s += now - max(self._full_since, self._bin_begins)
+        self._add_full(now)
         is_full = self._full_s >= _FULL_PART * elapsed
         goodput = self._bin_bytes / elapsed
         self._bin_begins, self._bin_bytes, self._full_s = now, 0, 0.0
@@ -287,9 +303,16 @@ class Window(FixedWindow):
             return self._judge_probe(now)
         return self._judge_hold(now)
 
+    def _add_full(self, now: float) -> None:
+        if self._full_since is not None:
+            self._full_s += now - max(self._full_since, self._bin_begins)
+
     def _judge_hold(self, now: float) -> WindowChange | None:
         n = len(self._bins)
-        if n >= _COLLAPSED_BINS and self._bins.latest(_COLLAPSED_BINS) < _COLLAPSED * self._expected:
+        is_low = n >= _COLLAPSED_BINS and self._bins.latest(_COLLAPSED_BINS) < _COLLAPSED * self._expected
+        self._n_low = self._n_low + 1 if is_low else 0
+        if self._n_low >= _COLLAPSED_BINS:
+            # the mean of the latest bins holds no better ones any more: what a cut brings is measured against it
             return self._cut(now)
         good_error = _GOOD_ERROR_TO_DOUBLE if self._is_doubling else _GOOD_ERROR
         most_bins = _MOST_BINS_TO_DOUBLE if self._is_doubling else _MOST_BINS
@@ -301,7 +324,9 @@ class Window(FixedWindow):
             return None
         size = self._next_size(now)
         if size == self.size:
+            # there is no way on, so the other way is tried next
             self._is_doubling = False
+            self._direction = -self._direction
             self._rest(now)
             return None
         self._before = self.size
@@ -345,8 +370,10 @@ class Window(FixedWindow):
             self._rest(now)
             return self._change(uncut, "cut taken back", now)
         if goodput >= _RECOVERED * self._expected:
-            # climb again, but not to where it collapsed
+            # climb again, but not to where it collapsed; a ceiling that a probe left says better where that was
             self._uncut = None
+            if self._ceiling is None or now >= self._ceiling_ends:
+                self._put_ceiling(self._collapsed_size, now)
             self._good, self._good_size = goodput, self.size
             self._is_doubling = True
             return None
@@ -369,6 +396,8 @@ class Window(FixedWindow):
             self._good, self._good_size = self._bins.mean, 1
             return None
         self._collapsed = self._bins.latest(_COLLAPSED_BINS)
+        if self._uncut is None:
+            self._collapsed_size = self.size
         self._uncut = self.size
         self._before = None
         self._is_doubling = False
@@ -406,4 +435,5 @@ class Window(FixedWindow):
         settling_s = min(max(_LEAST_SETTLING_S, 2 * self._latency_s), _MOST_SETTLING_S)
         self._settles_at = now + settling_s
         self._bins.clear()
+        self._n_low = 0
         self._bin_begins, self._bin_bytes, self._full_s = now, 0, 0.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfetch.engine import ByteBudget, ByteRate, RetryPolicy, Ticket
+from asyncfetch.engine import ByteBudget, ByteRate, RetryPolicy, Ticket, Window
 from asyncfetch.engine.transport import SpeedWatch
 from asyncfetch.errors import ConnectError
 
@@ -120,3 +122,83 @@ def test_a_body_at_or_above_the_least_speed_is_never_called_slow(
     for size, gap in pieces:
         now += gap
         assert not watch.received(size + int(speed * gap) + 1, now)
+
+
+TROUBLES = ("refused", "interrupted", "outage")
+HISTORIES = st.lists(
+    st.one_of(
+        st.sampled_from(TROUBLES),
+        st.tuples(st.just("refused late"), st.floats(0, 5)),
+        st.tuples(st.just("filled"), st.booleans()),
+        st.tuples(st.just("first byte"), st.floats(0, 10)),
+        # so many pieces of so many bytes, so many seconds apart
+        st.tuples(st.integers(1, 60), st.integers(0, 10**7), st.floats(0.001, 30)),
+    ),
+    max_size=40,
+)
+
+
+class Told:
+    """Tell a window a history, and keep what it came to."""
+
+    def __init__(self, most: int, first: int) -> None:
+        self.window = Window(most, first)
+        self.now = 0.0
+        self.sizes = [self.window.size]
+        self.window.filled(True, self.now)
+
+    def tell(self, step: Any) -> None:
+        window = self.window
+        match step:
+            case "refused":
+                window.refused(self.now, self.now)
+            case "interrupted":
+                window.interrupted(self.now)
+            case "outage":
+                window.outage(self.now)
+            case ("refused late", float(ago_s)):
+                window.refused(self.now - ago_s, self.now)
+            case ("filled", bool(is_full)):
+                window.filled(is_full, self.now)
+            case ("first byte", float(elapsed_s)):
+                window.first_byte(elapsed_s)
+            case (int(n), int(size_bytes), float(gap_s)):
+                for _ in range(n):
+                    self.now += gap_s
+                    window.received(size_bytes, self.now)
+                    self.sizes.append(window.size)
+        self.sizes.append(window.size)
+
+
+@given(st.integers(1, 100), st.integers(1, 100), HISTORIES)
+def test_a_window_holds_one_at_the_least_and_never_more_than_the_most(
+    most: int, first: int, history: list[Any]
+) -> None:
+    told = Told(most, first)
+    for step in history:
+        told.tell(step)
+    assert min(told.sizes) >= 1
+    assert max(told.sizes) <= most
+
+
+@given(st.integers(1, 100), st.integers(1, 100), HISTORIES)
+def test_no_trouble_leads_to_more_than_there_was_when_it_began(
+    most: int, first: int, history: list[Any]
+) -> None:
+    told = Told(most, first)
+    most_given_back, refused_at = 0, -math.inf
+    for step in history:
+        before = told.window.size
+        told.tell(step)
+        name = step if isinstance(step, str) else step[0]
+        if name in {"refused", "refused late"}:
+            if told.now - refused_at > 60 or not most_given_back:
+                most_given_back = before
+            if told.window.size < before:
+                refused_at = told.now
+            assert told.window.size <= before
+        elif name == "interrupted":
+            assert told.window.size <= before
+        elif name == "outage":
+            assert told.window.size <= max(before, most_given_back)
+            most_given_back = 0
