@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from asyncfetch.client import Client, Jpeg
     from asyncfetch.geometry import Box
+    from asyncfetch.imaging import Pool
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
     from asyncfetch.settings import Layer, Settings
     from asyncfetch.store import SectionLevels, StoreWriter
 
-__all__ = ["mirror_section"]
+__all__ = ["mirror_section", "write_layers"]
 
 
 async def mirror_section(
@@ -51,21 +52,65 @@ async def mirror_section(
             check=partial(decode, reduce=plan.proof_halvings),
             parked=reservation.lent,
         )
-        pool = client.pool
-        commit = await pool.run(_describe, view_plan, plan, jpeg, settings)
-        kept = _kept_layers(plan, commit)
-        layers = [layer for layer in plan.layers if layer not in kept]
-        place = (view_plan.data_set.id, plan.view, plan.section.id)
-        await pool.run(partial(writer.begin_section, *place, keep=kept))
-        if "source" in layers:
-            await pool.run(writer.write_source, *place, jpeg.data, (*jpeg.shape, jpeg.n_components))
-        if "sections" in layers:
-            await _write_sections(client, writer, view_plan, plan, pixels)
-        if "registered" in layers:
-            if plan.n_halvings != plan.proof_halvings:
-                pixels = await pool.run(partial(decode, jpeg.data, reduce=plan.n_halvings))
-            await _write_registered(client, writer, view_plan, plan, pixels, settings)
-        await pool.run(writer.commit, commit)
+        return await write_layers(client.pool, writer, view_plan, plan, jpeg, pixels, settings)
+
+
+async def write_layers(
+    pool: Pool,
+    writer: StoreWriter,
+    view_plan: ViewPlan,
+    plan: SectionPlan,
+    jpeg: Jpeg,
+    pixels: NDArray[np.uint8] | None,
+    settings: Settings,
+) -> Commit:
+    """Make the layers of one section from its JPEG, and commit it; nothing is fetched.
+
+    Parameters
+    ----------
+    pool : Pool
+        The threads that the work is done on.
+    writer : StoreWriter
+        The store; the view is begun.
+    view_plan : ViewPlan
+        The view that the section belongs to.
+    plan : SectionPlan
+        What is made of the section; what the store vouches for is kept.
+    jpeg : Jpeg
+        The image, as the server sent it.
+    pixels : (y, x, 3) array of uint8, optional
+        The JPEG, decoded with `SectionPlan.proof_halvings`; without them it is decoded here.
+    settings : Settings
+        How planes are sampled and pixels compressed.
+
+    Returns
+    -------
+    Commit
+        As it stands in the store.
+
+    Raises
+    ------
+    CorruptImageError
+        The JPEG does not decode to its end.
+    StoreError
+        The store cannot be written.
+    """
+    commit = await pool.run(_describe, view_plan, plan, jpeg, settings)
+    kept = _kept_layers(plan, commit)
+    layers = [layer for layer in plan.layers if layer not in kept]
+    place = (view_plan.data_set.id, plan.view, plan.section.id)
+    await pool.run(partial(writer.begin_section, *place, keep=kept))
+    if "source" in layers:
+        await pool.run(writer.write_source, *place, jpeg.data, (*jpeg.shape, jpeg.n_components))
+    if "sections" in layers:
+        if pixels is None or plan.proof_halvings:
+            pixels = await pool.run(decode, jpeg.data)
+        await _write_sections(pool, writer, view_plan, plan, pixels)
+    if "registered" in layers:
+        if pixels is None or plan.n_halvings != plan.proof_halvings:
+            pixels = await pool.run(partial(decode, jpeg.data, reduce=plan.n_halvings))
+        await _write_registered(pool, writer, view_plan, plan, pixels, settings)
+    await pool.run(writer.commit, commit)
     return commit
 
 
@@ -85,10 +130,9 @@ def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
 
 
 async def _write_sections(
-    client: Client, writer: StoreWriter, view_plan: ViewPlan, plan: SectionPlan, pixels: NDArray[np.uint8]
+    pool: Pool, writer: StoreWriter, view_plan: ViewPlan, plan: SectionPlan, pixels: NDArray[np.uint8]
 ) -> None:
     """Write all levels; the shards of a level are written side by side, each by one thread."""
-    pool = client.pool
     create = partial(writer.create_levels, downsample=plan.downsample, resolution_um=plan.section.resolution)
     levels: SectionLevels = await pool.run(
         create, view_plan.data_set.id, plan.view, plan.section.id, plan.shape
@@ -105,7 +149,7 @@ async def _write_sections(
 
 
 async def _write_registered(
-    client: Client,
+    pool: Pool,
     writer: StoreWriter,
     view_plan: ViewPlan,
     plan: SectionPlan,
@@ -116,7 +160,7 @@ async def _write_registered(
         raise AssertionError(
             "a section planned for the layer registered has a grid, a place on it and a slot"
         )
-    pool, shape = client.pool, view_plan.grid.shape
+    shape = view_plan.grid.shape
     grid_to_source = full_to_tier(plan.downsample + plan.n_halvings) @ plan.grid_to_image
     interpolation = interpolation_of(plan.view, settings)
     if interpolation != "nearest":
