@@ -135,6 +135,7 @@ class PlaneWarp:
         offset = (1 / n - 1) / 2
         sample_to_grid = Affine2D.translation(offset, offset) @ Affine2D.scaling(1 / n)
         self._sample_to_source = grid_to_source @ sample_to_grid
+        self._crops: dict[Box, Box] = {}
 
     def source_of(self, box: Box) -> Box:
         """Return the part of the image that rendering a part of the grid reads; empty where it sees nothing."""
@@ -208,8 +209,12 @@ class PlaneWarp:
         return Box(block.y0 * n, block.x0 * n, block.y1 * n, block.x1 * n)
 
     def _crop(self, block: Box) -> Box:
-        margin = MARGINS[self._interpolation]
-        return source_box(self._sample_to_source, self._samples(block), margin, self._source_shape)
+        # asked for when the sources are looked for, when the empty chunks are, and when it is rendered
+        if (crop := self._crops.get(block)) is None:
+            margin = MARGINS[self._interpolation]
+            crop = source_box(self._sample_to_source, self._samples(block), margin, self._source_shape)
+            self._crops[block] = crop
+        return crop
 
     def _render_block(
         self, source: NDArray[np.uint8], origin: tuple[int, int], block: Box, out: NDArray[np.uint8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,15 +61,13 @@ class LevelJobs:
                     self._add_finest(jobs, shard, sources)
                 else:
                     needs = [(level - 1, each) for each in finer if self._parent(level - 1, each) == shard]
-                    jobs.add(
-                        (level, shard), lambda level=level, shard=shard: self._write(level, shard), needs
-                    )
+                    jobs.add((level, shard), partial(self._write, level, shard), needs)
             finer = shards
 
     def _add_finest(self, jobs: Jobs, shard: Box, sources: Sequence[Pixels]) -> None:
         source = next(each for each in sources if shard.intersect(each.box) == shard)
         source.expect()
-        jobs.add((0, shard), lambda: self._write_finest(shard, source), [source])
+        jobs.add((0, shard), partial(self._write_finest, shard, source), [source])
 
     def _shards(self, level: int) -> list[Box]:
         """Return the shards of a level, cut to what is stored of it."""

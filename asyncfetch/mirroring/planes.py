@@ -79,11 +79,7 @@ class PlaneJobs:
             for each in needs:
                 each.expect()
             self.n_shards += 1
-            jobs.add(
-                ("plane", shard),
-                lambda shard=shard, seen=seen, needs=needs: self._make(shard, seen, needs),
-                needs,
-            )
+            jobs.add(("plane", shard), partial(self._make, shard, seen, needs), needs)
 
     def _make(self, shard: Box, seen: Box, sources: list[Pixels]) -> None:
         corner = (shard.y0, shard.x0)
