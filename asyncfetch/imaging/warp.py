@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["WARP_BLOCK", "Interpolation", "PlaneWarp", "n_means_of", "prepare_source", "step_of", "warp"]
+__all__ = [
+    "WARP_BLOCK",
+    "Interpolation",
+    "PlaneWarp",
+    "average",
+    "n_means_of",
+    "prepare_source",
+    "step_of",
+    "warp",
+]
 
 #: Side of the aligned blocks of samples in which every warp is computed. OpenCV's results differ by one grey
 #: level with the place of a pixel in the call, so the calls must not depend on what was asked for. Boxes
@@ -105,6 +114,8 @@ class PlaneWarp:
         As for :func:`warp`.
     source_shape : (height, width)
         Size of the whole image.
+    window : Box, optional
+        The part of the image that is there; beyond it lies the fill.
 
     Raises
     ------
@@ -120,6 +131,7 @@ class PlaneWarp:
         *,
         interpolation: Interpolation = "linear",
         fill: int = 0,
+        window: Box | None = None,
     ) -> None:
         if interpolation not in get_args(Interpolation):
             raise SelectionError(
@@ -127,6 +139,7 @@ class PlaneWarp:
             )
         self._shape = shape
         self._source_shape = source_shape
+        self._window = Box.of_shape(source_shape) if window is None else window
         self._fill = fill
         n = self._n_samples = _samples_per_pixel(grid_to_source, interpolation)
         self._interpolation: Interpolation = "linear" if n > 1 else interpolation
@@ -136,6 +149,11 @@ class PlaneWarp:
         sample_to_grid = Affine2D.translation(offset, offset) @ Affine2D.scaling(1 / n)
         self._sample_to_source = grid_to_source @ sample_to_grid
         self._crops: dict[Box, Box] = {}
+
+    def reach(self, box: Box) -> Box:
+        """Return the part of the image, there or not, that the samples of a part of the grid touch."""
+        margin = MARGINS[self._interpolation]
+        return source_box(self._sample_to_source, self._samples(box), margin, self._source_shape)
 
     def source_of(self, box: Box) -> Box:
         """Return the part of the image that rendering a part of the grid reads; empty where it sees nothing."""
@@ -211,9 +229,7 @@ class PlaneWarp:
     def _crop(self, block: Box) -> Box:
         # asked for when the sources are looked for, when the empty chunks are, and when it is rendered
         if (crop := self._crops.get(block)) is None:
-            margin = MARGINS[self._interpolation]
-            crop = source_box(self._sample_to_source, self._samples(block), margin, self._source_shape)
-            self._crops[block] = crop
+            crop = self._crops[block] = self.reach(block).intersect(self._window)
         return crop
 
     def _render_block(
@@ -270,15 +286,20 @@ def prepare_source(source: NDArray[np.uint8], grid_to_source: Affine2D) -> tuple
     grid_to_reduced : Affine2D
         Pixel centres of the grid to pixel centres of ``reduced``.
     """
-    height, width, n_channels = source.shape
-    n_halvings = n_means_of(grid_to_source, (height, width))
+    n_halvings = n_means_of(grid_to_source, source.shape[:2])
     if n_halvings == 0:
         return source, grid_to_source
+    return average(source, n_halvings), full_to_tier(n_halvings) @ grid_to_source
+
+
+def average(source: NDArray[np.uint8], n_halvings: int) -> NDArray[np.uint8]:
+    """Average blocks of 2^n x 2^n pixels of a (y, x, c) image; an incomplete last block is dropped."""
     # One mean over 2^n x 2^n pixels rounds once; n halvings in a row would add 1/8 of a level each.
     factor = 2**n_halvings
-    reduced = np.empty((height // factor, width // factor, n_channels), dtype=np.uint8)
-    area_mean(source[: height // factor * factor, : width // factor * factor], factor, reduced)
-    return reduced, full_to_tier(n_halvings) @ grid_to_source
+    height, width = source.shape[0] // factor, source.shape[1] // factor
+    averaged = np.empty((height, width, source.shape[2]), dtype=np.uint8)
+    area_mean(source[: height * factor, : width * factor], factor, averaged)
+    return averaged
 
 
 def _samples_per_pixel(grid_to_source: Affine2D, interpolation: Interpolation) -> int:

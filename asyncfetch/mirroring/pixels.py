@@ -1,19 +1,22 @@
-"""Decoded pixels that several jobs read, given back when the last of them is through."""
+"""Decoded pixels: into which arrays they go, and when these are given back."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
+from asyncfetch.imaging import decode
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Buffer, Callable
 
     import numpy as np
     from numpy.typing import NDArray
 
     from asyncfetch.geometry import Box
+    from asyncfetch.imaging import Buffers
 
-__all__ = ["Pixels"]
+__all__ = ["Decoded", "Pixels"]
 
 
 class Pixels:
@@ -71,3 +74,43 @@ class Pixels:
             if self._give_back is not None:
                 self._give_back()
                 self._give_back = None
+
+
+class Decoded:
+    """Decode into arrays that are lent, and give them back at the end.
+
+    Parameters
+    ----------
+    buffers : Buffers
+        What lends them, once there is something to decode.
+    shape : tuple of int
+        (y, x) of the JPEG.
+    reduce : int
+        How often it is halved.
+    """
+
+    def __init__(self, buffers: Buffers, shape: tuple[int, int], reduce: int) -> None:
+        self._buffers = buffers
+        self._n_bytes = 3 * (-(-shape[0] >> reduce)) * (-(-shape[1] >> reduce))
+        self._reduce = reduce
+        self._lent: list[NDArray[np.uint8]] = []
+
+    def decode(self, data: Buffer) -> NDArray[np.uint8]:
+        """Decode a JPEG of that shape; raises what :func:`asyncfetch.imaging.decode` raises.
+
+        An array whose decoding failed goes back at once: whoever asks again waits without it. Two answers to one
+        question get an array each.
+        """
+        buffer = self._buffers.take(self._n_bytes)
+        try:
+            pixels = decode(data, reduce=self._reduce, buffer=buffer)
+        except BaseException:
+            self._buffers.give(buffer)
+            raise
+        self._lent.append(buffer)
+        return pixels
+
+    def give_back(self) -> None:
+        """Give back what is lent; its pixels are lost."""
+        while self._lent:
+            self._buffers.give(self._lent.pop())

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from asyncfetch.geometry import Box, full_to_tier, tiles_of
-from asyncfetch.imaging import Jobs, PlaneWarp, decode, n_means_of, prepare_source
-from asyncfetch.mirroring.levels import LevelJobs
-from asyncfetch.mirroring.pixels import Pixels
+import anyio
+
+from asyncfetch.errors import AsyncFetchError
+from asyncfetch.geometry import Box
+from asyncfetch.mirroring.layers import LayerJobs
+from asyncfetch.mirroring.pixels import Decoded
 from asyncfetch.mirroring.plan import interpolation_of
-from asyncfetch.mirroring.planes import PlaneJobs
+from asyncfetch.mirroring.regions import box_request, full_box
+from asyncfetch.mirroring.report import first_error
 from asyncfetch.store import Commit, SectionAffine
-from asyncfetch.store.layout import shard_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
-
     import numpy as np
     from numpy.typing import NDArray
 
     from asyncfetch.client import Client, Jpeg
-    from asyncfetch.geometry import Affine2D
-    from asyncfetch.imaging import Buffers, Pool
+    from asyncfetch.imaging import Pool
+    from asyncfetch.mirroring.pixels import Pixels
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
     from asyncfetch.settings import Layer, Settings
     from asyncfetch.store import StoreWriter
@@ -49,6 +48,9 @@ async def mirror_section(
         The section could not be had; nothing of it is committed.
     """
     async with client.reserve(plan.working_bytes) as reservation:
+        if plan.blocks:
+            # several requests at once cannot lend one reservation to others while one of them waits
+            return await _mirror_blocks(client, writer, view_plan, plan, settings)
         decoded = Decoded(client.pool.buffers, plan.shape, plan.proof_halvings)
         try:
             jpeg, pixels = await client.fetch_jpeg(
@@ -99,162 +101,138 @@ async def write_layers(
     StoreError
         The store cannot be written.
     """
-    work = _SectionWork(pool.buffers, writer, view_plan, plan, settings)
-    if not work.is_heavy:
+    work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
+
+    def begin() -> Commit:
+        origin = _Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+        commit = _describe(view_plan, plan, origin, settings)
+        kept = _kept_layers(plan, commit)
+        work.begin(kept, jpeg)
+        whole = [Box.of_shape(jpeg.shape)]
+        targets: list[Pixels] = []
+        if "sections" in plan.layers and "sections" not in kept:
+            targets = work.add_levels(whole)
+        if "registered" in plan.layers and "registered" not in kept:
+            planes = work.add_plane(whole, targets)
+            targets += [each for each in planes if each not in targets]
+        work.bring(jpeg, targets, None if pixels is None else (plan.proof_halvings, pixels))
+        return commit
+
+    def do_all() -> Commit:
+        commit = begin()
+        work.jobs.work()
+        if work.jobs.error is not None:
+            raise work.jobs.error
+        writer.commit(commit)
+        return commit
+
+    if not work.are_heavy:
         # what takes some milliseconds is one visit to a thread: each costs as much as the writing of a file
-        return await pool.run(work.do_all, jpeg, pixels)
-    await pool.run(work.begin, jpeg, pixels)
+        return await pool.run(do_all)
+    commit = await pool.run(begin)
     await pool.work(work.jobs)
-    return await pool.run(work.commit)
+    await pool.run(writer.commit, commit)
+    return commit
 
 
-class Decoded:
-    """Decode into arrays that are lent, and give them back at the end.
-
-    Parameters
-    ----------
-    buffers : Buffers
-        What lends them, once there is something to decode.
-    shape : tuple of int
-        (y, x) of the JPEG.
-    reduce : int
-        How often it is halved.
-    """
-
-    def __init__(self, buffers: Buffers, shape: tuple[int, int], reduce: int) -> None:
-        self._buffers = buffers
-        self._n_bytes = 3 * (-(-shape[0] >> reduce)) * (-(-shape[1] >> reduce))
-        self._reduce = reduce
-        self._lent: list[NDArray[np.uint8]] = []
-
-    def decode(self, data: Buffer) -> NDArray[np.uint8]:
-        """Decode a JPEG of that shape; raises what :func:`asyncfetch.imaging.decode` raises.
-
-        An array whose decoding failed goes back at once: whoever asks again waits without it. Two answers to one
-        question get an array each.
-        """
-        buffer = self._buffers.take(self._n_bytes)
+async def _mirror_blocks(
+    client: Client, writer: StoreWriter, view_plan: ViewPlan, plan: SectionPlan, settings: Settings
+) -> Commit:
+    """Bring one section into the store box by box; the layer ``source`` is still the JPEG of the whole image."""
+    pool = client.pool
+    work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
+    kept = _kept_beside_blocks(plan)
+    origin: _Origin | None = None
+    if plan.is_one_jpeg:
+        decoded = Decoded(pool.buffers, plan.shape, plan.proof_halvings)
         try:
-            pixels = decode(data, reduce=self._reduce, buffer=buffer)
-        except BaseException:
-            self._buffers.give(buffer)
-            raise
-        self._lent.append(buffer)
-        return pixels
-
-    def give_back(self) -> None:
-        """Give back what is lent; its pixels are lost."""
-        while self._lent:
-            self._buffers.give(self._lent.pop())
-
-
-class _SectionWork:
-    """Turn one JPEG into the layers of a section, job by job."""
-
-    def __init__(
-        self,
-        buffers: Buffers,
-        writer: StoreWriter,
-        view_plan: ViewPlan,
-        plan: SectionPlan,
-        settings: Settings,
-    ) -> None:
-        self.jobs = Jobs()
-        self._buffers = buffers
-        self._writer = writer
-        self._view_plan = view_plan
-        self._plan = plan
-        self._settings = settings
-        self._place = (view_plan.data_set.id, plan.view, plan.section.id)
-        self._commit: Commit | None = None
-
-    @property
-    def is_heavy(self) -> bool:
-        """Whether there is work for more than one thread."""
-        grid = self._view_plan.grid
-        is_large = grid is not None and grid.shape != _first_shard(grid.shape)
-        return "sections" in self._plan.layers or ("registered" in self._plan.layers and is_large)
-
-    def do_all(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
-        self.begin(jpeg, pixels)
-        self.jobs.work()
-        if self.jobs.error is not None:
-            raise self.jobs.error
-        return self.commit()
-
-    def begin(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> None:
-        """Make room in the store, write the JPEG, and find out which jobs there are."""
-        plan, writer = self._plan, self._writer
-        self._commit = _describe(self._view_plan, plan, jpeg, self._settings)
-        kept = _kept_layers(plan, self._commit)
-        layers = [layer for layer in plan.layers if layer not in kept]
-        writer.begin_section(*self._place, keep=kept)
-        if "source" in layers:
-            writer.write_source(*self._place, jpeg.data, (*jpeg.shape, jpeg.n_components))
-        decoded: dict[int, Pixels] = {}
-        if "sections" in layers:
-            levels = writer.create_levels(
-                *self._place, plan.shape, downsample=plan.downsample, resolution_um=plan.section.resolution
+            jpeg, pixels = await client.fetch_jpeg(
+                plan.request, expected_shape=plan.shape, check=decoded.decode
             )
-            decoded[0] = Pixels(Box.of_shape(plan.shape))
-            LevelJobs(self.jobs, self._buffers, levels, [decoded[0]])
-        if "registered" in layers:
-            self._add_plane(
-                decoded.setdefault(plan.n_halvings, Pixels(_reduced(plan.shape, plan.n_halvings)))
+            origin = await pool.run(_origin_of, [jpeg])
+            await pool.run(work.begin, kept, jpeg)
+            if plan.is_plane_of_jpeg:
+                work.bring(jpeg, work.add_plane([Box.of_shape(jpeg.shape)]), (plan.proof_halvings, pixels))
+                await pool.work(work.jobs)
+        finally:
+            decoded.give_back()
+    else:
+        await pool.run(work.begin, kept, None)
+    boxes: list[Pixels] = []
+    planes: list[Pixels] = []
+    if "sections" in plan.layers and "sections" not in kept:
+        boxes = await pool.run(work.add_levels, plan.blocks)
+    if plan.is_plane_of_blocks and "registered" not in kept:
+        planes = await pool.run(work.add_plane, plan.blocks, boxes)
+    jpegs = await _bring_blocks(client, plan, work, boxes, planes)
+    if origin is None:
+        origin = _Origin(
+            url=plan.request.url(settings.base_url),
+            sha256=hashlib.sha256("".join(digest for digest, _ in jpegs).encode()).hexdigest(),
+            size_bytes=sum(size for _, size in jpegs),
+        )
+    commit = _describe(view_plan, plan, origin, settings)
+    await pool.run(writer.commit, commit)
+    return commit
+
+
+async def _bring_blocks(
+    client: Client, plan: SectionPlan, work: LayerJobs, boxes: list[Pixels], planes: list[Pixels]
+) -> list[tuple[str, int]]:
+    """Ask for the boxes of a section, row by row, and do what each makes possible before the next is asked for.
+
+    Returns
+    -------
+    list of (str, int)
+        Digest and size of the JPEG of each box.
+    """
+    pool, slide = client.pool, (plan.section.x or 0, plan.section.y or 0)
+    found: dict[int, tuple[str, int]] = {}
+    pending = iter(range(len(plan.blocks)))
+
+    async def bring() -> None:
+        for k in pending:
+            block = plan.blocks[k]
+            targets = [each[k] for each in (boxes, planes) if each]
+            targets = targets[:1] if targets[0] is targets[-1] else targets
+            n_halvings = 0 if boxes else plan.n_halvings
+            decoded = Decoded(pool.buffers, block.shape, n_halvings)
+            jpeg, pixels = await client.fetch_jpeg(
+                box_request(plan.request, block, slide), expected_shape=block.shape, check=decoded.decode
             )
-        for n_halvings, target in decoded.items():
-            if pixels is not None and n_halvings == plan.proof_halvings:
-                target.fill(pixels)
-                self.jobs.arrive(target)
-            else:
-                self.jobs.add(target, partial(self._decode, jpeg, n_halvings, target))
+            found[k] = (hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+            targets[0].fill(pixels, decoded.give_back)
+            work.jobs.arrive(targets[0])
+            work.bring(jpeg, targets[1:])
+            await pool.work(work.jobs)
 
-    def commit(self) -> Commit:
-        if self._commit is None:
-            raise AssertionError("a section is begun before it is committed")
-        self._writer.commit(self._commit)
-        return self._commit
-
-    def _decode(self, jpeg: Jpeg, n_halvings: int, target: Pixels) -> None:
-        decoded = Decoded(self._buffers, self._plan.shape, n_halvings)
-        target.fill(decoded.decode(jpeg.data), decoded.give_back)
-
-    def _add_plane(self, source: Pixels) -> None:
-        plan, grid, settings = self._plan, self._view_plan.grid, self._settings
-        if grid is None or plan.grid_to_image is None or plan.z is None:
-            raise AssertionError(
-                "a section planned for the layer registered has a grid, a place on it and a slot"
-            )
-        grid_to_source = full_to_tier(plan.downsample + plan.n_halvings) @ plan.grid_to_image
-        interpolation = interpolation_of(plan.view, settings)
-        n_means = 0 if interpolation == "nearest" else n_means_of(grid_to_source, source.box.shape)
-        if n_means:
-            source = self._averaged(source, grid_to_source, n_means)
-            grid_to_source = full_to_tier(n_means) @ grid_to_source
-        warp = PlaneWarp(grid_to_source, grid.shape, source.box.shape, interpolation=interpolation)
-        write = partial(self._writer.write_registered_shard, self._view_plan.data_set.id, plan.view, plan.z)
-        PlaneJobs(self.jobs, self._buffers, warp, grid.shape, [source], write)
-
-    def _averaged(self, source: Pixels, grid_to_source: Affine2D, n_means: int) -> Pixels:
-        height, width = source.box.shape
-        averaged = Pixels(Box(0, 0, height >> n_means, width >> n_means))
-        source.expect()
-
-        def average() -> None:
-            averaged.fill(prepare_source(source.array, grid_to_source)[0])
-            source.release()
-
-        self.jobs.add(averaged, average, [source])
-        return averaged
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(plan.n_blocks_at_once):
+                tasks.start_soon(bring)
+    except* AsyncFetchError as group:
+        raise first_error(group) from None
+    return [found[k] for k in range(len(plan.blocks))]
 
 
-def _reduced(shape: tuple[int, int], n_halvings: int) -> Box:
-    """Return all pixels of an image that is halved while it is decoded: libjpeg rounds up."""
-    return Box(0, 0, -(-shape[0] >> n_halvings), -(-shape[1] >> n_halvings))
+class _Origin(NamedTuple):
+    """Say what was fetched."""
+
+    url: str
+    sha256: str
+    size_bytes: int
 
 
-def _first_shard(shape: tuple[int, int]) -> tuple[int, int]:
-    return next(tiles_of(shape, shard_shape(shape))).shape
+def _origin_of(jpegs: list[Jpeg]) -> _Origin:
+    (jpeg,) = jpegs
+    return _Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+
+
+def _kept_beside_blocks(plan: SectionPlan) -> tuple[Layer, ...]:
+    """Return the layers that stay when a section comes in boxes: its plane, where none was asked for."""
+    stored = plan.stored
+    keeps_plane = stored is not None and "registered" in stored.layers and plan.grid_to_image is None
+    return ("registered",) if keeps_plane else ()
 
 
 def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
@@ -272,23 +250,25 @@ def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
     return tuple(layer for layer in stored.layers if layer in kept)
 
 
-def _describe(view_plan: ViewPlan, plan: SectionPlan, jpeg: Jpeg, settings: Settings) -> Commit:
+def _describe(view_plan: ViewPlan, plan: SectionPlan, origin: _Origin, settings: Settings) -> Commit:
     section = plan.section
-    um, interpolation, parallel = None, interpolation_of(plan.view, settings), settings.parallel
+    um, interpolation = None, interpolation_of(plan.view, settings)
+    parallel, fill = settings.parallel, settings.fill
     if plan.grid_to_image is not None and view_plan.grid is not None:
         um = view_plan.grid.um
     elif plan.stored is not None and "registered" in plan.stored.layers:
-        um, interpolation, parallel = plan.stored.um, plan.stored.interpolation, plan.stored.parallel
+        um, interpolation = plan.stored.um, plan.stored.interpolation
+        parallel, fill = plan.stored.parallel, plan.stored.fill
     return Commit(
         image_id=section.id,
         data_set_id=view_plan.data_set.id,
         view=plan.view,
         layers=plan.layers,
         record=section.record,
-        url=jpeg.url,
-        sha256=hashlib.sha256(jpeg.data).hexdigest(),
-        size_bytes=len(jpeg.data),
-        shape=jpeg.shape,
+        url=origin.url,
+        sha256=origin.sha256,
+        size_bytes=origin.size_bytes,
+        shape=plan.shape,
         downsample=plan.downsample,
         resolution_um=section.resolution,
         section_number=section.section_number,
@@ -296,6 +276,9 @@ def _describe(view_plan: ViewPlan, plan: SectionPlan, jpeg: Jpeg, settings: Sett
         codec=settings.codec,
         interpolation=interpolation,
         parallel=parallel,
+        fill=fill,
+        fetch="tiles" if plan.blocks else "images",
+        region=None if plan.region is None else full_box(plan.region, plan.downsample),
         image_to_reference=SectionAffine.of(view_plan.data_set, section),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )

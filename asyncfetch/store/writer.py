@@ -476,7 +476,7 @@ class StoreWriter:
     def _begin_registered(self, data_set_id: int, view: str, layout: RegisteredLayout) -> None:
         path = registered_path(data_set_id, view)
         level = f"{path}/scale0"
-        document = image_document(layout.shape, layout.codec)
+        document = image_document(layout.shape, layout.codec, layout.fill)
         stored = read_registered_layout(self._place, data_set_id, view)
         self._place.sweep(path)
         if stored is not None:
@@ -492,7 +492,7 @@ class StoreWriter:
                 write_array_metadata(self._place, f"{level}/image", document)
                 self._place.write_group(level, {})
             self._place.write_group(path, _registered_group(data_set_id, layout))
-        array = ImageArray(f"{level}/image", layout.shape, layout.codec)
+        array = ImageArray(f"{level}/image", layout.shape, layout.codec, layout.fill)
         self._registered[data_set_id, view] = (layout, array)
 
     def _registered_array(self, data_set_id: int, view: str) -> ImageArray:
@@ -513,7 +513,7 @@ class StoreWriter:
                 if layout is None:
                     return None
                 path = f"{registered_path(data_set_id, view)}/scale0/image"
-                array = ImageArray(path, layout.shape, layout.codec)
+                array = ImageArray(path, layout.shape, layout.codec, layout.fill)
                 self._registered[key] = (layout, array)
             return self._registered[key]
 
@@ -533,7 +533,7 @@ def _registered_group(data_set_id: int, layout: RegisteredLayout) -> dict[str, A
 
 
 def _check_same_grid(stored: RegisteredLayout, wanted: RegisteredLayout, location: str) -> None:
-    names = ("um", "plane", "box_um", "codec", "interpolation", "parallel", "section_thickness_um")
+    names = ("um", "plane", "box_um", "codec", "interpolation", "parallel", "fill", "section_thickness_um")
     for name in names:
         before, now = getattr(stored, name), getattr(wanted, name)
         if before != now:
