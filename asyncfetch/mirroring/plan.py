@@ -164,8 +164,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def _bytes_of_blocks(self) -> int:
         """Most bytes held while an image comes in boxes, row by row."""
-        heights, widths = zip(*(block.shape for block in self.blocks), strict=True)
-        block = max(heights) * max(widths)
+        block = max(height * width for height, width in (each.shape for each in self.blocks))
         n_columns = len({each.x0 for each in self.blocks})
         # decoded twice at most, for the levels and for the plane
         size = self.n_blocks_at_once * (
@@ -173,7 +172,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
         )
         if "sections" in self.layers:
             # a shard of every coarser level for each column waits for the row below
-            size += 2 * n_columns * 3 * _SHARD_PIXELS
+            size += 6 * n_columns * _SHARD_PIXELS
         if self.is_plane_of_blocks:
             # the boxes that the plane is made of wait, and are put together once more
             height, width = self.extent.shape
