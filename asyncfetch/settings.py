@@ -44,6 +44,7 @@ _RULES = {
     "fill": "a grey level from 0 to 255",
     "memory_bytes": "a size of at least 16MiB",
 }
+_REGIONS = ("roi", "roi_um")
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -235,7 +236,7 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         try:
-            Settings.from_layers({name: value})
+            _check_one(name, _from_text(name, value))
         except SettingsError as error:
             raise SettingsError(f"environment variable {variable}: {error.message}", setting=name) from None
         layer[name] = value
@@ -244,16 +245,23 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _convert(values: dict[str, Any]) -> Settings:
     for name, value in values.items():
-        if name not in Settings.__struct_fields__:
-            known = ", ".join(Settings.__struct_fields__)
-            raise SettingsError(f"there is no setting {name!r}; known settings: {known}", setting=name)
         _check_one(name, value)
-    return msgspec.convert(values, Settings, strict=False)
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        # each setting is right by itself, so that this is about two of them
+        if isinstance(error.__cause__, SettingsError):
+            raise error.__cause__ from None
+        raise
 
 
 def _check_one(name: str, value: Any) -> None:
+    if name not in Settings.__struct_fields__:
+        known = ", ".join(Settings.__struct_fields__)
+        raise SettingsError(f"there is no setting {name!r}; known settings: {known}", setting=name)
+    others = {"layers": ("registered",)} if name in _REGIONS else {}
     try:
-        msgspec.convert({name: value}, Settings, strict=False)
+        msgspec.convert({name: value, **others}, Settings, strict=False)
     except msgspec.ValidationError as error:
         rule = _RULES.get(name) or str(error).split(" - at ")[0].lower()
         raise SettingsError(f"{name} = {_shown(value)} is not allowed: {rule}", setting=name) from error
