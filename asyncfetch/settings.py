@@ -25,9 +25,11 @@ Layer = Literal["source", "sections", "registered"]
 View = Literal["image", "expression", "projection", "tumor_feature_annotation", "tumor_feature_boundary"]
 Codec = Literal["zstd", "blosc-lz4", "jpegxl", "none"]
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
+Fetch = Literal["auto", "images", "tiles"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Range = tuple[float, float]
 _RULES = {
     "jobs": 'a number of images of 1 or more, or "auto"',
     "um": 'a pitch in micrometres greater than 0, or "full"',
@@ -36,8 +38,13 @@ _RULES = {
     "views": f"one or more of {', '.join(get_args(View))}",
     "codec": f"one of {', '.join(get_args(Codec))}",
     "interpolation": f"one of {', '.join(get_args(Interpolation))}",
+    "fetch": f"one of {', '.join(get_args(Fetch))}",
+    "roi": "x,y,width,height in full-resolution pixels, width and height greater than 0",
+    "roi_um": "p0:p1,i0:i1,r0:r1 in micrometres of the reference space, each range growing",
+    "fill": "a grey level from 0 to 255",
     "memory_bytes": "a size of at least 16MiB",
 }
+_REGIONS = ("roi", "roi_um")
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -92,6 +99,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     parallel : bool
         Use atldld's approximation (a constant slice coordinate, grid points at k · um) instead of the
         section's own tilted plane.
+    fill : int
+        Grey level of registered planes beside the image.
+    fetch : str
+        Whether sections come as whole ``images`` or as ``tiles``, boxes of an image; ``auto`` takes tiles for regions
+        and for images whose pixels are more than ``memory_bytes``.
+    roi : tuple of int or None
+        The region (x, y, width, height) that is fetched of every section, in full-resolution pixels of the section.
+    roi_um : tuple of tuple of float or None
+        The region (p, i and r, from and to) that is fetched, in µm of the reference frame.
     """
 
     base_url: str = "http://api.brain-map.org"
@@ -116,6 +132,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
+    fill: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    fetch: Fetch = "auto"
+    roi: tuple[int, int, int, int] | None = None
+    roi_um: tuple[Range, Range, Range] | None = None
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
@@ -133,6 +153,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise SettingsError(
                     f"{name} must name each of {choices} at most once, and one at least", setting=name
                 )
+
+        self._check_region()
+
+    def _check_region(self) -> None:
+        given = "roi" if self.roi is not None else "roi_um"
+        if self.roi is None and self.roi_um is None:
+            return
+        if self.roi is not None and self.roi_um is not None:
+            raise SettingsError("roi and roi_um name two regions; give one", setting="roi")
+        if self.roi is not None and min(self.roi[2:]) < 1:
+            raise SettingsError(f"roi = {_shown(self.roi)} is not allowed: {_RULES['roi']}", setting="roi")
+        for low, high in self.roi_um or ():
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise SettingsError(
+                    f"roi_um with {low:g}:{high:g} is not allowed: {_RULES['roi_um']}", setting="roi_um"
+                )
+        if "source" in self.layers:
+            raise SettingsError(
+                f"{given} goes without the layer source, because a region has no JPEG of its own; "
+                "choose layers of sections and registered",
+                setting="layers",
+            )
+        if self.fetch == "images":
+            raise SettingsError(
+                f"{given} is fetched in tiles; fetch = images is for whole images", setting="fetch"
+            )
+
+    @property
+    def has_region(self) -> bool:
+        """Whether a region is wanted instead of whole sections."""
+        return self.roi is not None or self.roi_um is not None
 
     @classmethod
     def from_layers(cls, *layers: Mapping[str, Any]) -> Settings:
@@ -185,7 +236,7 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         try:
-            Settings.from_layers({name: value})
+            _check_one(name, _from_text(name, value))
         except SettingsError as error:
             raise SettingsError(f"environment variable {variable}: {error.message}", setting=name) from None
         layer[name] = value
@@ -194,23 +245,34 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _convert(values: dict[str, Any]) -> Settings:
     for name, value in values.items():
-        if name not in Settings.__struct_fields__:
-            known = ", ".join(Settings.__struct_fields__)
-            raise SettingsError(f"there is no setting {name!r}; known settings: {known}", setting=name)
         _check_one(name, value)
-    return msgspec.convert(values, Settings, strict=False)
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        # each setting is right by itself, so that this is about two of them
+        if isinstance(error.__cause__, SettingsError):
+            raise error.__cause__ from None
+        raise
 
 
 def _check_one(name: str, value: Any) -> None:
+    if name not in Settings.__struct_fields__:
+        known = ", ".join(Settings.__struct_fields__)
+        raise SettingsError(f"there is no setting {name!r}; known settings: {known}", setting=name)
+    others = {"layers": ("registered",)} if name in _REGIONS else {}
     try:
-        msgspec.convert({name: value}, Settings, strict=False)
+        msgspec.convert({name: value, **others}, Settings, strict=False)
     except msgspec.ValidationError as error:
         rule = _RULES.get(name) or str(error).split(" - at ")[0].lower()
         raise SettingsError(f"{name} = {_shown(value)} is not allowed: {rule}", setting=name) from error
 
 
 def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    return ",".join(
+        ":".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in value
+    )
 
 
 def _from_text(name: str, value: Any) -> Any:
@@ -220,6 +282,10 @@ def _from_text(name: str, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()]
     if name.endswith("_bytes") or name == "bytes_per_s":
         return parse_size(value, setting=name)
+    if name == "roi":
+        return value.split(",")
+    if name == "roi_um":
+        return [part.split(":") for part in value.split(",")]
     return value.strip()
 
 

@@ -77,6 +77,29 @@ Jobs = Annotated[
         show_default="auto",
     ),
 ]
+Fetch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="images, tiles (boxes of an image), or auto: tiles for regions and for images beyond the budget.",
+        show_default="auto",
+    ),
+]
+Roi = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,W,H",
+        help="Fetch this region of every section alone, in full-resolution pixels; needs --layers without source.",
+    ),
+]
+RoiUm = Annotated[
+    str | None,
+    typer.Option(
+        "--roi-um",
+        metavar="P0:P1,I0:I1,R0:R1",
+        help="Fetch this region of the reference space alone, in µm; needs --layers without source.",
+    ),
+]
 Rate = Annotated[
     str | None,
     typer.Option("--rate", metavar="N", help="Most requests started in any second.", show_default="10"),
@@ -130,6 +153,23 @@ def mirror(
         str | None,
         typer.Option(metavar="CODEC", help="zstd, blosc-lz4, jpegxl or none.", show_default="zstd"),
     ] = None,
+    interpolation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="How planes are sampled: nearest, linear, cubic or lanczos.",
+            show_default="linear",
+        ),
+    ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL", help="Grey level of planes beside the image, 0 to 255.", show_default="0"
+        ),
+    ] = None,
+    fetch: Fetch = None,
+    roi: Roi = None,
+    roi_um: RoiUm = None,
     parallel: Annotated[
         bool | None,
         typer.Option(
@@ -160,6 +200,11 @@ def mirror(
         views=view,
         layers=layers,
         codec=codec,
+        interpolation=interpolation,
+        fill=fill,
+        fetch=fetch,
+        roi=roi,
+        roi_um=roi_um,
         parallel=parallel,
         base_url=base_url,
         jobs=jobs,

@@ -136,7 +136,7 @@ class Client(CatalogueQueries):
     ) -> None:
         settings = settings or Settings()
         self.settings = settings if base_url is None else settings.replace(base_url=base_url)
-        self.pool = Pool(self.settings.workers)
+        self.pool = Pool(self.settings.workers, idle_bytes=self.settings.memory_bytes // 8)
         self._engine = Engine(self.settings, transport, on_event)
         self.sync = SyncServices(self._engine, self.settings)
         self._stack = AsyncExitStack()

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from asyncfetch.imaging.buffers import Buffers
 from asyncfetch.imaging.displacement import Border, DisplacementField
+from asyncfetch.imaging.jobs import Jobs
 from asyncfetch.imaging.jpeg import JpegHeader, decode, encode, read_header
 from asyncfetch.imaging.pool import Pool
 from asyncfetch.imaging.pyramid import halve
-from asyncfetch.imaging.warp import WARP_BLOCK, Interpolation, prepare_source, step_of, warp
+from asyncfetch.imaging.warp import (
+    WARP_BLOCK,
+    Interpolation,
+    PlaneWarp,
+    average,
+    n_means_of,
+    prepare_source,
+    step_of,
+    warp,
+)
 
 __all__ = [
     "WARP_BLOCK",
     "Border",
+    "Buffers",
     "DisplacementField",
     "Interpolation",
+    "Jobs",
     "JpegHeader",
+    "PlaneWarp",
     "Pool",
+    "average",
     "decode",
     "encode",
     "halve",
+    "n_means_of",
     "prepare_source",
     "read_header",
     "step_of",

@@ -9,12 +9,18 @@ import anyio
 import anyio.to_thread
 
 from asyncfetch.errors import SettingsError
+from asyncfetch.imaging.buffers import Buffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from asyncfetch.imaging.jobs import Jobs
+
 __all__ = ["Pool"]
+
+
+_IDLE_BYTES = 2**27
 
 
 def _n_processors() -> int:
@@ -33,6 +39,13 @@ class Pool:
     ----------
     n_threads : int, optional
         Default: one for each processor that this process may use.
+    idle_bytes : int
+        Most bytes of arrays that are kept to be used again.
+
+    Attributes
+    ----------
+    buffers : Buffers
+        Large arrays for what runs here.
 
     Raises
     ------
@@ -40,10 +53,11 @@ class Pool:
         ``n_threads`` is below 1.
     """
 
-    def __init__(self, n_threads: int | None = None) -> None:
+    def __init__(self, n_threads: int | None = None, *, idle_bytes: int = _IDLE_BYTES) -> None:
         if n_threads is not None and n_threads < 1:
             raise SettingsError(f"a pool needs at least one thread, not {n_threads}", setting="workers")
         self.n_threads: int = n_threads or _n_processors()
+        self.buffers = Buffers(idle_bytes)
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def __aenter__(self) -> Self:
@@ -76,3 +90,33 @@ class Pool:
         if self._limiter is None:
             raise RuntimeError("the pool is not open: use it inside `async with Pool(…) as pool`")
         return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=False, limiter=self._limiter)
+
+    async def work(self, jobs: Jobs) -> None:
+        """Do the jobs that are ready, and those that they make ready, on as many threads as there are jobs for.
+
+        A thread takes one job after the other without coming back to the event loop, which keeps threads waiting
+        where it is busy. A cancelled task waits for the jobs that have begun; no others begin.
+
+        Raises
+        ------
+        BaseException
+            What the first job that failed raised.
+        """
+        is_over = False
+
+        async def stop_when_cancelled() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                if not is_over:
+                    jobs.stop()
+
+        async with anyio.create_task_group() as watch:
+            watch.start_soon(stop_when_cancelled)
+            async with anyio.create_task_group() as tasks:
+                for _ in range(min(self.n_threads, jobs.n_ready)):
+                    tasks.start_soon(self.run, jobs.work)
+            is_over = True
+            watch.cancel_scope.cancel()
+        if jobs.error is not None:
+            raise jobs.error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["halve"]
 
 
-def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def halve(pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Average blocks of 2 x 2 pixels, rounding halves up: (a + b + c + d + 2) >> 2.
 
     A last odd row or column is dropped, a side of length 1 stays 1. A level halved tile by tile is the level
@@ -24,6 +24,8 @@ def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Parameters
     ----------
     pixels : (y, x, c) array of uint8
+    out : (max(y // 2, 1), max(x // 2, 1), c) array of uint8, optional
+        Receives the result; rows may lie apart.
 
     Returns
     -------
@@ -38,9 +40,13 @@ def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or 0 in pixels.shape:
         raise SelectionError(f"pixels must be (y, x, c) uint8, not {pixels.shape} {pixels.dtype}")
     height, width, n_channels = pixels.shape
+    shape = (max(height // 2, 1), max(width // 2, 1), n_channels)
+    halved = np.empty(shape, dtype=np.uint8) if out is None else out
+    if halved.shape != shape:
+        raise SelectionError(f"{pixels.shape} halved is {shape}, not {halved.shape}")
     if height == 1 or width == 1:
-        return _halve_line(pixels)
-    halved = np.empty((height // 2, width // 2, n_channels), dtype=np.uint8)
+        halved[...] = _halve_line(pixels)
+        return halved
     area_mean(pixels[: height // 2 * 2, : width // 2 * 2], 2, halved)
     return halved
 

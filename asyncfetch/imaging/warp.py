@@ -12,9 +12,20 @@ from asyncfetch.geometry import Affine2D, Box, full_to_tier, source_box
 from asyncfetch.imaging.opencv import MARGINS, Interpolation, area_mean, warp_affine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["WARP_BLOCK", "Interpolation", "prepare_source", "step_of", "warp"]
+__all__ = [
+    "WARP_BLOCK",
+    "Interpolation",
+    "PlaneWarp",
+    "average",
+    "n_means_of",
+    "prepare_source",
+    "step_of",
+    "warp",
+]
 
 #: Side of the aligned blocks of samples in which every warp is computed. OpenCV's results differ by one grey
 #: level with the place of a pixel in the call, so the calls must not depend on what was asked for. Boxes
@@ -90,24 +101,166 @@ def warp(
     SelectionError
         An argument does not fit, or the step is so large that :func:`prepare_source` must come first.
     """
-    region = Box.of_shape(shape) if box is None else box
-    out = _checked_out(source, shape, region, interpolation, out)
-    n_samples = _samples_per_pixel(grid_to_source, interpolation)
-    block = _block_side(n_samples)
-    sampling: Interpolation = "linear" if n_samples > 1 else interpolation
-    sampler = _Sampler(source, grid_to_source, n_samples, sampling, fill)
-    for y0 in range(region.y0 // block * block, region.y1, block):
-        for x0 in range(region.x0 // block * block, region.x1, block):
-            whole = Box(y0, x0, min(y0 + block, shape[0]), min(x0 + block, shape[1]))
+    plane = PlaneWarp(grid_to_source, shape, source.shape[:2], interpolation=interpolation, fill=fill)
+    return plane.render(source, box=box, out=out)
+
+
+class PlaneWarp:
+    """Sample one grid from one image, of which every call may bring another part.
+
+    Parameters
+    ----------
+    grid_to_source, shape, interpolation, fill
+        As for :func:`warp`.
+    source_shape : (height, width)
+        Size of the whole image.
+    window : Box, optional
+        The part of the image that is there; beyond it lies the fill.
+
+    Raises
+    ------
+    SelectionError
+        An argument does not fit.
+    """
+
+    def __init__(
+        self,
+        grid_to_source: Affine2D,
+        shape: tuple[int, int],
+        source_shape: tuple[int, int],
+        *,
+        interpolation: Interpolation = "linear",
+        fill: int = 0,
+        window: Box | None = None,
+    ) -> None:
+        if interpolation not in get_args(Interpolation):
+            raise SelectionError(
+                f"interpolation is one of {', '.join(get_args(Interpolation))}, not {interpolation!r}"
+            )
+        self._shape = shape
+        self._source_shape = source_shape
+        self._window = Box.of_shape(source_shape) if window is None else window
+        self._fill = fill
+        n = self._n_samples = _samples_per_pixel(grid_to_source, interpolation)
+        self._interpolation: Interpolation = "linear" if n > 1 else interpolation
+        self._block = _block_side(n)
+        # Sample j of pixel k lies at k + (j + ½) / n - ½.
+        offset = (1 / n - 1) / 2
+        sample_to_grid = Affine2D.translation(offset, offset) @ Affine2D.scaling(1 / n)
+        self._sample_to_source = grid_to_source @ sample_to_grid
+        self._crops: dict[Box, Box] = {}
+
+    def reach(self, box: Box) -> Box:
+        """Return the part of the image, there or not, that the samples of a part of the grid touch."""
+        margin = MARGINS[self._interpolation]
+        return source_box(self._sample_to_source, self._samples(box), margin, self._source_shape)
+
+    def source_of(self, box: Box) -> Box:
+        """Return the part of the image that rendering a part of the grid reads; empty where it sees nothing."""
+        seen = [crop for block in self._blocks(box) if not (crop := self._crop(block)).is_empty]
+        if not seen:
+            return Box(0, 0, 0, 0)
+        return Box(
+            min(each.y0 for each in seen),
+            min(each.x0 for each in seen),
+            max(each.y1 for each in seen),
+            max(each.x1 for each in seen),
+        )
+
+    def sees_nothing(self, box: Box) -> bool:
+        """Tell whether a part of the grid lies beside the image, so that all of it is the fill."""
+        return all(self._crop(block).is_empty for block in self._blocks(box))
+
+    def render(
+        self,
+        source: NDArray[np.uint8],
+        *,
+        origin: tuple[int, int] = (0, 0),
+        box: Box | None = None,
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Sample a part of the grid; the result does not depend on the parts, nor on how much of the image is given.
+
+        Parameters
+        ----------
+        source : (y, x, c) array of uint8
+            The image, or a part that holds :meth:`source_of` the box; 1, 3 or 4 channels.
+        origin : (y, x)
+            Where the first pixel of ``source`` lies in the image.
+        box, out
+            As for :func:`warp`.
+
+        Returns
+        -------
+        (h, w, c) array of uint8
+            ``h`` and ``w`` of the box.
+
+        Raises
+        ------
+        SelectionError
+            An array or the box does not fit.
+        """
+        region = Box.of_shape(self._shape) if box is None else box
+        out = _checked_out(source, self._shape, region, out)
+        # OpenCV would copy every crop of an image whose channels lie apart.
+        if source.strides[1:] != (source.shape[2], 1):
+            source = np.ascontiguousarray(source)
+        for whole in self._blocks(region):
             part = whole.intersect(region)
             target = out[part.shift(-region.y0, -region.x0).slices]
             if part == whole:
-                sampler.render(whole, target)
+                self._render_block(source, origin, whole, target)
             else:
                 rendered = np.empty((*whole.shape, source.shape[2]), dtype=np.uint8)
-                sampler.render(whole, rendered)
-                target[...] = rendered[part.shift(-y0, -x0).slices]
-    return out
+                self._render_block(source, origin, whole, rendered)
+                target[...] = rendered[part.shift(-whole.y0, -whole.x0).slices]
+        return out
+
+    def _blocks(self, region: Box) -> Iterator[Box]:
+        side, (height, width) = self._block, self._shape
+        for y0 in range(region.y0 // side * side, region.y1, side):
+            for x0 in range(region.x0 // side * side, region.x1, side):
+                yield Box(y0, x0, min(y0 + side, height), min(x0 + side, width))
+
+    def _samples(self, block: Box) -> Box:
+        n = self._n_samples
+        return Box(block.y0 * n, block.x0 * n, block.y1 * n, block.x1 * n)
+
+    def _crop(self, block: Box) -> Box:
+        # asked for when the sources are looked for, when the empty chunks are, and when it is rendered
+        if (crop := self._crops.get(block)) is None:
+            crop = self._crops[block] = self.reach(block).intersect(self._window)
+        return crop
+
+    def _render_block(
+        self, source: NDArray[np.uint8], origin: tuple[int, int], block: Box, out: NDArray[np.uint8]
+    ) -> None:
+        crop = self._crop(block)
+        if crop.is_empty:
+            out[...] = self._fill
+            return
+        samples, n = self._samples(block), self._n_samples
+        matrix = self._sample_to_source.matrix.copy()
+        matrix[:, 2] = self._sample_to_source.apply((samples.x0, samples.y0)) - (crop.x0, crop.y0)
+        pixels = source[crop.shift(-origin[0], -origin[1]).slices]
+        if pixels.shape[:2] != crop.shape:
+            raise SelectionError(
+                f"{crop} of the image is not among the {source.shape[:2]} pixels at {origin}"
+            )
+        if n == 1:
+            warp_affine(pixels, matrix, out, self._interpolation, self._fill)
+            return
+        sampled = np.empty((*samples.shape, source.shape[2]), dtype=np.uint8)
+        warp_affine(pixels, matrix, sampled, self._interpolation, self._fill)
+        area_mean(sampled, n, out)
+
+
+def n_means_of(grid_to_source: Affine2D, source_shape: tuple[int, int]) -> int:
+    """Return how often :func:`prepare_source` halves an image before it is sampled."""
+    step, n_halvings = step_of(grid_to_source), 0
+    while step >= _HALVING_STEP * 2**n_halvings and min(source_shape) >> (n_halvings + 1):
+        n_halvings += 1
+    return n_halvings
 
 
 def prepare_source(source: NDArray[np.uint8], grid_to_source: Affine2D) -> tuple[NDArray[np.uint8], Affine2D]:
@@ -133,64 +286,20 @@ def prepare_source(source: NDArray[np.uint8], grid_to_source: Affine2D) -> tuple
     grid_to_reduced : Affine2D
         Pixel centres of the grid to pixel centres of ``reduced``.
     """
-    height, width, n_channels = source.shape
-    step = step_of(grid_to_source)
-    n_halvings = 0
-    while step >= _HALVING_STEP * 2**n_halvings and min(height, width) >> (n_halvings + 1):
-        n_halvings += 1
+    n_halvings = n_means_of(grid_to_source, source.shape[:2])
     if n_halvings == 0:
         return source, grid_to_source
+    return average(source, n_halvings), full_to_tier(n_halvings) @ grid_to_source
+
+
+def average(source: NDArray[np.uint8], n_halvings: int) -> NDArray[np.uint8]:
+    """Average blocks of 2^n x 2^n pixels of a (y, x, c) image; an incomplete last block is dropped."""
     # One mean over 2^n x 2^n pixels rounds once; n halvings in a row would add 1/8 of a level each.
     factor = 2**n_halvings
-    reduced = np.empty((height // factor, width // factor, n_channels), dtype=np.uint8)
-    area_mean(source[: height // factor * factor, : width // factor * factor], factor, reduced)
-    return reduced, full_to_tier(n_halvings) @ grid_to_source
-
-
-class _Sampler:
-    """Render blocks of one grid from one source; nothing it computes depends on what was asked for."""
-
-    def __init__(
-        self,
-        source: NDArray[np.uint8],
-        grid_to_source: Affine2D,
-        n_samples: int,
-        interpolation: Interpolation,
-        fill: int,
-    ) -> None:
-        # OpenCV would copy every crop of an image whose channels lie apart.
-        self._source = source if source.strides[1:] == (source.shape[2], 1) else np.ascontiguousarray(source)
-        self._n_samples = n_samples
-        self._interpolation: Interpolation = interpolation
-        self._fill = fill
-        # Sample j of pixel k lies at k + (j + ½) / n - ½.
-        offset = (1 / n_samples - 1) / 2
-        sample_to_grid = Affine2D.translation(offset, offset) @ Affine2D.scaling(1 / n_samples)
-        self._sample_to_source = grid_to_source @ sample_to_grid
-        self._samples: NDArray[np.uint8] | None = None
-
-    def render(self, block: Box, out: NDArray[np.uint8]) -> None:
-        n = self._n_samples
-        samples = Box(block.y0 * n, block.x0 * n, block.y1 * n, block.x1 * n)
-        margin = MARGINS[self._interpolation]
-        crop = source_box(self._sample_to_source, samples, margin, self._source.shape[:2])
-        if crop.is_empty:
-            out[...] = self._fill
-            return
-        matrix = self._sample_to_source.matrix.copy()
-        matrix[:, 2] = self._sample_to_source.apply((samples.x0, samples.y0)) - (crop.x0, crop.y0)
-        pixels = self._source[crop.slices]
-        if n == 1:
-            warp_affine(pixels, matrix, out, self._interpolation, self._fill)
-            return
-        sampled = self._scratch(samples.shape)
-        warp_affine(pixels, matrix, sampled, self._interpolation, self._fill)
-        area_mean(sampled, n, out)
-
-    def _scratch(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        if self._samples is None or self._samples.shape[0] < shape[0] or self._samples.shape[1] < shape[1]:
-            self._samples = np.empty((*shape, self._source.shape[2]), dtype=np.uint8)
-        return self._samples[: shape[0], : shape[1]]
+    height, width = source.shape[0] // factor, source.shape[1] // factor
+    averaged = np.empty((height, width, source.shape[2]), dtype=np.uint8)
+    area_mean(source[: height * factor, : width * factor], factor, averaged)
+    return averaged
 
 
 def _samples_per_pixel(grid_to_source: Affine2D, interpolation: Interpolation) -> int:
@@ -213,16 +322,11 @@ def _checked_out(
     source: NDArray[np.uint8],
     shape: tuple[int, int],
     region: Box,
-    interpolation: Interpolation,
     out: NDArray[np.uint8] | None,
 ) -> NDArray[np.uint8]:
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in {1, 3, 4} or 0 in source.shape:
         raise SelectionError(
             f"a source is (y, x, c) uint8 with 1, 3 or 4 channels, not {source.shape} {source.dtype}"
-        )
-    if interpolation not in get_args(Interpolation):
-        raise SelectionError(
-            f"interpolation is one of {', '.join(get_args(Interpolation))}, not {interpolation!r}"
         )
     if not region.is_empty and region.intersect(Box.of_shape(shape)) != region:
         raise SelectionError(f"{region} does not lie within the grid of {shape[0]} x {shape[1]}")

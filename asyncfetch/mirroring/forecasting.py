@@ -41,6 +41,8 @@ class ViewForecast(msgspec.Struct, frozen=True, kw_only=True):
         Which.
     n_to_fetch, n_committed, n_unplaced : int
         Sections to fetch, stored already, and without a place on the registered grid.
+    n_image_requests : int
+        Images, or boxes of images, that are asked for.
     pixels, estimated_bytes : int
         Of the images to fetch.
     """
@@ -50,6 +52,7 @@ class ViewForecast(msgspec.Struct, frozen=True, kw_only=True):
     n_to_fetch: int
     n_committed: int
     n_unplaced: int
+    n_image_requests: int
     pixels: int
     estimated_bytes: int
 
@@ -110,8 +113,9 @@ class Forecast(msgspec.Struct, kw_only=True):
 
     @property
     def n_requests(self) -> int:
-        """Requests that count for the rate: two an image, and those for records."""
-        return _STARTS_AN_IMAGE * self.n_to_fetch + self.n_metadata_requests
+        """Requests that count for the rate: two an image or a box of one, and those for records."""
+        n_images = sum(view.n_image_requests for view in self.views)
+        return _STARTS_AN_IMAGE * n_images + self.n_metadata_requests
 
     @property
     def minutes(self) -> float:
@@ -217,6 +221,7 @@ def _summed(plan: ViewPlan) -> ViewForecast:
         n_to_fetch=len(plan.to_fetch),
         n_committed=len(plan.committed),
         n_unplaced=len(plan.unplaced),
+        n_image_requests=sum(section.n_requests for section in plan.to_fetch),
         pixels=sum(section.n_pixels for section in plan.to_fetch),
         estimated_bytes=sum(section.estimated_bytes for section in plan.to_fetch),
     )

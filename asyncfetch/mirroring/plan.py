@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from asyncfetch.allen import ImageRequest
 from asyncfetch.errors import AlignmentError, AsyncFetchError
-from asyncfetch.geometry import REFERENCE_BOXES_UM, ReferenceGrid, tier_for, tier_shape
+from asyncfetch.geometry import REFERENCE_BOXES_UM, Box, ReferenceGrid, full_to_tier, tier_for, tier_shape
+from asyncfetch.imaging import PlaneWarp, n_means_of
+from asyncfetch.mirroring.regions import aligned, block_side, blocks_of, hull, tier_box
 from asyncfetch.store import ViewLayout
 
 if TYPE_CHECKING:
@@ -38,6 +41,11 @@ _PIXELS_A_JPEG_BYTE = 6
 #: libjpeg decodes at 1/2, 1/4 and 1/8 of the size.
 _MOST_HALVINGS = 3
 
+#: Boxes of one image in flight: the next ones come while one is decoded and written.
+_BLOCKS_AT_ONCE = 4
+
+_SHARD_PIXELS = 2048 * 2048
+
 
 class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Say how one view of one section is fetched and what is made of it.
@@ -61,6 +69,12 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
         How often the image is halved, while it is decoded, for the registered plane.
     stored : Commit or None
         What the store holds of the section, where that is not all that is asked for.
+    region : Box or None
+        The part of the tier that is wanted; None means all of it.
+    blocks : tuple of Box
+        The boxes of the tier that are asked for one by one; none where the image is asked for as a whole.
+    n_means : int
+        How often the decoded image is halved once more, by means, for the registered plane.
     """
 
     section: SectionImage
@@ -72,6 +86,9 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     grid_to_image: Affine2D | None = None
     n_halvings: int = 0
     stored: Commit | None = None
+    region: Box | None = None
+    blocks: tuple[Box, ...] = ()
+    n_means: int = 0
 
     @property
     def downsample(self) -> int:
@@ -80,8 +97,37 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def n_pixels(self) -> int:
-        """Pixels of the image that is fetched."""
-        return self.shape[0] * self.shape[1]
+        """Pixels that are fetched."""
+        if not self.blocks:
+            return self.shape[0] * self.shape[1]
+        return sum(height * width for height, width in (block.shape for block in self.blocks))
+
+    @property
+    def n_requests(self) -> int:
+        """How many images and boxes are asked for."""
+        return len(self.blocks) + self.is_one_jpeg
+
+    @property
+    def is_one_jpeg(self) -> bool:
+        """Whether the image is asked for as a whole, be it for the layer ``source`` alone."""
+        return not self.blocks or "source" in self.layers
+
+    @property
+    def extent(self) -> Box:
+        """The part of the tier that is stored."""
+        return Box.of_shape(self.shape) if self.region is None else self.region
+
+    @property
+    def is_plane_of_blocks(self) -> bool:
+        """Whether the registered plane is made from boxes, because no JPEG halves the image while it is decoded."""
+        return bool(self.blocks) and self.grid_to_image is not None and not self.is_plane_of_jpeg
+
+    @property
+    def is_plane_of_jpeg(self) -> bool:
+        """Whether the registered plane is made from the image as a whole."""
+        return self.grid_to_image is not None and (
+            not self.blocks or ("source" in self.layers and self.n_halvings > 0)
+        )
 
     @property
     def estimated_bytes(self) -> int:
@@ -91,21 +137,47 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def proof_halvings(self) -> int:
         """How often the image is halved by the first decoding, which proves that the body is whole."""
-        if "sections" in self.layers:
+        if "sections" in self.layers and not self.blocks:
             return 0
         # without pixels to store, the decoding that costs the least is proof enough
-        return _MOST_HALVINGS if self.grid_to_image is None else self.n_halvings
+        return self.n_halvings if self.is_plane_of_jpeg else _MOST_HALVINGS
 
     @property
     def working_bytes(self) -> int:
         """Most bytes of the JPEG and of decoded pixels held at once while the section is worked on."""
-        full = 3 * self.n_pixels
+        n_pixels = self.shape[0] * self.shape[1]
+        full = 3 * n_pixels
         # as it came, and as it is kept
-        bodies = 2 * self.n_pixels // _PIXELS_A_JPEG_BYTE
+        bodies = 2 * n_pixels // _PIXELS_A_JPEG_BYTE
+        if self.blocks:
+            jpeg = bodies + (full >> 2 * self.proof_halvings) if self.is_one_jpeg else 0
+            return max(jpeg, self._bytes_of_blocks())
         if "sections" not in self.layers:
             return bodies + (full >> 2 * self.proof_halvings)
-        # the pyramid adds a third; the reduced image is decoded after the pyramid is gone
+        # the shards of the pyramid that wait for others are less than a third; the reduced image comes beside
         return bodies + full + max(full // 3, full >> 2 * self.n_halvings if self.n_halvings else 0)
+
+    @property
+    def n_blocks_at_once(self) -> int:
+        """How many boxes of the image are in flight at once."""
+        return min(_BLOCKS_AT_ONCE, len(self.blocks))
+
+    def _bytes_of_blocks(self) -> int:
+        """Most bytes held while an image comes in boxes, row by row."""
+        block = max(height * width for height, width in (each.shape for each in self.blocks))
+        n_columns = len({each.x0 for each in self.blocks})
+        # decoded twice at most, for the levels and for the plane
+        size = self.n_blocks_at_once * (
+            2 * block // _PIXELS_A_JPEG_BYTE + 3 * block + (3 * block >> 2 * self.n_halvings)
+        )
+        if "sections" in self.layers:
+            # a shard of every coarser level for each column waits for the row below
+            size += 6 * n_columns * _SHARD_PIXELS
+        if self.is_plane_of_blocks:
+            # the boxes that the plane is made of wait, and are put together once more
+            height, width = self.extent.shape
+            size += 2 * (3 * height * width >> 2 * self.n_halvings)
+        return size
 
 
 class ViewPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +244,7 @@ def view_layout(data_set: SectionDataSet, view: View, settings: Settings) -> Vie
         grid=grid,
         interpolation=interpolation_of(view, settings),
         parallel=settings.parallel,
+        fill=settings.fill,
     )
 
 
@@ -225,18 +298,22 @@ def plan_view(
             # asking for more of a section never makes what is stored of it coarser
             downsample = min(downsample, stored.downsample)
         plan = _plan_section(section, view, settings, downsample)
-        if "registered" in settings.layers:
-            try:
+        try:
+            if wants_planes:
                 plan = _placed(plan, data_set, settings, grid, no_grid, slots.get(section.id))
-            except AlignmentError as error:
-                unplaced.append((section, error))
-        if stored is None:
-            to_fetch.append(plan)
-        elif _fulfils(stored, plan, settings, grid):
+            if settings.has_region:
+                region = _region(plan, data_set, settings)
+                if region is None or not plan.layers:
+                    continue
+                plan = msgspec.structs.replace(plan, region=region)
+        except AlignmentError as error:
+            unplaced.append((section, error))
+            if settings.has_region:
+                continue
+        if stored is not None and _fulfils(stored, plan, settings, grid):
             committed.append(section.id)
         else:
-            others = tuple(layer for layer in stored.layers if layer not in plan.layers)
-            to_fetch.append(msgspec.structs.replace(plan, layers=(*plan.layers, *others), stored=stored))
+            to_fetch.append(_with_blocks(plan if stored is None else _beside(plan, stored), settings))
     return ViewPlan(
         data_set=data_set,
         view=view,
@@ -301,22 +378,116 @@ def _placed(
         raise no_grid or AlignmentError(f"data set {data_set.id} has no registered grid")
     if z is None:
         raise AlignmentError(f"image {section.id} has no section number, so it has no place in the data set")
-    height, width = section.shape
-    n_halvings = 0
-    # halving mixes pixels, which nearest never does
-    if section.resolution and interpolation_of(plan.view, settings) != "nearest":
-        n_halvings = min(_MOST_HALVINGS, tier_for(grid.um, section.resolution * 2**plan.downsample))
+    grid_to_image = grid.grid_to_image(
+        data_set.geometry(section),
+        parallel=settings.parallel,
+        detection_xy=_detection_xy(section, settings),
+    )
+    n_halvings, n_means = _halvings(plan, grid, grid_to_image, settings)
     return msgspec.structs.replace(
         plan,
         layers=settings.layers,
         z=z,
-        grid_to_image=grid.grid_to_image(
-            data_set.geometry(section),
-            parallel=settings.parallel,
-            detection_xy=(width / 2, height / 2) if settings.parallel else None,
-        ),
+        grid_to_image=grid_to_image,
         n_halvings=n_halvings,
+        n_means=n_means,
     )
+
+
+def _detection_xy(section: SectionImage, settings: Settings) -> tuple[float, float] | None:
+    height, width = section.shape
+    return (width / 2, height / 2) if settings.parallel else None
+
+
+def _halvings(
+    plan: SectionPlan, grid: ReferenceGrid, grid_to_image: Affine2D, settings: Settings
+) -> tuple[int, int]:
+    """Return how often an image is halved for a plane: while it is decoded, and by means afterwards."""
+    # halving mixes pixels, which nearest never does
+    if interpolation_of(plan.view, settings) == "nearest":
+        return 0, 0
+    n_halvings = 0
+    if plan.section.resolution:
+        n_halvings = min(_MOST_HALVINGS, tier_for(grid.um, plan.section.resolution * 2**plan.downsample))
+    shape = (-(-plan.shape[0] >> n_halvings), -(-plan.shape[1] >> n_halvings))
+    return n_halvings, n_means_of(full_to_tier(plan.downsample + n_halvings) @ grid_to_image, shape)
+
+
+def _region(plan: SectionPlan, data_set: SectionDataSet, settings: Settings) -> Box | None:
+    """Return the pixels of the tier that the settings ask for, None where the section has none of them."""
+    region = None
+    if settings.roi is not None:
+        region = tier_box(settings.roi, plan.downsample, plan.shape)
+    elif settings.roi_um is not None:
+        region = _reference_region(plan, data_set, settings, settings.roi_um)
+    if region is None or region.is_empty:
+        return None
+    return aligned(region, plan.n_halvings + plan.n_means, plan.shape)
+
+
+def _reference_region(
+    plan: SectionPlan,
+    data_set: SectionDataSet,
+    settings: Settings,
+    roi_um: tuple[tuple[float, float], ...],
+) -> Box | None:
+    """Return the pixels of the tier that a region of the reference space sees of a section."""
+    grid = registered_grid(data_set, settings)
+    plane, parallel = grid.plane, settings.parallel
+    geometry, detection_xy = data_set.geometry(plan.section), _detection_xy(plan.section, settings)
+    first_um = 0.0 if parallel else grid.um / 2
+    rows, columns = (
+        (math.ceil((low - first_um) / grid.um), math.floor((high - first_um) / grid.um) + 1)
+        for low, high in (roi_um[plane.y_axis], roi_um[plane.x_axis])
+    )
+    wanted = Box(rows[0], columns[0], rows[1], columns[1]).intersect(Box.of_shape(grid.shape))
+    if wanted.is_empty:
+        return None
+    to_reference = grid.grid_to_reference(geometry, parallel=parallel, detection_xy=detection_xy)
+    corners = [(x, y, 1) for x in (wanted.x0, wanted.x1 - 1) for y in (wanted.y0, wanted.y1 - 1)]
+    across = [float(to_reference[plane.slice_axis] @ corner) for corner in corners]
+    low, high = roi_um[plane.slice_axis]
+    if max(across) < low or min(across) > high:
+        return None
+    grid_to_image = grid.grid_to_image(geometry, parallel=parallel, detection_xy=detection_xy)
+    n_halvings, n_means = _halvings(plan, grid, grid_to_image, settings)
+    scale = 2 ** (n_halvings + n_means)
+    warp = PlaneWarp(
+        full_to_tier(plan.downsample + n_halvings + n_means) @ grid_to_image,
+        grid.shape,
+        (-(-plan.shape[0] // scale), -(-plan.shape[1] // scale)),
+        interpolation=interpolation_of(plan.view, settings),
+    )
+    reach = warp.reach(wanted)
+    return Box(*(scale * side for side in reach)).intersect(Box.of_shape(plan.shape))
+
+
+def _beside(plan: SectionPlan, stored: Commit) -> SectionPlan:
+    """Return the plan with what the store holds of the section, none of which is taken away."""
+    others = tuple(layer for layer in stored.layers if layer not in plan.layers)
+    region = plan.region
+    if region is not None:
+        if stored.region is None:
+            region = None
+        else:
+            both = hull(region, tier_box(stored.region, plan.downsample, plan.shape))
+            region = aligned(both, plan.n_halvings + plan.n_means, plan.shape)
+    return msgspec.structs.replace(plan, layers=(*plan.layers, *others), stored=stored, region=region)
+
+
+def _with_blocks(plan: SectionPlan, settings: Settings) -> SectionPlan:
+    """Cut into boxes what is a region, or too large for the budget."""
+    if plan.region is None:
+        is_of_pixels = "sections" in plan.layers or (
+            plan.grid_to_image is not None and ("source" not in plan.layers or plan.n_halvings == 0)
+        )
+        is_wanted = settings.fetch == "tiles" or (
+            settings.fetch == "auto" and plan.working_bytes > settings.memory_bytes
+        )
+        if not (is_of_pixels and is_wanted):
+            return plan
+    blocks = blocks_of(plan.extent, block_side(settings.memory_bytes))
+    return msgspec.structs.replace(plan, blocks=blocks)
 
 
 def _fulfils(commit: Commit, plan: SectionPlan, settings: Settings, grid: ReferenceGrid | None) -> bool:
@@ -325,6 +496,10 @@ def _fulfils(commit: Commit, plan: SectionPlan, settings: Settings, grid: Refere
         return False
     if "registered" in plan.layers and (grid is None or commit.um != grid.um):
         return False
+    if commit.region is not None:
+        stored = tier_box(commit.region, plan.downsample, plan.shape)
+        if plan.region is None or plan.region.intersect(stored) != plan.region:
+            return False
     if settings.downsample is not None:
         return commit.downsample == settings.downsample
     return commit.downsample <= plan.downsample

@@ -56,7 +56,20 @@ _LOOK_AHEAD = 1
 _DRAIN_S = 10.0
 
 #: Settings that decide what is written; the others may change from one run to the next.
-_KEPT_SETTINGS = ("um", "downsample", "layers", "views", "codec", "interpolation", "parallel", "base_url")
+_KEPT_SETTINGS = (
+    "um",
+    "downsample",
+    "layers",
+    "views",
+    "codec",
+    "interpolation",
+    "parallel",
+    "fill",
+    "fetch",
+    "roi",
+    "roi_um",
+    "base_url",
+)
 
 
 async def mirror(

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from asyncfetch.geometry import full_to_tier, tiles_of
-from asyncfetch.imaging import decode, halve, prepare_source, warp
+from asyncfetch.errors import AsyncFetchError
+from asyncfetch.geometry import Box
+from asyncfetch.mirroring.layers import LayerJobs
+from asyncfetch.mirroring.pixels import Decoded
 from asyncfetch.mirroring.plan import interpolation_of
+from asyncfetch.mirroring.regions import box_request, full_box
+from asyncfetch.mirroring.report import first_error
 from asyncfetch.store import Commit, SectionAffine
-from asyncfetch.store.layout import shard_shape
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from asyncfetch.client import Client, Jpeg
-    from asyncfetch.geometry import Box
+    from asyncfetch.imaging import Pool
+    from asyncfetch.mirroring.pixels import Pixels
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
     from asyncfetch.settings import Layer, Settings
-    from asyncfetch.store import SectionLevels, StoreWriter
+    from asyncfetch.store import StoreWriter
 
-__all__ = ["mirror_section"]
+__all__ = ["mirror_section", "write_layers"]
 
 
 async def mirror_section(
@@ -45,28 +48,191 @@ async def mirror_section(
         The section could not be had; nothing of it is committed.
     """
     async with client.reserve(plan.working_bytes) as reservation:
-        jpeg, pixels = await client.fetch_jpeg(
-            plan.request,
-            expected_shape=plan.shape,
-            check=partial(decode, reduce=plan.proof_halvings),
-            parked=reservation.lent,
-        )
-        pool = client.pool
-        commit = await pool.run(_describe, view_plan, plan, jpeg, settings)
+        if plan.blocks:
+            # several requests at once cannot lend one reservation to others while one of them waits
+            return await _mirror_blocks(client, writer, view_plan, plan, settings)
+        decoded = Decoded(client.pool.buffers, plan.shape, plan.proof_halvings)
+        try:
+            jpeg, pixels = await client.fetch_jpeg(
+                plan.request, expected_shape=plan.shape, check=decoded.decode, parked=reservation.lent
+            )
+            return await write_layers(client.pool, writer, view_plan, plan, jpeg, pixels, settings)
+        finally:
+            decoded.give_back()
+
+
+async def write_layers(
+    pool: Pool,
+    writer: StoreWriter,
+    view_plan: ViewPlan,
+    plan: SectionPlan,
+    jpeg: Jpeg,
+    pixels: NDArray[np.uint8] | None,
+    settings: Settings,
+) -> Commit:
+    """Make the layers of one section from its JPEG, and commit it; nothing is fetched.
+
+    Parameters
+    ----------
+    pool : Pool
+        The threads that the work is done on.
+    writer : StoreWriter
+        The store; the view is begun.
+    view_plan : ViewPlan
+        The view that the section belongs to.
+    plan : SectionPlan
+        What is made of the section; what the store vouches for is kept.
+    jpeg : Jpeg
+        The image, as the server sent it.
+    pixels : (y, x, 3) array of uint8, optional
+        The JPEG, decoded with `SectionPlan.proof_halvings`; without them it is decoded here.
+    settings : Settings
+        How planes are sampled and pixels compressed.
+
+    Returns
+    -------
+    Commit
+        As it stands in the store.
+
+    Raises
+    ------
+    CorruptImageError
+        The JPEG does not decode to its end.
+    StoreError
+        The store cannot be written.
+    """
+    work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
+
+    def begin() -> Commit:
+        origin = _Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+        commit = _describe(view_plan, plan, origin, settings)
         kept = _kept_layers(plan, commit)
-        layers = [layer for layer in plan.layers if layer not in kept]
-        place = (view_plan.data_set.id, plan.view, plan.section.id)
-        await pool.run(partial(writer.begin_section, *place, keep=kept))
-        if "source" in layers:
-            await pool.run(writer.write_source, *place, jpeg.data, (*jpeg.shape, jpeg.n_components))
-        if "sections" in layers:
-            await _write_sections(client, writer, view_plan, plan, pixels)
-        if "registered" in layers:
-            if plan.n_halvings != plan.proof_halvings:
-                pixels = await pool.run(partial(decode, jpeg.data, reduce=plan.n_halvings))
-            await _write_registered(client, writer, view_plan, plan, pixels, settings)
-        await pool.run(writer.commit, commit)
+        work.begin(kept, jpeg)
+        whole = [Box.of_shape(jpeg.shape)]
+        targets: list[Pixels] = []
+        if "sections" in plan.layers and "sections" not in kept:
+            targets = work.add_levels(whole)
+        if "registered" in plan.layers and "registered" not in kept:
+            planes = work.add_plane(whole, targets)
+            targets += [each for each in planes if each not in targets]
+        work.bring(jpeg, targets, None if pixels is None else (plan.proof_halvings, pixels))
+        return commit
+
+    def do_all() -> Commit:
+        commit = begin()
+        work.jobs.work()
+        if work.jobs.error is not None:
+            raise work.jobs.error
+        writer.commit(commit)
+        return commit
+
+    if not work.are_heavy:
+        # what takes some milliseconds is one visit to a thread: each costs as much as the writing of a file
+        return await pool.run(do_all)
+    commit = await pool.run(begin)
+    await pool.work(work.jobs)
+    await pool.run(writer.commit, commit)
     return commit
+
+
+async def _mirror_blocks(
+    client: Client, writer: StoreWriter, view_plan: ViewPlan, plan: SectionPlan, settings: Settings
+) -> Commit:
+    """Bring one section into the store box by box; the layer ``source`` is still the JPEG of the whole image."""
+    pool = client.pool
+    work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
+    kept = _kept_beside_blocks(plan)
+    origin: _Origin | None = None
+    if plan.is_one_jpeg:
+        decoded = Decoded(pool.buffers, plan.shape, plan.proof_halvings)
+        try:
+            jpeg, pixels = await client.fetch_jpeg(
+                plan.request, expected_shape=plan.shape, check=decoded.decode
+            )
+            origin = await pool.run(_origin_of, [jpeg])
+            await pool.run(work.begin, kept, jpeg)
+            if plan.is_plane_of_jpeg:
+                work.bring(jpeg, work.add_plane([Box.of_shape(jpeg.shape)]), (plan.proof_halvings, pixels))
+                await pool.work(work.jobs)
+        finally:
+            decoded.give_back()
+    else:
+        await pool.run(work.begin, kept, None)
+    boxes: list[Pixels] = []
+    planes: list[Pixels] = []
+    if "sections" in plan.layers and "sections" not in kept:
+        boxes = await pool.run(work.add_levels, plan.blocks)
+    if plan.is_plane_of_blocks and "registered" not in kept:
+        planes = await pool.run(work.add_plane, plan.blocks, boxes)
+    jpegs = await _bring_blocks(client, plan, work, boxes, planes)
+    if origin is None:
+        origin = _Origin(
+            url=plan.request.url(settings.base_url),
+            sha256=hashlib.sha256("".join(digest for digest, _ in jpegs).encode()).hexdigest(),
+            size_bytes=sum(size for _, size in jpegs),
+        )
+    commit = _describe(view_plan, plan, origin, settings)
+    await pool.run(writer.commit, commit)
+    return commit
+
+
+async def _bring_blocks(
+    client: Client, plan: SectionPlan, work: LayerJobs, boxes: list[Pixels], planes: list[Pixels]
+) -> list[tuple[str, int]]:
+    """Ask for the boxes of a section, row by row, and do what each makes possible before the next is asked for.
+
+    Returns
+    -------
+    list of (str, int)
+        Digest and size of the JPEG of each box.
+    """
+    pool, slide = client.pool, (plan.section.x or 0, plan.section.y or 0)
+    found: dict[int, tuple[str, int]] = {}
+    pending = iter(range(len(plan.blocks)))
+
+    async def bring() -> None:
+        for k in pending:
+            block = plan.blocks[k]
+            targets = [each[k] for each in (boxes, planes) if each]
+            targets = targets[:1] if targets[0] is targets[-1] else targets
+            n_halvings = 0 if boxes else plan.n_halvings
+            decoded = Decoded(pool.buffers, block.shape, n_halvings)
+            jpeg, pixels = await client.fetch_jpeg(
+                box_request(plan.request, block, slide), expected_shape=block.shape, check=decoded.decode
+            )
+            found[k] = (hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+            targets[0].fill(pixels, decoded.give_back)
+            work.jobs.arrive(targets[0])
+            work.bring(jpeg, targets[1:])
+            await pool.work(work.jobs)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(plan.n_blocks_at_once):
+                tasks.start_soon(bring)
+    except* AsyncFetchError as group:
+        raise first_error(group) from None
+    return [found[k] for k in range(len(plan.blocks))]
+
+
+class _Origin(NamedTuple):
+    """Say what was fetched."""
+
+    url: str
+    sha256: str
+    size_bytes: int
+
+
+def _origin_of(jpegs: list[Jpeg]) -> _Origin:
+    (jpeg,) = jpegs
+    return _Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+
+
+def _kept_beside_blocks(plan: SectionPlan) -> tuple[Layer, ...]:
+    """Return the layers that stay when a section comes in boxes: its plane, where none was asked for."""
+    stored = plan.stored
+    keeps_plane = stored is not None and "registered" in stored.layers and plan.grid_to_image is None
+    return ("registered",) if keeps_plane else ()
 
 
 def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
@@ -84,72 +250,25 @@ def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
     return tuple(layer for layer in stored.layers if layer in kept)
 
 
-async def _write_sections(
-    client: Client, writer: StoreWriter, view_plan: ViewPlan, plan: SectionPlan, pixels: NDArray[np.uint8]
-) -> None:
-    """Write all levels; the shards of a level are written side by side, each by one thread."""
-    pool = client.pool
-    create = partial(writer.create_levels, downsample=plan.downsample, resolution_um=plan.section.resolution)
-    levels: SectionLevels = await pool.run(
-        create, view_plan.data_set.id, plan.view, plan.section.id, plan.shape
-    )
-    for level, (height, width) in enumerate(levels.shapes):
-        if level:
-            pixels = await pool.run(halve, pixels)
-        step_y, step_x = levels.shard_shape(level)
-        async with anyio.create_task_group() as tasks:
-            for y in range(0, height, step_y):
-                for x in range(0, width, step_x):
-                    shard = pixels[y : y + step_y, x : x + step_x]
-                    tasks.start_soon(pool.run, levels.write, level, (y, x), shard)
-
-
-async def _write_registered(
-    client: Client,
-    writer: StoreWriter,
-    view_plan: ViewPlan,
-    plan: SectionPlan,
-    pixels: NDArray[np.uint8],
-    settings: Settings,
-) -> None:
-    if view_plan.grid is None or plan.grid_to_image is None or plan.z is None:
-        raise AssertionError(
-            "a section planned for the layer registered has a grid, a place on it and a slot"
-        )
-    pool, shape = client.pool, view_plan.grid.shape
-    grid_to_source = full_to_tier(plan.downsample + plan.n_halvings) @ plan.grid_to_image
-    interpolation = interpolation_of(plan.view, settings)
-    if interpolation != "nearest":
-        pixels, grid_to_source = await pool.run(prepare_source, pixels, grid_to_source)
-    place = (view_plan.data_set.id, plan.view, plan.z)
-
-    def register(box: Box) -> None:
-        tile = warp(pixels, grid_to_source, shape, box=box, interpolation=interpolation)
-        writer.write_registered(*place, tile, origin=(box.y0, box.x0))
-
-    # shard by shard: a plane at the pitch of the image is as large as the image, and nobody reserved that
-    async with anyio.create_task_group() as tasks:
-        for box in tiles_of(shape, shard_shape(shape)):
-            tasks.start_soon(pool.run, register, box)
-
-
-def _describe(view_plan: ViewPlan, plan: SectionPlan, jpeg: Jpeg, settings: Settings) -> Commit:
+def _describe(view_plan: ViewPlan, plan: SectionPlan, origin: _Origin, settings: Settings) -> Commit:
     section = plan.section
-    um, interpolation, parallel = None, interpolation_of(plan.view, settings), settings.parallel
+    um, interpolation = None, interpolation_of(plan.view, settings)
+    parallel, fill = settings.parallel, settings.fill
     if plan.grid_to_image is not None and view_plan.grid is not None:
         um = view_plan.grid.um
     elif plan.stored is not None and "registered" in plan.stored.layers:
-        um, interpolation, parallel = plan.stored.um, plan.stored.interpolation, plan.stored.parallel
+        um, interpolation = plan.stored.um, plan.stored.interpolation
+        parallel, fill = plan.stored.parallel, plan.stored.fill
     return Commit(
         image_id=section.id,
         data_set_id=view_plan.data_set.id,
         view=plan.view,
         layers=plan.layers,
         record=section.record,
-        url=jpeg.url,
-        sha256=hashlib.sha256(jpeg.data).hexdigest(),
-        size_bytes=len(jpeg.data),
-        shape=jpeg.shape,
+        url=origin.url,
+        sha256=origin.sha256,
+        size_bytes=origin.size_bytes,
+        shape=plan.shape,
         downsample=plan.downsample,
         resolution_um=section.resolution,
         section_number=section.section_number,
@@ -157,6 +276,9 @@ def _describe(view_plan: ViewPlan, plan: SectionPlan, jpeg: Jpeg, settings: Sett
         codec=settings.codec,
         interpolation=interpolation,
         parallel=parallel,
+        fill=fill,
+        fetch="tiles" if plan.blocks else "images",
+        region=None if plan.region is None else full_box(plan.region, plan.downsample),
         image_to_reference=SectionAffine.of(view_plan.data_set, section),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )

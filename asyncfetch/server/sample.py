@@ -26,6 +26,7 @@ The small data sets have images of about 1 700 x 1 200 pixels of 6.52 µm:
 
 900000009 is like 123 but of 60 sections at 1.2 µm, whose JPEGs have 5 to 6 MB each as many real ones have; it is in no
 product, so that only who names it waits for it to be drawn.
+The data set 900000010 has one section of 27 000 x 34 000 pixels of 0.4 µm.
 
 The atlases 1 and 2 have one atlas data set each, 100048576 (coronal, a real id) and 900000008 (sagittal), with made
 images of which some are annotated plates.
@@ -58,6 +59,7 @@ __all__ = [
     "ATLAS_DATA_SET_ID",
     "CONNECTIVITY_DATA_SET_ID",
     "FAILED_DATA_SET_ID",
+    "HUGE_DATA_SET_ID",
     "LARGE_DATA_SET_ID",
     "NISSL_DATA_SET_ID",
     "NULLS_DATA_SET_ID",
@@ -84,6 +86,7 @@ CONNECTIVITY_DATA_SET_ID = 900000006
 TUMOR_DATA_SET_ID = 900000007
 SAGITTAL_ATLAS_DATA_SET_ID = 900000008
 LARGE_DATA_SET_ID = 900000009
+HUGE_DATA_SET_ID = 900000010
 SAMPLE_PRODUCT_ID = 900000000
 #: The atlas data set of the adult mouse, a real id; its images are made.
 ATLAS_DATA_SET_ID = 100048576
@@ -473,6 +476,10 @@ class _Builder:
         self.add_small(CONNECTIVITY_DATA_SET_ID, range(100, 261, 80), products=(5,), views=("projection",))
         self.add_equalization(CONNECTIVITY_DATA_SET_ID, red=(0, 923), green=(0, 987), blue=(0, 4095))
         self.add_small(TUMOR_DATA_SET_ID, range(200, 241, 40), products=(), views=_TUMOR_VIEWS)
+        # as large as the largest of the real ones (FACTS.md section 4); all of it takes minutes to draw
+        self.add_data_set(HUGE_DATA_SET_ID, space=9, plane=1, products=())
+        section = self.made_section(HUGE_DATA_SET_ID, HUGE_DATA_SET_ID + 1000, 260, (27000, 34000), 0.4)
+        self.add_section(HUGE_DATA_SET_ID, section, resolution=0.4)
         images = [row for row in self.tables["SectionImage"] if row["data_set_id"] == NULLS_DATA_SET_ID]
         images[1]["section_number"] = None
         alignments = {row["section_image_id"]: row for row in self.tables["Alignment2d"]}

@@ -45,7 +45,7 @@ Document = dict[str, Any]
 _INTERLEAVED = (1, 2, 3, 0)
 
 
-def image_document(shape: tuple[int, int, int], codec: Codec) -> Document:
+def image_document(shape: tuple[int, int, int], codec: Codec, fill: int = 0) -> Document:
     """Return the metadata of an array of images.
 
     Parameters
@@ -54,6 +54,8 @@ def image_document(shape: tuple[int, int, int], codec: Codec) -> Document:
         (z, y, x); there are three colours before them.
     codec : str
         The compressor.
+    fill : int
+        What pixels that are not written read as.
 
     Returns
     -------
@@ -61,7 +63,10 @@ def image_document(shape: tuple[int, int, int], codec: Codec) -> Document:
         A uint8 array (c, z, y, x) in chunks of (3, 1, 512, 512) and shards of at most (3, 1, 2048, 2048).
     """
     n_z, height, width = shape
-    return _resized(_image_template(codec), (3, n_z, height, width), (3, 1, *shard_shape((height, width))))
+    document = _resized(
+        _image_template(codec), (3, n_z, height, width), (3, 1, *shard_shape((height, width)))
+    )
+    return {**document, "fill_value": fill}
 
 
 def source_document(shape: tuple[int, int, int]) -> Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
@@ -63,11 +63,11 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     url : str
         The request that brought the JPEG.
     sha256 : str
-        Hexadecimal digest of the JPEG.
+        Hexadecimal digest of the JPEG; of the digests of all boxes, row by row, where there is none.
     size_bytes : int
-        Length of the JPEG.
+        Length of the JPEG, or of all boxes together.
     shape : tuple of int
-        (y, x) of the JPEG in pixels.
+        (y, x) of the whole image at its tier, in pixels.
     downsample : int
         How many times the server halved it.
     quality : int or None
@@ -83,6 +83,12 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         Compressor of the pixels, and how the warp sampled.
     parallel : bool
         Whether the registered plane is atldld's approximation.
+    fill : int
+        Grey level of the registered plane beside the image.
+    fetch : str
+        Whether the pixels came as one image or as tiles.
+    region : tuple of int or None
+        The part that is stored: x, y, width and height in full-resolution pixels of the section; None means all.
     image_to_reference : SectionAffine or None
         Where the section lies; None when it has no alignment.
     time : str
@@ -111,6 +117,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
+    fill: int = 0
+    fetch: Literal["images", "tiles"] = "images"
+    region: tuple[int, int, int, int] | None = None
     image_to_reference: SectionAffine | None = None
     tool: str = "asyncfetch"
     tool_version: str = __version__

@@ -1,5 +1,7 @@
 """Shards of image arrays, encoded here and written as whole objects.
 
+A shard is encoded from its chunks one after the other, so that whoever makes them needs room for one alone.
+
 Zarr's own writing costs more than the compression: it copies every chunk between interleaved and planar pixels, twice,
 and hands each through several tasks. Pixels come interleaved from the decoder and the warp, and are stored interleaved
 inside a chunk, so that nothing has to be copied but the chunk itself. The format is that of Zarr v3's
@@ -21,20 +23,35 @@ from numcodecs.zstd import Zstd
 from asyncfetch.store.layout import CHUNK, shard_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from asyncfetch.settings import Codec
     from asyncfetch.store.place import Place
 
-__all__ = ["BLOSC_LEVEL", "ZSTD_LEVEL", "ImageArray", "encode_shard", "write_shards"]
+__all__ = [
+    "BLOSC_LEVEL",
+    "ZSTD_LEVEL",
+    "Chunk",
+    "ImageArray",
+    "encode_chunks",
+    "encode_shard",
+    "write_shard",
+    "write_shards",
+]
+
+#: Row and column of a chunk within its shard, and its (512, 512, 3) contiguous uint8 pixels.
+type Chunk = tuple[int, int, NDArray[np.uint8]]
 
 ZSTD_LEVEL = 1
 BLOSC_LEVEL = 5
 
-#: Offset and length of a chunk that is not there: it reads as zeros.
+#: Offset and length of a chunk that is not there: it reads as the fill.
 _MISSING = 2**64 - 1
+#: Every so many rows of a chunk are looked at before all of it is: nearly every chunk shows there that it holds
+#: something. Looking at all of it takes 0.07 to 0.2 ms, a tenth of the time in which zstd compresses it.
+_PROBE = 64
 
 
 class ImageArray(NamedTuple):
@@ -48,11 +65,14 @@ class ImageArray(NamedTuple):
         (z, y, x); there are three colours before them.
     codec : str
         The compressor.
+    fill : int
+        What pixels that are not written read as.
     """
 
     path: str
     shape: tuple[int, int, int]
     codec: Codec
+    fill: int = 0
 
     @property
     def shard(self) -> tuple[int, int]:
@@ -91,14 +111,42 @@ def write_shards(
     for y in range(0, pixels.shape[0], shard[0]):
         for x in range(0, pixels.shape[1], shard[1]):
             part = pixels[y : y + shard[0], x : x + shard[1]]
-            key = f"{array.path}/c/0/{z}/{(origin[0] + y) // shard[0]}/{(origin[1] + x) // shard[1]}"
-            place.set(key, encode_shard(part, shard, array.codec))
+            corner = (origin[0] + y, origin[1] + x)
+            write_shard(place, array, z, corner, _chunks(part, shard, array.fill))
 
 
-def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec) -> bytes:
+def write_shard(
+    place: Place, array: ImageArray, z: int, origin: tuple[int, int], chunks: Iterable[Chunk]
+) -> None:
+    """Write one shard from its chunks; nothing is written, and what was there goes, where all are empty.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    array : ImageArray
+        What is written to.
+    z : int
+        Index along the z axis.
+    origin : tuple of int
+        (y, x) of the shard's corner.
+    chunks : iterable of Chunk
+        Those that may hold something, in the order of rows and columns; each is used up before the next is asked
+        for. Beyond the end of the image they hold the fill.
+    """
+    shard = array.shard
+    key = f"{array.path}/c/0/{z}/{origin[0] // shard[0]}/{origin[1] // shard[1]}"
+    encoded = encode_chunks(chunks, shard, array.codec, array.fill)
+    if len(encoded) == _index_bytes(shard):
+        place.delete(key)
+    else:
+        place.set(key, encoded)
+
+
+def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec, fill: int = 0) -> bytes:
     """Encode one shard.
 
-    Chunks of nothing but zeros, and those beyond the pixels, are left out and read as zeros.
+    Chunks of nothing but the fill, and those beyond the pixels, are left out and read as the fill.
 
     Parameters
     ----------
@@ -108,6 +156,26 @@ def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec
         (y, x), whole chunks.
     codec : str
         The compressor.
+    fill : int
+        What is left out.
+
+    Returns
+    -------
+    bytes
+        The object of the shard.
+    """
+    return encode_chunks(_chunks(pixels, shard, fill), shard, codec, fill)
+
+
+def encode_chunks(chunks: Iterable[Chunk], shard: tuple[int, int], codec: Codec, fill: int = 0) -> bytes:
+    """Encode one shard from its chunks, each of which is used up before the next is asked for.
+
+    Parameters
+    ----------
+    chunks : iterable of Chunk
+        In the order of rows and columns; those that are missing read as the fill.
+    shard, codec, fill
+        As for `encode_shard`.
 
     Returns
     -------
@@ -118,28 +186,39 @@ def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec
     pieces: list[bytes] = []
     index = np.full((shard[0] // CHUNK, shard[1] // CHUNK, 2), _MISSING, dtype="<u8")
     offset = 0
-    for row, column in np.ndindex(index.shape[:2]):
-        chunk = _chunk(pixels, row * CHUNK, column * CHUNK)
-        if chunk is not None:
-            piece = encode(chunk)
-            index[row, column] = offset, len(piece)
-            pieces.append(piece)
-            offset += len(piece)
+    for row, column, chunk in chunks:
+        if _is_empty(chunk, fill):
+            continue
+        piece = encode(chunk)
+        index[row, column] = offset, len(piece)
+        pieces.append(piece)
+        offset += len(piece)
     table = index.tobytes()
     checksum = google_crc32c.value(table).to_bytes(4, "little")
     return b"".join([*pieces, table, checksum])
 
 
-def _chunk(pixels: NDArray[np.uint8], top: int, left: int) -> NDArray[np.uint8] | None:
-    """Return one contiguous chunk, filled up with zeros, or None where there is nothing but zeros."""
-    part = pixels[top : top + CHUNK, left : left + CHUNK]
-    if not part.any():
-        return None
-    if part.shape[:2] == (CHUNK, CHUNK):
-        return np.ascontiguousarray(part)
-    chunk = np.zeros((CHUNK, CHUNK, 3), dtype=np.uint8)
-    chunk[: part.shape[0], : part.shape[1]] = part
-    return chunk
+def _index_bytes(shard: tuple[int, int]) -> int:
+    return 16 * (shard[0] // CHUNK) * (shard[1] // CHUNK) + 4
+
+
+def _chunks(pixels: NDArray[np.uint8], shard: tuple[int, int], fill: int) -> Iterator[Chunk]:
+    """Cut pixels into contiguous chunks, filled up at the end; all share one array."""
+    chunk = np.empty((CHUNK, CHUNK, 3), dtype=np.uint8)
+    for row, column in np.ndindex(shard[0] // CHUNK, shard[1] // CHUNK):
+        top, left = row * CHUNK, column * CHUNK
+        part = pixels[top : top + CHUNK, left : left + CHUNK]
+        if not part.size:
+            continue
+        if part.shape != chunk.shape:
+            chunk[...] = fill
+        chunk[: part.shape[0], : part.shape[1]] = part
+        yield row, column, chunk
+
+
+def _is_empty(chunk: NDArray[np.uint8], fill: int) -> bool:
+    probe = chunk[::_PROBE] != fill
+    return not (probe.any() or (chunk != fill).any())
 
 
 @functools.cache

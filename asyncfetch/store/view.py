@@ -43,6 +43,8 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
     parallel : bool
         Grid points at k · um, with a constant slice coordinate, instead of voxel centres at (k + ½) · um on
         the section's own plane.
+    fill : int
+        What pixels beside an image hold, and those of slots without one.
     frame, axes, unit : str
         What y and x of the image are measured in; z is the volume frame's.
     """
@@ -57,6 +59,7 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
+    fill: int = 0
     frame: str = "reference"
     axes: tuple[str, str, str] = ("p", "i", "r")
     unit: str = "micrometer"
@@ -91,6 +94,7 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
         codec: Codec = "zstd",
         interpolation: Interpolation = "linear",
         parallel: bool = False,
+        fill: int = 0,
     ) -> RegisteredLayout:
         """Lay out the registered image of all sections of a data set."""
         slots = slots_of(data_set)
@@ -105,6 +109,7 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
             codec=codec,
             interpolation=interpolation,
             parallel=parallel,
+            fill=fill,
         )
 
 
@@ -148,12 +153,13 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
         grid: ReferenceGrid | None = None,
         interpolation: Interpolation = "linear",
         parallel: bool = False,
+        fill: int = 0,
     ) -> ViewLayout:
         """Lay out one view of a data set; without `grid` there is no registered image."""
         registered = None
         if grid is not None and "registered" in layers:
             registered = RegisteredLayout.of_data_set(
-                data_set, grid, codec=codec, interpolation=interpolation, parallel=parallel
+                data_set, grid, codec=codec, interpolation=interpolation, parallel=parallel, fill=fill
             )
             registered = registered if registered.slots else None
         return cls(

@@ -58,11 +58,11 @@ from asyncfetch.store.records import (
     read_space_transforms,
     read_structure_centers,
 )
-from asyncfetch.store.shards import ImageArray, write_shards
+from asyncfetch.store.shards import ImageArray, write_shard, write_shards
 from asyncfetch.store.table import table_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from numpy.typing import NDArray
     from zarr.abc.store import Store as ZarrStore
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.settings import Layer
     from asyncfetch.store.commit import Commit
+    from asyncfetch.store.shards import Chunk
     from asyncfetch.store.view import RegisteredLayout, ViewLayout
 
 __all__ = ["SectionLevels", "StoreWriter"]
@@ -115,6 +116,10 @@ class SectionLevels:
             The pixels are not whole shards.
         """
         write_shards(self._place, self._arrays[level], 0, origin, pixels)
+
+    def write_shard(self, level: int, origin: tuple[int, int], chunks: Iterable[Chunk]) -> None:
+        """Write one shard of a level, whose corner is at `origin`, from its chunks."""
+        write_shard(self._place, self._arrays[level], 0, origin, chunks)
 
 
 class StoreWriter:
@@ -378,14 +383,19 @@ class StoreWriter:
         StoreLayoutError
             The view has no registered image.
         """
-        registered = self._registered_of(data_set_id, view)
-        if registered is None:
-            raise StoreLayoutError(
-                f"{self.location} has no registered image of data set {data_set_id}, view {view}; "
-                "begin the view with one",
-                location=self.location,
-            )
-        write_shards(self._place, registered[1], z, origin, plane)
+        write_shards(self._place, self._registered_array(data_set_id, view), z, origin, plane)
+
+    def write_registered_shard(
+        self, data_set_id: int, view: str, z: int, origin: tuple[int, int], chunks: Iterable[Chunk]
+    ) -> None:
+        """Write one shard of a registered plane, whose corner is at `origin`, from its chunks.
+
+        Raises
+        ------
+        StoreLayoutError
+            The view has no registered image.
+        """
+        write_shard(self._place, self._registered_array(data_set_id, view), z, origin, chunks)
 
     def commit(self, commit: Commit) -> None:
         """Make a section exist: write the metadata of its group, the last object of all."""
@@ -466,7 +476,7 @@ class StoreWriter:
     def _begin_registered(self, data_set_id: int, view: str, layout: RegisteredLayout) -> None:
         path = registered_path(data_set_id, view)
         level = f"{path}/scale0"
-        document = image_document(layout.shape, layout.codec)
+        document = image_document(layout.shape, layout.codec, layout.fill)
         stored = read_registered_layout(self._place, data_set_id, view)
         self._place.sweep(path)
         if stored is not None:
@@ -482,8 +492,18 @@ class StoreWriter:
                 write_array_metadata(self._place, f"{level}/image", document)
                 self._place.write_group(level, {})
             self._place.write_group(path, _registered_group(data_set_id, layout))
-        array = ImageArray(f"{level}/image", layout.shape, layout.codec)
+        array = ImageArray(f"{level}/image", layout.shape, layout.codec, layout.fill)
         self._registered[data_set_id, view] = (layout, array)
+
+    def _registered_array(self, data_set_id: int, view: str) -> ImageArray:
+        registered = self._registered_of(data_set_id, view)
+        if registered is None:
+            raise StoreLayoutError(
+                f"{self.location} has no registered image of data set {data_set_id}, view {view}; "
+                "begin the view with one",
+                location=self.location,
+            )
+        return registered[1]
 
     def _registered_of(self, data_set_id: int, view: str) -> tuple[RegisteredLayout, ImageArray] | None:
         key = (data_set_id, view)
@@ -493,7 +513,7 @@ class StoreWriter:
                 if layout is None:
                     return None
                 path = f"{registered_path(data_set_id, view)}/scale0/image"
-                array = ImageArray(path, layout.shape, layout.codec)
+                array = ImageArray(path, layout.shape, layout.codec, layout.fill)
                 self._registered[key] = (layout, array)
             return self._registered[key]
 
@@ -513,7 +533,7 @@ def _registered_group(data_set_id: int, layout: RegisteredLayout) -> dict[str, A
 
 
 def _check_same_grid(stored: RegisteredLayout, wanted: RegisteredLayout, location: str) -> None:
-    names = ("um", "plane", "box_um", "codec", "interpolation", "parallel", "section_thickness_um")
+    names = ("um", "plane", "box_um", "codec", "interpolation", "parallel", "fill", "section_thickness_um")
     for name in names:
         before, now = getattr(stored, name), getattr(wanted, name)
         if before != now:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfetch.geometry import Affine2D, Box, tiles_of
-from asyncfetch.imaging import decode, encode, halve, prepare_source, read_header, warp
+from asyncfetch.imaging import PlaneWarp, decode, encode, halve, prepare_source, read_header, warp
 
 SOURCE = np.random.default_rng(0).integers(0, 256, (200, 230, 3), dtype=np.uint8)
 
@@ -34,6 +34,30 @@ def test_any_box_is_that_part_of_the_whole(grid_to_source, interpolation, height
     box = Box(y0, x0, y1, x1)
     part = warp(SOURCE, grid_to_source, (height, width), box=box, interpolation=interpolation, fill=9)
     assert np.array_equal(part, whole[box.slices])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    maps(),
+    st.sampled_from(["nearest", "linear", "cubic", "lanczos"]),
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.data(),
+)
+def test_a_part_of_the_source_gives_what_the_whole_source_gives(
+    grid_to_source, interpolation, height, width, data
+):
+    plane = PlaneWarp(grid_to_source, (height, width), SOURCE.shape[:2], interpolation=interpolation, fill=9)
+    y0, y1 = sorted(data.draw(st.tuples(st.integers(0, height), st.integers(0, height))))
+    x0, x1 = sorted(data.draw(st.tuples(st.integers(0, width), st.integers(0, width))))
+    box = Box(y0, x0, y1, x1)
+    seen = plane.source_of(box)
+    if seen.is_empty:
+        assert plane.sees_nothing(box)
+        assert (plane.render(SOURCE, box=box) == 9).all()
+        return
+    part = plane.render(SOURCE[seen.slices].copy(), origin=(seen.y0, seen.x0), box=box)
+    assert np.array_equal(part, plane.render(SOURCE, box=box))
 
 
 @settings(max_examples=40, deadline=None)

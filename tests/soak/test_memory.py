@@ -42,3 +42,27 @@ def test_forty_sections_of_44_megapixels_stay_under_1_6_gib(
     print(f"layers {layers}: peak {peak_kib / 1024:.0f} MiB, {report['elapsed_s']:.1f} s")
     assert (report["n_committed"], report["pixels"]) == (40, 40 * 8992 * 4936)
     assert peak_kib < MOST_KIB
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is Linux's")
+def test_an_image_of_918_megapixels_stays_under_the_budget_and_300_mb(
+    start_replica, tmp_path, tmp_path_factory
+):
+    replica = start_replica(cache_folder=str(tmp_path_factory.getbasetemp() / "drawn-huge"))
+    arguments = ["mirror", "dataset:900000010", "--downsample", "0", "--memory", "1GiB"]
+    arguments += ["--layers", "sections,registered", "--codec", "blosc-lz4", "--rate", "1000"]
+    arguments += ["--out", str(tmp_path / "out.zarr"), "--base-url", replica.base_url]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments, "--json", "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    peak_bytes = 1024 * int(done.stderr.split()[-1])
+    print(f"one image of 918 MPix: peak {peak_bytes / 1e6:.0f} MB, {report['elapsed_s']:.1f} s")
+    assert (report["n_committed"], report["pixels"]) == (1, 27000 * 34000)
+    assert peak_bytes < 2**30 + 300e6

@@ -1,0 +1,85 @@
+"""Large arrays that are used again: the page faults of a fresh one cost a quarter of a decoding or a warp."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["Buffers"]
+
+# Below this a fresh array comes from the allocator's own store and costs nothing.
+_LEAST_BYTES = 2**20
+# Sizes are rounded up to this, so that images of nearly the same size share arrays.
+_GRAIN_BYTES = 2**20
+# An array more than this many times as large as what is asked for stays for somebody who needs it.
+_MOST_WASTE = 2
+
+
+class Buffers:
+    """Lend arrays to threads, and keep some of those that come back.
+
+    What is lent is covered by whoever reserved memory for the work; what lies idle is not, so it is bounded here.
+
+    Parameters
+    ----------
+    idle_bytes : int
+        Most bytes kept while nobody uses them.
+    """
+
+    def __init__(self, idle_bytes: int) -> None:
+        self._idle_bytes = idle_bytes
+        self._idle: list[NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Buffers({self.n_idle_bytes}/{self._idle_bytes} bytes idle)"
+
+    @property
+    def n_idle_bytes(self) -> int:
+        """Bytes that are kept and not lent."""
+        return sum(each.nbytes for each in self._idle)
+
+    def take(self, n_bytes: int) -> NDArray[np.uint8]:
+        """Return an (n,) array of at least as many bytes, with whatever is in it."""
+        if n_bytes < _LEAST_BYTES:
+            return np.empty(n_bytes, dtype=np.uint8)
+        with self._lock:
+            fitting = [each for each in self._idle if n_bytes <= each.nbytes <= _MOST_WASTE * n_bytes]
+            if fitting:
+                best = min(fitting, key=lambda each: each.nbytes)
+                self._idle = [each for each in self._idle if each is not best]
+                return best
+        return np.empty(-(-n_bytes // _GRAIN_BYTES) * _GRAIN_BYTES, dtype=np.uint8)
+
+    def give(self, buffer: NDArray[np.uint8]) -> None:
+        """Take an array back, whole as it was lent; nobody may look at it any more."""
+        if buffer.nbytes < _LEAST_BYTES:
+            return
+        with self._lock:
+            self._idle.append(buffer)
+            while self.n_idle_bytes > self._idle_bytes:
+                # the oldest goes: the sizes that are needed now came last
+                self._idle.pop(0)
+
+    def take_image(self, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the (y, x, 3) pixels of an image that is to be filled, and the array to give back."""
+        n_bytes = 3 * shape[0] * shape[1]
+        buffer = self.take(n_bytes)
+        return buffer[:n_bytes].reshape(*shape, 3), buffer
+
+    @contextmanager
+    def lend(self, n_bytes: int) -> Iterator[NDArray[np.uint8]]:
+        """Lend an array for the length of a block."""
+        buffer = self.take(n_bytes)
+        try:
+            yield buffer
+        finally:
+            self.give(buffer)

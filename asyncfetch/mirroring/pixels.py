@@ -1,0 +1,116 @@
+"""Decoded pixels: into which arrays they go, and when these are given back."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from asyncfetch.imaging import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer, Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from asyncfetch.geometry import Box
+    from asyncfetch.imaging import Buffers
+
+__all__ = ["Decoded", "Pixels"]
+
+
+class Pixels:
+    """Hold one box of an image, from the moment it is decoded until nobody needs it any more.
+
+    Attributes
+    ----------
+    box : Box
+        Which pixels of the image they are.
+    """
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self._array: NDArray[np.uint8] | None = None
+        self._give_back: Callable[[], None] | None = None
+        self._n_uses = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        state = "not there" if self._array is None else f"{self._n_uses} uses left"
+        return f"<Pixels of {self.box}, {state}>"
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        """The (y, x, 3) pixels of the box.
+
+        Raises
+        ------
+        RuntimeError
+            They are not there yet, or not any more: a job did not say that it needs them.
+        """
+        if self._array is None:
+            raise RuntimeError(f"{self!r} are read")
+        return self._array
+
+    def expect(self) -> None:
+        """Announce one use, before the pixels are there."""
+        self._n_uses += 1
+
+    def fill(self, array: NDArray[np.uint8], give_back: Callable[[], None] | None = None) -> None:
+        """Bring the pixels; `give_back` is called when they are no longer needed."""
+        with self._lock:
+            self._array, self._give_back = array, give_back
+            self._drop_if_unused()
+
+    def release(self) -> None:
+        """End one use."""
+        with self._lock:
+            self._n_uses -= 1
+            self._drop_if_unused()
+
+    def _drop_if_unused(self) -> None:
+        if self._n_uses == 0:
+            self._array = None
+            if self._give_back is not None:
+                self._give_back()
+                self._give_back = None
+
+
+class Decoded:
+    """Decode into arrays that are lent, and give them back at the end.
+
+    Parameters
+    ----------
+    buffers : Buffers
+        What lends them, once there is something to decode.
+    shape : tuple of int
+        (y, x) of the JPEG.
+    reduce : int
+        How often it is halved.
+    """
+
+    def __init__(self, buffers: Buffers, shape: tuple[int, int], reduce: int) -> None:
+        self._buffers = buffers
+        self._n_bytes = 3 * (-(-shape[0] >> reduce)) * (-(-shape[1] >> reduce))
+        self._reduce = reduce
+        self._lent: list[NDArray[np.uint8]] = []
+
+    def decode(self, data: Buffer) -> NDArray[np.uint8]:
+        """Decode a JPEG of that shape; raises what :func:`asyncfetch.imaging.decode` raises.
+
+        An array whose decoding failed goes back at once: whoever asks again waits without it. Two answers to one
+        question get an array each.
+        """
+        buffer = self._buffers.take(self._n_bytes)
+        try:
+            pixels = decode(data, reduce=self._reduce, buffer=buffer)
+        except BaseException:
+            self._buffers.give(buffer)
+            raise
+        self._lent.append(buffer)
+        return pixels
+
+    def give_back(self) -> None:
+        """Give back what is lent; its pixels are lost."""
+        while self._lent:
+            self._buffers.give(self._lent.pop())

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import threading
+
+import anyio
+import pytest
+
+from asyncfetch.errors import StoreSpaceError
+from asyncfetch.imaging import Jobs, Pool
+
+pytestmark = pytest.mark.anyio
+
+
+def test_a_job_starts_when_all_that_it_needs_is_there():
+    jobs, done = Jobs(), []
+    jobs.add("plane", lambda: done.append("plane"), ["left", "right"])
+    jobs.work()
+    jobs.arrive("left")
+    jobs.work()
+    assert (done, jobs.n_ready, jobs.n_waiting) == ([], 0, 1)
+    jobs.arrive("right")
+    jobs.work()
+    assert (done, jobs.n_waiting) == (["plane"], 0)
+
+
+def test_a_job_that_is_done_is_there_for_others():
+    jobs, done = Jobs(), []
+    jobs.add("coarse", lambda: done.append("coarse"), ["fine"])
+    jobs.add("coarsest", lambda: done.append("coarsest"), ["coarse"])
+    jobs.add("fine", lambda: done.append("fine"))
+    jobs.work()
+    assert done == ["fine", "coarse", "coarsest"]
+
+
+def test_what_is_there_already_is_not_waited_for():
+    jobs, done = Jobs(), []
+    jobs.arrive("pixels")
+    jobs.add("shard", lambda: done.append("shard"), ["pixels"])
+    jobs.work()
+    assert done == ["shard"]
+
+
+def test_what_a_job_made_ready_comes_before_what_waited_longer():
+    jobs, done = Jobs(), []
+    for name in ("a", "b"):
+        jobs.add(name, lambda name=name: done.append(name))
+    jobs.add("of a", lambda: done.append("of a"), ["a"])
+    jobs.work()
+    assert done == ["a", "of a", "b"]
+
+
+async def test_a_failed_job_stops_the_others_and_is_raised_as_it_was():
+    jobs, done = Jobs(), []
+    error = StoreSpaceError("no space left", location="here")
+
+    def fail():
+        raise error
+
+    jobs.add("fails", fail)
+    jobs.add("comes after", lambda: done.append("comes after"), ["fails"])
+    async with Pool(1) as pool:
+        with pytest.raises(StoreSpaceError) as caught:
+            await pool.work(jobs)
+    assert caught.value is error
+    assert done == []
+
+
+async def test_jobs_of_one_image_run_on_all_threads():
+    jobs, meeting = Jobs(), threading.Barrier(3, timeout=10)
+    for k in range(3):
+        jobs.add(k, meeting.wait)
+    async with Pool(3) as pool:
+        await pool.work(jobs)
+    assert jobs.n_ready == 0
+
+
+async def test_after_a_cancellation_no_job_begins():
+    jobs, done = Jobs(), []
+    begun, release = threading.Event(), threading.Event()
+
+    def first():
+        begun.set()
+        release.wait(10)
+        done.append("first")
+
+    jobs.add("first", first)
+    jobs.add("second", lambda: done.append("second"))
+    async with Pool(1) as pool, anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.work, jobs)
+        await anyio.to_thread.run_sync(begun.wait)
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+        release.set()
+    assert done == ["first"]
