@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -267,18 +268,37 @@ class _Flight:
     ----------
     scope : CancelScope
         What it runs in.
-    is_sent : bool
-        Whether its request has been sent and does not wait for another attempt.
     accepted_s : float or None
-        When its image had come and was decoded.
+        When the last of its images had come and was decoded.
     """
 
     def __init__(self, scope: anyio.CancelScope, on_first_retry: Callable[[], None]) -> None:
         self.scope = scope
-        self.is_sent = False
         self.accepted_s: float | None = None
-        self.n_retries = 0
-        self.on_first_retry = on_first_retry
+        self._on_first_retry = on_first_retry
+        self._has_retried = False
+        self._n_sent = 0
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a request has been sent that does not wait for another attempt."""
+        return self._n_sent > 0
+
+    def follow(self, event: Event) -> None:
+        """Learn from an event of one of its requests."""
+        if isinstance(event, RequestStarted):
+            self._n_sent += 1
+        elif isinstance(event, RequestAccepted):
+            self.accepted_s = anyio.current_time()
+        elif isinstance(event, RequestRetried):
+            self._n_sent -= 1
+            if not self._has_retried:
+                self._has_retried = True
+                self._on_first_retry()
+
+
+#: The section whose task, or a task that it started, is running.
+_FLIGHT: ContextVar[_Flight | None] = ContextVar("asyncfetch_flight", default=None)
 
 
 class _Flights:
@@ -289,52 +309,43 @@ class _Flights:
     """
 
     def __init__(self) -> None:
-        self._flights: dict[str, _Flight] = {}
+        self._flights: set[_Flight] = set()
         self._is_drained = False
 
     @contextmanager
-    def open(self, url: str, on_first_retry: Callable[[], None]) -> Iterator[_Flight]:
-        """Run a section, whose image is asked for by this URL, in a scope that :meth:`drain` cancels.
+    def open(self, on_first_retry: Callable[[], None]) -> Iterator[_Flight]:
+        """Run a section in a scope that :meth:`drain` cancels.
 
         Parameters
         ----------
-        url : str
-            Of the image.
         on_first_retry : callable
             Called when the section waits for another attempt for the first time.
         """
         with anyio.CancelScope() as scope:
-            flight = self._flights[url] = _Flight(scope, on_first_retry)
+            flight = _Flight(scope, on_first_retry)
+            self._flights.add(flight)
+            token = _FLIGHT.set(flight)
             if self._is_drained:
                 scope.cancel()
             try:
                 yield flight
             finally:
-                del self._flights[url]
+                _FLIGHT.reset(token)
+                self._flights.discard(flight)
 
     def follow(self, event: Event) -> None:
-        """Learn from an event of the engine what is in flight."""
-        if not isinstance(event, RequestStarted | RequestRetried | RequestAccepted):
-            return
-        flight = self._flights.get(event.url)
+        """Learn from an event of the engine what is in flight: it is told in the task that it is about."""
+        flight = _FLIGHT.get()
         if flight is None:
             return
-        if isinstance(event, RequestAccepted):
-            flight.accepted_s = anyio.current_time()
-            return
-        flight.is_sent = isinstance(event, RequestStarted)
-        if flight.is_sent:
-            return
-        flight.n_retries += 1
-        if self._is_drained:
+        flight.follow(event)
+        if self._is_drained and not flight.is_sent:
             flight.scope.cancel()
-        elif flight.n_retries == 1:
-            flight.on_first_retry()
 
     def drain(self) -> None:
         """Let go of every section that is not in flight, now and from now on."""
         self._is_drained = True
-        for flight in self._flights.values():
+        for flight in self._flights:
             if not flight.is_sent:
                 flight.scope.cancel()
 
@@ -477,10 +488,9 @@ class _Run:
 
         async with receive:
             async for opened, section in receive:
-                url = section.request.url(self._settings.base_url)
                 with (
                     sharing(f"data set {opened.plan.data_set.id}"),
-                    self._flights.open(url, replace) as flight,
+                    self._flights.open(replace) as flight,
                 ):
                     await self._mirror_one(opened, section, flight)
                 if flight.scope.cancelled_caught:
