@@ -9,6 +9,7 @@ encoding and writing (``write``). They overlap, since many wait at once: only th
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -86,9 +87,8 @@ class Histogram(msgspec.Struct):
         return 0.0
 
     def __add__(self, other: Histogram) -> Histogram:
-        if not (self.counts and other.counts):
-            return self if self.counts else other
-        counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        # one that is empty has no counts at all
+        counts = [ours + theirs for ours, theirs in zip_longest(self.counts, other.counts, fillvalue=0)]
         return Histogram(self.unit, counts, self.total + other.total)
 
 

@@ -16,7 +16,7 @@ from asyncfetch.figures import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
+    from io import FileIO
 
     from asyncfetch.events import Event, Listener
     from asyncfetch.figures import Histogram
@@ -60,30 +60,35 @@ def open_listeners(log_path: str | None, metrics: str | None) -> Iterator[Listen
 @contextmanager
 def _open_log(path: str) -> Iterator[Listener]:
     try:
-        # a line at a time, so that a run that is killed leaves whole lines
-        file = Path(path).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed below
+        # not buffered, so that a run that is killed leaves whole lines, and a full disk is met once and not again when
+        # the file is closed
+        file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - closed below
     except OSError as error:
         raise SettingsError(
             f"the log {path} cannot be written: {error.strerror}", setting="log_json"
         ) from error
     with file:
-        yield _Log(file)
+        yield _Log(file, path)
 
 
 class _Log:
     """Add each event as one line of JSON, with the time; stop where the disk is full, and say so."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file: IO[str] | None = file
+    def __init__(self, file: FileIO, path: str) -> None:
+        self._file: FileIO | None = file
+        self._path = path
 
     def __call__(self, event: Event) -> None:
         if self._file is None:
             return
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **msgspec.to_builtins(event)}
+        left = msgspec.json.encode(line) + b"\n"
         try:
-            self._file.write(msgspec.json.encode(line).decode() + "\n")
+            while left:
+                # the last bytes of a disk take a part of a line
+                left = left[self._file.write(left) :]
         except OSError as error:
-            tell(f"the log {self._file.name} ends here: {error.strerror}")
+            tell(f"the log {self._path} ends here: {error.strerror}")
             self._file = None
 
 
@@ -102,9 +107,10 @@ def _open_metrics(place: str) -> Iterator[Listener]:
     if port.isdecimal() and host in {"", "localhost", "127.0.0.1"}:
         try:
             server, thread = prometheus_client.start_http_server(int(port), "127.0.0.1", registry)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "the largest port is 65535"
             raise SettingsError(
-                f"metrics cannot be served on port {port}: {error.strerror}", setting="metrics"
+                f"metrics cannot be served on port {port}: {why}", setting="metrics"
             ) from error
         tell(f"metrics at http://127.0.0.1:{server.server_port}/metrics")
         try:
@@ -140,8 +146,10 @@ def _open_metrics(place: str) -> Iterator[Listener]:
         except SettingsError as error:
             tell(error.message)
 
-    yield listen
-    write_or_tell()
+    try:
+        yield listen
+    finally:
+        write_or_tell()
 
 
 class _Collector:

@@ -49,6 +49,8 @@ __all__ = ["Engine", "Request", "sharing"]
 
 _FLOW: ContextVar[str] = ContextVar("asyncfetch_flow", default="")
 
+_SECOND_REQUESTS = "second requests"
+
 # What a request meets again and again is its own trouble and not the host's.
 _REFUSALS_THAT_COUNT = 2
 
@@ -277,14 +279,16 @@ class Engine:
             policy.succeeded(reply.elapsed_s)
         return reply
 
-    async def send_once(self, request: Request, attempt: _Attempt, sent: anyio.Event | None = None) -> Reply:
-        """Send a request through the gate, once; `sent` is set when it is on its way."""
+    async def send_once(
+        self, request: Request, attempt: _Attempt, on_sent: Callable[[], None] | None = None
+    ) -> Reply:
+        """Send a request through the gate, once; `on_sent` is called when it is on its way."""
         gate, url, kind = self._gate, request.url, request.kind
         waits = await gate.enter(kind, _FLOW.get(), self._probe)
         try:
             attempt.opened = waits.opened
-            if sent is not None:
-                sent.set()
+            if on_sent is not None:
+                on_sent()
             if self._is_heard:
                 self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
             reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(waits.opened))
@@ -425,7 +429,7 @@ class _Race:
 
     async def run(self) -> Reply:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._run_one, group, self._sent)
+            group.start_soon(self._run_one, group, self._sent.set)
             group.start_soon(self._follow, group)
         if self._reply is not None:
             return self._reply
@@ -437,12 +441,16 @@ class _Race:
         await anyio.sleep(self._after_s)
         if self._policy.take():
             self._n_running += 1
-            self._engine.hedged(self._request, self._attempt, self._after_s)
-            await self._run_one(group, None)
+            # a flow of their own: behind all that waits, a second request would come too late to be of use
+            with sharing(_SECOND_REQUESTS):
+                await self._run_one(group, self._tell)
 
-    async def _run_one(self, group: TaskGroup, sent: anyio.Event | None) -> None:
+    def _tell(self) -> None:
+        self._engine.hedged(self._request, self._attempt, self._after_s)
+
+    async def _run_one(self, group: TaskGroup, on_sent: Callable[[], None]) -> None:
         try:
-            reply = await self._engine.send_once(self._request, self._attempt, sent)
+            reply = await self._engine.send_once(self._request, self._attempt, on_sent)
         except AsyncFetchError as error:
             self._error = self._error or error
             self._n_running -= 1

@@ -6,12 +6,15 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfetch.engine import ByteBudget, ByteRate, RetryPolicy, Ticket, Window
+from asyncfetch.engine import ByteBudget, ByteRate, HedgePolicy, RetryPolicy, Ticket, Window
+from asyncfetch.engine.lines import KINDS, Kind, Line
 from asyncfetch.engine.transport import SpeedWatch
 from asyncfetch.errors import ConnectError
+from benchmarks.simulation.clock import run_virtually
 
 SIZES = st.integers(0, 10**7)
 GAPS = st.floats(0, 5, allow_subnormal=False)
@@ -202,3 +205,92 @@ def test_no_trouble_leads_to_more_than_there_was_when_it_began(
         elif name == "outage":
             assert told.window.size <= max(before, most_given_back)
             most_given_back = 0
+
+
+class Crowd:
+    """Send those who come to a line with some places, by name, and know who is where."""
+
+    def __init__(self, n_places: int) -> None:
+        self.n_places = n_places
+        self.line = Line(self._has_room)
+        self.inside: dict[int, Kind] = {}
+        self.waiting: dict[int, tuple[Kind, str]] = {}
+        self.scopes: dict[int, anyio.CancelScope] = {}
+        self.n_admitted = self.n_cancelled = self.n_left = 0
+
+    def _has_room(self, _kind: Kind, inside: dict[Kind, int]) -> bool:
+        return sum(inside.values()) < self.n_places
+
+    async def come(self, name: int, kind: Kind, flow: str) -> None:
+        with anyio.CancelScope() as scope:
+            self.scopes[name] = scope
+            self.waiting[name] = (kind, flow)
+            try:
+                await self.line.enter(kind, flow)
+            except anyio.get_cancelled_exc_class():
+                self.n_cancelled += 1
+                raise
+            finally:
+                del self.waiting[name]
+            assert name not in self.inside, "admitted twice"
+            self.inside[name] = kind
+            self.n_admitted += 1
+
+    def leave(self, nth: int) -> None:
+        name = sorted(self.inside)[nth % len(self.inside)]
+        self.n_left += 1
+        self.line.leave(self.inside.pop(name))
+
+    def cancel(self, nth: int) -> None:
+        self.scopes[sorted(self.waiting)[nth % len(self.waiting)]].cancel()
+
+    def check(self) -> None:
+        assert sum(self.line.inside.values()) == len(self.inside) <= self.n_places
+        assert sum(self.line.waiting.values()) == len(self.waiting)
+        assert not self.waiting or len(self.inside) == self.n_places, "a place is free while somebody waits"
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(KINDS), st.sampled_from("abc")),
+            st.tuples(st.sampled_from(["leave", "cancel", "leave and cancel"]), st.integers(0, 20)),
+        ),
+        max_size=60,
+    ),
+)
+def test_nobody_is_lost_in_a_line_or_admitted_twice(n_places: int, steps: list[tuple[Any, Any]]) -> None:
+    async def go() -> None:
+        crowd, n_came = Crowd(n_places), 0
+        async with anyio.create_task_group() as group:
+            for what, which in steps:
+                if what in KINDS:
+                    group.start_soon(crowd.come, n_came, what, which)
+                    n_came += 1
+                else:
+                    # both before anybody else runs: whoever is admitted may be cancelled before it knows
+                    if "leave" in what and crowd.inside:
+                        crowd.leave(which)
+                    if "cancel" in what and crowd.waiting:
+                        crowd.cancel(which)
+                await anyio.wait_all_tasks_blocked()
+                crowd.check()
+            while crowd.inside:
+                crowd.leave(0)
+                await anyio.wait_all_tasks_blocked()
+                crowd.check()
+        assert not crowd.waiting
+        assert crowd.n_admitted == crowd.n_left
+        assert crowd.n_admitted + crowd.n_cancelled == n_came
+
+    run_virtually(go)
+
+
+@given(st.lists(st.booleans(), max_size=400))
+def test_second_requests_are_one_in_twenty_at_the_most(wants: list[bool]) -> None:
+    policy, n_taken = HedgePolicy(), 0
+    for n, want in enumerate(wants, 1):
+        policy.succeeded(1.0)
+        n_taken += want and policy.take()
+        assert n_taken <= 1 + n / 20 + 1e-9

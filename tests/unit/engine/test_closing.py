@@ -82,12 +82,16 @@ async def test_closing_by_force_ends_what_is_on_its_way_and_leaves_nothing(scrip
 async def test_an_error_that_leaves_the_block_ends_what_is_on_its_way(scripted):
     transport = scripted([anyio.sleep_forever])
     async with anyio.create_task_group() as group:
+        callers = Callers(Engine(FREE, transport), group)
         with pytest.raises(ZeroDivisionError):
-            async with Engine(FREE, transport) as engine:
-                callers = Callers(engine, group)
-                await callers.send("a")
-                raise ZeroDivisionError
+            await fetch_and_fail(callers)
     assert isinstance(callers.got["a"], ClosedError)
+
+
+async def fetch_and_fail(callers):
+    async with callers.engine:
+        await callers.send("a")
+        raise ZeroDivisionError
 
 
 async def test_leaving_the_block_waits_for_what_is_on_its_way(scripted):

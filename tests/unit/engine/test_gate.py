@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import random
 from bisect import bisect_left
 
 import anyio
@@ -7,6 +9,7 @@ import pytest
 
 from asyncfetch.engine import Gate, LimiterRate
 from asyncfetch.settings import Settings
+from benchmarks.simulation.clock import VirtualLoop
 
 pytestmark = pytest.mark.anyio
 
@@ -254,3 +257,150 @@ async def test_without_a_byte_rate_nothing_is_held_back():
     await gate.receive(10**12)
     assert Gate(Settings(jobs=1), FreeRate()).follow_body(begin) is None
     assert anyio.current_time() - begin < 1e-3
+
+
+class LateLoop(VirtualLoop):
+    """Let timers fire up to a millisecond late, as a loop with a coarse clock does."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = random.Random(1)
+
+    def call_at(self, when, callback, *args, context=None):
+        return super().call_at(when + self.drawn.uniform(0, 1e-3), callback, *args, context=context)
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": LateLoop})], ids=["late"])
+@pytest.mark.parametrize("rate", [5.0, 20.0, 50.0])
+async def test_late_timers_cost_less_than_two_percent_of_the_rate(rate, anyio_backend):
+    limiter, starts = LimiterRate(rate), []
+    begin = anyio.current_time()
+    while anyio.current_time() - begin < 30.0:
+        await limiter.start()
+        starts.append(anyio.current_time())
+    assert most_in_a_second(starts) <= rate
+    assert len(starts) >= 0.98 * rate * (starts[-1] - begin)
+
+
+@pytest.mark.parametrize("after", [1.0, 5.0, 7.5, 10.0, 19.0, 20.0, 50.0, 200.0])
+@pytest.mark.parametrize("before", [3.0, 10.0, 100.0])
+async def test_no_second_that_begins_after_a_change_holds_more_than_the_new_rate(before, after):
+    limiter, starts, changed_at = LimiterRate(before), [], None
+
+    async def ask():
+        while True:
+            await limiter.start()
+            starts.append(anyio.current_time())
+
+    async with anyio.create_task_group() as group:
+        # the line of starts, and a redirect beside it
+        group.start_soon(ask)
+        group.start_soon(ask)
+        await anyio.sleep(1.37)
+        limiter.rate = after
+        changed_at = anyio.current_time()
+        await anyio.sleep(4.0)
+        group.cancel_scope.cancel()
+    since = [start for start in starts if start > changed_at]
+    assert most_in_a_second(since) <= math.ceil(after)
+    assert len(since) >= 3 * after
+
+
+async def test_a_start_that_waits_at_a_slow_rate_is_freed_by_a_faster_one():
+    limiter = LimiterRate(0.01)
+    begin = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(limiter.start)
+        await anyio.sleep(1.0)
+        limiter.rate = 10.0
+    assert anyio.current_time() - begin == pytest.approx(1.1, abs=0.01)
+
+
+async def test_a_rate_that_is_set_to_what_it_is_gives_no_start_more():
+    limiter, starts = LimiterRate(50.0), []
+    begin = anyio.current_time()
+    while anyio.current_time() - begin < 3.0:
+        await limiter.start()
+        starts.append(anyio.current_time())
+        limiter.rate = 50.0
+    assert most_in_a_second(starts) <= 50
+
+
+async def test_the_rate_of_bytes_is_set_while_bytes_come():
+    gate = Gate(Settings(), FreeRate())
+    begin = anyio.current_time()
+    await gate.receive(10**9)
+    gate.set_rate(bytes_per_s=1000.0)
+    await gate.receive(2000)
+    gate.set_rate(bytes_per_s=4000.0)
+    await gate.receive(2000)
+    assert anyio.current_time() - begin == pytest.approx(2.5, abs=1e-3)
+
+
+async def test_lent_bytes_are_there_for_others_and_are_had_again():
+    gate, order = free_gate(memory_bytes=2**24), []
+
+    async def borrow():
+        async with gate.reserve(2**24):
+            order.append("other in")
+            await anyio.sleep(5.0)
+            order.append("other out")
+
+    async with anyio.create_task_group() as group, gate.reserve(2**24) as reservation:
+        group.start_soon(borrow)
+        await anyio.sleep(1.0)
+        assert order == []
+        async with reservation.lent():
+            await anyio.sleep(1.0)
+            assert order == ["other in"]
+        order.append("had again")
+        assert "ByteBudget(16777216/16777216 bytes, 1 held, 0 waiting)" in repr(gate)
+    assert order == ["other in", "other out", "had again"]
+    assert "ByteBudget(0/16777216 bytes, 0 held, 0 waiting)" in repr(gate)
+
+
+async def lend(gate, scope, when_lent):
+    with scope:
+        async with gate.reserve(2**24) as reservation:
+            async with reservation.lent():
+                await when_lent()
+            await anyio.sleep_forever()
+
+
+async def test_one_cancelled_while_its_bytes_are_lent_leaves_the_budget_whole():
+    gate, scope = free_gate(memory_bytes=2**24), anyio.CancelScope()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lend, gate, scope, anyio.sleep_forever)
+        await anyio.wait_all_tasks_blocked()
+        async with gate.reserve(2**23):
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert "ByteBudget(8388608/16777216 bytes, 1 held, 0 waiting)" in repr(gate)
+    assert "ByteBudget(0/16777216 bytes, 0 held, 0 waiting)" in repr(gate)
+
+
+async def test_one_cancelled_while_it_waits_to_have_its_bytes_again_leaves_the_budget_whole():
+    gate, scope, is_over = free_gate(memory_bytes=2**24), anyio.CancelScope(), anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lend, gate, scope, is_over.wait)
+        await anyio.wait_all_tasks_blocked()
+        async with gate.reserve(2**23):
+            is_over.set()
+            await anyio.wait_all_tasks_blocked()
+            assert "1 held, 1 waiting" in repr(gate)
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert "1 held, 0 waiting" in repr(gate)
+    assert "ByteBudget(0/16777216 bytes, 0 held, 0 waiting)" in repr(gate)
+
+
+async def test_an_error_while_bytes_are_lent_does_not_ask_for_them_again():
+    gate = free_gate(memory_bytes=2**24)
+
+    async def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await lend(gate, anyio.CancelScope(), fail)
+    assert "ByteBudget(0/16777216 bytes, 0 held, 0 waiting)" in repr(gate)
