@@ -27,3 +27,18 @@ def test_a_notebook_may_call_it_while_its_own_loop_runs(choices, tmp_path):
         return blocking.mirror("image:69177654", tmp_path / "out.zarr", **choices)
 
     assert anyio.run(cell).n_committed == 1
+
+
+def test_a_notebook_may_keep_a_client_open_from_cell_to_cell(choices):
+    async def cell(allen, *image_ids):
+        return [allen.image_bytes(image_id, downsample=5) for image_id in image_ids]
+
+    async def notebook():
+        # each cell runs on the loop's own thread, which nothing else keeps alive meanwhile
+        with blocking.Client(choices["base_url"]) as allen:
+            first = await cell(allen, 69177654)
+            return first + await cell(allen, 69177654, 69177654)
+
+    bodies = anyio.run(notebook)
+    assert len(bodies) == 3
+    assert len(set(bodies)) == 1

@@ -8,6 +8,7 @@ import anyio
 import pytest
 import typer.testing
 import zarr
+from prometheus_client.parser import text_string_to_metric_families
 
 from asyncfetch import mirror
 from asyncfetch.cli import app, register_commands
@@ -68,6 +69,25 @@ def test_a_mirror_is_told_listed_and_never_fetched_twice(at_replica, replica_pro
     assert len(at_replica("info", "out.zarr", "--dataset", 900000005, "--json").json) == 10
     nothing = at_replica("info", "out.zarr", "--dataset", 1, "--json")
     assert (nothing.code, nothing.json["error"]) == (4, "NotFoundError")
+
+
+def test_a_run_leaves_its_events_and_its_metrics_in_files(at_replica, tmp_path):
+    outcome = at_replica(
+        "mirror", SMALL, "--out", "out.zarr", *FAST, "--log-json", "run.jsonl", "--metrics", "run.prom"
+    )
+    assert outcome.code == 0
+    events = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    assert (events[0]["event"], events[-1]["event"]) == ("run_started", "run_finished")
+    assert sum(event["event"] == "section_committed" for event in events) == 10
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families((tmp_path / "run.prom").read_text())
+        for sample in family.samples
+    }
+    assert samples["asyncfetch_requests_total", "image"] == 10
+    refused = at_replica("mirror", SMALL, "--out", "out.zarr", *FAST, "--log-json", "no/such/folder")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "no/such/folder cannot be written" in refused.err
 
 
 def test_a_file_of_selections_is_mirrored(at_replica, tmp_path):

@@ -11,8 +11,10 @@ import pytest
 
 import asyncfetch
 from asyncfetch.errors import SettingsError
+from asyncfetch.events import DataSetCompleted
 from asyncfetch.imaging import decode
-from asyncfetch.server import QUERY, open_replica, sample_atlas
+from asyncfetch.server import QUERY, Fault, open_replica, sample_atlas
+from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter
 
 FAILED, UNALIGNED, NULLS, NISSL, SMALL = range(900000001, 900000006)
@@ -392,3 +394,33 @@ def test_a_data_set_that_failed_can_be_had_and_says_so(mirror, tmp_path):
     report, _ = mirror(f"dataset:{FAILED}", tmp_path, layers=("source",))
     assert (report.n_committed, report.n_failed) == (5, 0)
     assert asyncfetch.open(tmp_path).data_set(FAILED).record["failed"] is True
+
+
+def test_a_data_set_whose_images_all_wait_for_another_attempt_keeps_no_worker_from_another(
+    atlas, drawn, tmp_path
+):
+    def cut_the_small_ones(key):
+        return Fault("truncate") if key in SMALL_IMAGES else None
+
+    async def go():
+        drain = anyio.Event()
+
+        def listen(event):
+            if isinstance(event, DataSetCompleted):
+                drain.set()
+
+        # jobs and workers make three workers for ten images that all fail, and minutes until they are tried again
+        settings = Settings(jobs=1, workers=1, retry_base_s=1e4, um=100.0, requests_per_s=1000.0)
+        async with open_replica(atlas, cache_folder=drawn, faults=cut_the_small_ones) as replica:
+            with anyio.fail_after(30):
+                return await asyncfetch.mirror(
+                    [f"dataset:{SMALL}", "image:69177654"],
+                    tmp_path / "out.zarr",
+                    settings=settings.replace(base_url=replica.base_url),
+                    on_event=listen,
+                    drain=drain,
+                )
+
+    report = anyio.run(go)
+    assert (report.n_committed, report.interrupted) == (1, True)
+    assert report.n_retries == 10

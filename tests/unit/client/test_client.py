@@ -7,6 +7,7 @@ import pytest
 from asyncfetch.allen import ImageRequest, Query
 from asyncfetch.client import Client
 from asyncfetch.errors import (
+    ClosedError,
     ConnectError,
     CorruptImageError,
     ImageSizeError,
@@ -15,6 +16,7 @@ from asyncfetch.errors import (
     QueryError,
     ReplyError,
     SelectionError,
+    SettingsError,
 )
 from asyncfetch.events import RequestFailed, RequestRetried
 from asyncfetch.imaging import decode
@@ -284,3 +286,79 @@ async def test_a_bug_in_a_check_propagates(service, jpeg):
 async def test_reservations_are_counted(service):
     async with Client(settings=FREE, transport=service) as client, client.reserve(1000):
         assert "ByteBudget(1000/" in repr(client)
+
+
+async def test_leaving_the_block_waits_until_what_is_on_its_way_is_decoded(service, jpeg):
+    service.images[5], got = jpeg, []
+    answer, is_asked, may_answer = service.fetch, anyio.Event(), anyio.Event()
+
+    async def fetch(*args):
+        is_asked.set()
+        await may_answer.wait()
+        return await answer(*args)
+
+    async def call(client):
+        got.append(await client.image_bytes(5))
+
+    service.fetch = fetch
+    async with anyio.create_task_group() as group, Client(settings=FREE, transport=service) as client:
+        group.start_soon(call, client)
+        await is_asked.wait()
+        may_answer.set()
+    assert got == [jpeg]
+
+
+async def test_a_closed_client_refuses(service):
+    async with Client(settings=FREE, transport=service) as client:
+        await client.aclose()
+        with pytest.raises(ClosedError):
+            await client.image_bytes(5)
+    assert service.is_closed
+    assert service.urls == []
+
+
+async def test_rates_are_set_while_a_client_is_open(service):
+    service.tables["Gene"] = genes(1)
+    async with Client(settings=FREE.replace(requests_per_s=0.001), transport=service) as client:
+        await client.rows(GENES)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                # it would be a quarter of an hour at the rate of before
+                group.start_soon(client.rows, GENES)
+                await anyio.wait_all_tasks_blocked()
+                client.set_rate(requests_per_s=1e6)
+        client.set_rate(bytes_per_s=1e9)
+        assert (client.settings.requests_per_s, client.settings.bytes_per_s) == (1e6, 1e9)
+
+
+@pytest.mark.parametrize(
+    "rates", [{"requests_per_s": 0}, {"bytes_per_s": -1.0}, {"requests_per_s": float("inf")}]
+)
+async def test_a_rate_that_is_none_is_refused_and_changes_nothing(service, rates):
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises(SettingsError, match=f"{next(iter(rates))} = .* is not allowed"):
+            client.set_rate(**rates)
+        assert client.settings == FREE
+        assert "LimiterRate(1e+06/s)" in repr(client)
+
+
+async def test_an_image_that_waits_for_another_attempt_lends_its_memory(service, jpeg):
+    service.images[5], order = jpeg, []
+    service.faults = [ConnectError("down")]
+    settings = TWICE.replace(memory_bytes=2**24)
+
+    async def fetch(client):
+        async with client.reserve(2**24) as reservation:
+            await client.fetch_jpeg(ImageRequest(image_id=5), parked=reservation.lent)
+            order.append("fetched")
+
+    async def borrow(client):
+        async with client.reserve(2**24):
+            order.append("borrowed")
+
+    async with Client(settings=settings, transport=service) as client, anyio.create_task_group() as group:
+        group.start_soon(fetch, client)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(borrow, client)
+    assert order == ["borrowed", "fetched"]
+    assert "ByteBudget(0/" in repr(client)
