@@ -64,6 +64,7 @@ _KEPT_SETTINGS = (
     "codec",
     "interpolation",
     "parallel",
+    "numeric_expression",
     "fill",
     "fetch",
     "roi",
