@@ -99,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     parallel : bool
         Use atldld's approximation (a constant slice coordinate, grid points at k · um) instead of the
         section's own tilted plane.
+    numeric_expression : bool
+        Turn the jet colours of the view ``expression`` into levels from 0 to 255 before anything is made of them.
     fill : int
         Grey level of registered planes beside the image.
     fetch : str
@@ -132,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
+    numeric_expression: bool = False
     fill: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     fetch: Fetch = "auto"
     roi: tuple[int, int, int, int] | None = None

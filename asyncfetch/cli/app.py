@@ -47,7 +47,20 @@ app = typer.Typer(
 
 def register_commands() -> None:
     """Import the modules of the commands; each puts its own on the app above."""
-    from asyncfetch.cli import audit, bench, demo, inspection, mirror, pictures, plan, search, serve, sync  # noqa: F401
+    from asyncfetch.cli import (  # noqa: F401
+        audit,
+        bench,
+        demo,
+        inspection,
+        mirror,
+        pictures,
+        plan,
+        rebuild,
+        search,
+        serve,
+        sync,
+        volume,
+    )
 
 
 def main() -> None:

@@ -90,13 +90,19 @@ def info(
                 f"  {view}: {grid['plane']} planes of {n_y} x {n_x} voxels (y, x) at {grid['um']:g} µm in "
                 f"reference space {grid['reference_space_id']}, {grid['n_filled']} of {n_z} slots filled"
             )
+        for view, made in each["volumes"].items():
+            n_p, n_i, n_r = made["shape"]
+            typer.echo(
+                f"  {view}: volume of {n_p} x {n_i} x {n_r} voxels (p, i, r) at {made['um']:g} µm, "
+                f"from {made['n_planes']} planes"
+            )
     if not described:
         typer.echo(f"{opened.location} holds no data sets yet")
 
 
 def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
     data_set = opened.data_set(data_set_id)
-    registered = {}
+    registered, volumes = {}, {}
     for view in data_set.views:
         seen = opened.data_set(data_set_id, view)
         layout = seen.registered_layout
@@ -109,7 +115,10 @@ def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
                 "reference_space_id": layout.reference_space_id,
                 "n_filled": len(placed),
             }
-    return {"id": data_set_id, "views": list(data_set.views), "registered": registered}
+        made = seen.volume_layout
+        if made is not None:
+            volumes[view] = {"um": made.um, "shape": list(made.shape), "n_planes": len(made.planes)}
+    return {"id": data_set_id, "views": list(data_set.views), "registered": registered, "volumes": volumes}
 
 
 def _print_sections(opened: Store, data_set_id: int, *, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+from asyncfetch.cli.interrupts import run_until_interrupted
 from asyncfetch.cli.listeners import open_listeners
 from asyncfetch.errors import SelectionError
 from asyncfetch.events import ignore
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring import Report
 
-__all__ = ["mirror", "resume", "run_to_report"]
+__all__ = ["conclude", "describe", "mirror", "resume", "run_to_report"]
 
 _MOST_LISTED = 20
 _HOLDERS = {
@@ -67,6 +67,14 @@ Layers = Annotated[
     str | None,
     typer.Option(
         metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
+    ),
+]
+NumericExpression = Annotated[
+    bool | None,
+    typer.Option(
+        "--numeric-expression",
+        help="Store the view expression as levels from 0 to 255 instead of colours.",
+        show_default=False,
     ),
 ]
 Jobs = Annotated[
@@ -176,6 +184,7 @@ def mirror(
             "--parallel", help="atldld's approximation: sections parallel to the grid.", show_default=False
         ),
     ] = None,
+    numeric_expression: NumericExpression = None,
     base_url: BaseUrl = None,
     jobs: Jobs = None,
     rate: Rate = None,
@@ -206,6 +215,7 @@ def mirror(
         roi=roi,
         roi_um=roi_um,
         parallel=parallel,
+        numeric_expression=numeric_expression,
         base_url=base_url,
         jobs=jobs,
         requests_per_s=rate,
@@ -222,7 +232,7 @@ def mirror(
 
     with open_listeners(log_json, metrics) as listener:
         report = run_to_report(run, quiet=quiet, also=listener)
-    _conclude(report, as_json=as_json)
+    conclude(report, as_json=as_json)
 
 
 @app.command()
@@ -260,7 +270,7 @@ def resume(
 
     with open_listeners(log_json, metrics) as listener:
         report = run_to_report(run, quiet=quiet, also=listener)
-    _conclude(report, as_json=as_json)
+    conclude(report, as_json=as_json)
 
 
 def run_to_report(
@@ -284,48 +294,19 @@ def run_to_report(
     KeyboardInterrupt
         The run was stopped by a second interrupt.
     """
-    import anyio
-
     from asyncfetch.cli.progress import show_progress
-    from asyncfetch.errors import AsyncFetchError
 
-    async def body() -> Report | AsyncFetchError | None:
-        drain = anyio.Event()
-        outcome: Report | AsyncFetchError | None = None
+    with show_progress(quiet=quiet) as show:
 
-        async def wait_for_interrupts() -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async for _signal in signals:
-                    if drain.is_set():
-                        scope.cancel()
-                        return
-                    drain.set()
-                    tell("stopping when the sections in flight are done; interrupt again to stop at once")
+        def listener(event: Event) -> None:
+            show(event)
+            also(event)
 
-        with show_progress(quiet=quiet) as show:
-
-            def listener(event: Event) -> None:
-                show(event)
-                also(event)
-
-            async with anyio.create_task_group() as tasks:
-                scope = tasks.cancel_scope
-                tasks.start_soon(wait_for_interrupts)
-                try:
-                    outcome = await run(listener, drain)
-                except AsyncFetchError as error:
-                    # carried out of the task group by hand, which would wrap it in a group
-                    outcome = error
-                scope.cancel()
-        return outcome
-
-    outcome = anyio.run(body)
-    if outcome is None:
-        tell("stopped; what is committed stays, and `asyncfetch resume` goes on from there")
-        raise KeyboardInterrupt
-    if isinstance(outcome, AsyncFetchError):
-        raise outcome
-    return outcome
+        return run_until_interrupted(
+            lambda drain: run(listener, drain),
+            on_first="stopping when the sections in flight are done; interrupt again to stop at once",
+            on_second="stopped; what is committed stays, and `asyncfetch resume` goes on from there",
+        )
 
 
 def expand_files(selection: list[str]) -> list[str]:
@@ -363,10 +344,11 @@ def _read_lines(path: Path) -> list[str]:
         raise SelectionError(f"the selection {path} cannot be read: {reason}") from error
 
 
-def _conclude(report: Report, *, as_json: bool) -> None:
+def conclude(report: Report, *, as_json: bool, go_on: str | None = None) -> None:
+    """Print what a run did and end the command with its exit code; `go_on` as for `describe`."""
     if as_json:
         print_json(report.as_dict())
-    tell(describe(report))
+    tell(describe(report, go_on))
     code = exit_code_of_report(report)
     if code != ExitCode.DONE:
         raise typer.Exit(code)

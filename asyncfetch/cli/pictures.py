@@ -127,12 +127,15 @@ def preview(
     view: Annotated[str, typer.Option(metavar="VIEW", help="Which view.")] = "image",
     columns: Annotated[int, typer.Option(min=1, metavar="N", help="Planes in a row.")] = 4,
     side: Annotated[int, typer.Option(min=16, metavar="PIXELS", help="Longest side of a plane.")] = 320,
+    volume: Annotated[
+        bool, typer.Option("--volume", help="Three cuts through the middle of the volume instead.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The PNG.", show_default="data_set_ID.png"),
     ] = None,
 ) -> None:
-    """Draw all registered planes of a data set on one page, in the order of their sections."""
+    """Draw all registered planes of a data set on one page, in the order of their sections, or cuts of its volume."""
     from asyncfetch.store import open as open_store
     from asyncfetch.views import Panel, save_figure
 
@@ -142,6 +145,9 @@ def preview(
         known = ", ".join(map(str, ids)) or "none"
         raise SelectionError(f"{store} holds {len(ids)} data sets ({known}); name one with --dataset")
     data_set = opened.data_set(ids[0] if data_set_id is None else data_set_id, view)
+    if volume:
+        _draw_volume(data_set, out)
+        return
     panels = [Panel(f"section {number}", pixels) for number, pixels in _planes(data_set, side)]
     if not panels:
         raise SelectionError(f"data set {data_set.id} has no registered planes of the view {view} in {store}")
@@ -151,6 +157,22 @@ def preview(
     pitch = f"{layout.plane}, {layout.um:g} um" if layout else ""
     save_figure(path, f"Data set {data_set.id}, {view}, {pitch}", rows)
     tell(f"{len(panels)} planes")
+    typer.echo(path)
+
+
+def _draw_volume(data_set: StoredDataSet, out: Path | None) -> None:
+    from asyncfetch.views import cut_panels, save_figure
+
+    layout = data_set.volume_layout
+    if layout is None:
+        raise SelectionError(
+            f"data set {data_set.id}, view {data_set.view}, has no volume; make it with: asyncfetch volume"
+        )
+    path = out or Path(f"volume_{data_set.id}.png")
+    title = (
+        f"Data set {data_set.id}, {data_set.view}, volume of {layout.um:g} um, {len(layout.planes)} planes"
+    )
+    save_figure(path, title, [cut_panels(data_set.volume_levels)])
     typer.echo(path)
 
 

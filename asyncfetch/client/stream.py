@@ -13,7 +13,7 @@ import numpy as np
 from asyncfetch.allen import ImageRequest
 from asyncfetch.errors import AlignmentError, AsyncFetchError, NotFoundError, SelectionError, SettingsError
 from asyncfetch.geometry import REFERENCE_BOXES_UM, ReferenceGrid, full_to_tier, tier_for, tier_shape
-from asyncfetch.imaging import DisplacementField, decode, prepare_source, warp
+from asyncfetch.imaging import DisplacementField, decode, expression_level, prepare_source, warp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -109,6 +109,32 @@ class FetchedSection:
             There is no mask.
         """
         return self._warped(self.expression, "expression mask", "nearest", fill)
+
+    def expression_level(self) -> NDArray[np.uint8]:
+        """Return the expression mask as levels, (y, x, 1): 0 where it is black, 1 to 255 from blue to red.
+
+        Raises
+        ------
+        SelectionError
+            There is no mask.
+        """
+        if self.expression is None:
+            raise SelectionError(f"image {self.image_id} has no expression mask") from self.error
+        return expression_level(self.expression)
+
+    def registered_expression_level(
+        self, *, interpolation: Interpolation = "linear", fill: int = 0
+    ) -> NDArray[np.uint8]:
+        """Return the levels of the expression mask on the grid, (y, x, 1); they are mixed truly by area.
+
+        Raises
+        ------
+        AlignmentError
+            The section cannot be placed.
+        SelectionError
+            There is no mask.
+        """
+        return self._warped(self.expression_level(), "expression mask", interpolation, fill)
 
     def _warped(
         self, source: NDArray[np.uint8] | None, what: str, interpolation: Interpolation, fill: int

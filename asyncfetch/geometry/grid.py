@@ -228,5 +228,33 @@ class ReferenceGrid:
         matrix[:, 2] += to_image[:, 3]
         return Affine2D(matrix)
 
+    def slice_index_of(self, equation: ArrayLike) -> NDArray[np.float64]:
+        """Return where a plane passes the lines of voxels across the grid, as a function of the place on the grid.
+
+        Parameters
+        ----------
+        equation : (4,) array of float64
+            (a, b, c, d) of the plane a · p + b · i + c · r + d = 0, in µm.
+
+        Returns
+        -------
+        (3,) array of float64
+            Takes (ix, iy, 1), in grid indices, to the fractional index along the slice axis.
+
+        Raises
+        ------
+        AlignmentError
+            The plane stands perpendicular to the grid's own.
+        """
+        equation = np.asarray(equation, dtype=np.float64)
+        plane = self.plane
+        across = equation[plane.slice_axis]
+        if abs(across) < _PARALLEL_TO_SLICE_AXIS * np.linalg.norm(equation[:3]):
+            raise AlignmentError(f"the section stands perpendicular to {plane} planes", matrix="trv")
+        slope_x, slope_y = equation[plane.x_axis], equation[plane.y_axis]
+        # both sides of the equation in voxels: a position is (k + 1/2) um, on all three axes
+        shift = equation[3] / self.um + 0.5 * (slope_x + slope_y + across)
+        return np.asarray(np.array([slope_x, slope_y, shift]) / -across)
+
     def _n_voxels(self, axis: int) -> int:
         return math.ceil(self.box_um[axis] / self.um - _CEIL_SLACK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncfetch.imaging.buffers import Buffers
 from asyncfetch.imaging.displacement import Border, DisplacementField
+from asyncfetch.imaging.jet import expression_level, put_levels
 from asyncfetch.imaging.jobs import Jobs
 from asyncfetch.imaging.jpeg import JpegHeader, decode, encode, read_header
 from asyncfetch.imaging.pool import Pool
@@ -32,9 +33,11 @@ __all__ = [
     "average",
     "decode",
     "encode",
+    "expression_level",
     "halve",
     "n_means_of",
     "prepare_source",
+    "put_levels",
     "read_header",
     "step_of",
     "warp",

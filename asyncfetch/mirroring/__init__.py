@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from asyncfetch.mirroring.forecasting import Forecast, ViewForecast, forecast
 from asyncfetch.mirroring.plan import SectionPlan, ViewPlan, plan_view, registered_grid
+from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Failure, Report
 from asyncfetch.mirroring.run import mirror, resume
 from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_selection
+from asyncfetch.mirroring.volume import VolumeReport, build_volume
 
 __all__ = [
     "SELECTION_FORMS",
@@ -17,10 +19,13 @@ __all__ = [
     "Selection",
     "ViewForecast",
     "ViewPlan",
+    "VolumeReport",
+    "build_volume",
     "forecast",
     "mirror",
     "parse_selection",
     "plan_view",
+    "rebuild",
     "registered_grid",
     "resume",
 ]

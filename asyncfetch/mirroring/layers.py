@@ -9,7 +9,7 @@ from asyncfetch.geometry import Box, full_to_tier, tiles_of
 from asyncfetch.imaging import Jobs, PlaneWarp, average
 from asyncfetch.mirroring.levels import LevelJobs
 from asyncfetch.mirroring.pixels import Decoded, Pixels
-from asyncfetch.mirroring.plan import interpolation_of
+from asyncfetch.mirroring.plan import interpolation_of, is_numeric
 from asyncfetch.mirroring.planes import PlaneJobs
 from asyncfetch.store.layout import shard_shape
 
@@ -155,7 +155,9 @@ class LayerJobs:
                 self.jobs.add(target, partial(self._decode, jpeg, n_halvings, target))
 
     def _decode(self, jpeg: Jpeg, n_halvings: int, target: Pixels) -> None:
-        decoded = Decoded(self._buffers, jpeg.shape, n_halvings)
+        decoded = Decoded(
+            self._buffers, jpeg.shape, n_halvings, has_levels=is_numeric(self._plan.view, self._settings)
+        )
         target.fill(decoded.decode(jpeg.data), decoded.give_back)
 
     def _averaged(self, source: Pixels) -> Pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from asyncfetch.imaging import decode
+from asyncfetch.imaging import decode, put_levels
 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Callable
@@ -87,12 +87,17 @@ class Decoded:
         (y, x) of the JPEG.
     reduce : int
         How often it is halved.
+    has_levels : bool
+        Turn the colours of a mask into levels at once, before anybody mixes them.
     """
 
-    def __init__(self, buffers: Buffers, shape: tuple[int, int], reduce: int) -> None:
+    def __init__(
+        self, buffers: Buffers, shape: tuple[int, int], reduce: int, *, has_levels: bool = False
+    ) -> None:
         self._buffers = buffers
         self._n_bytes = 3 * (-(-shape[0] >> reduce)) * (-(-shape[1] >> reduce))
         self._reduce = reduce
+        self._has_levels = has_levels
         self._lent: list[NDArray[np.uint8]] = []
 
     def decode(self, data: Buffer) -> NDArray[np.uint8]:
@@ -104,6 +109,8 @@ class Decoded:
         buffer = self._buffers.take(self._n_bytes)
         try:
             pixels = decode(data, reduce=self._reduce, buffer=buffer)
+            if self._has_levels:
+                put_levels(pixels)
         except BaseException:
             self._buffers.give(buffer)
             raise

@@ -26,6 +26,7 @@ __all__ = [
     "SectionPlan",
     "ViewPlan",
     "interpolation_of",
+    "is_numeric",
     "plan_view",
     "registered_grid",
     "tier_of",
@@ -244,6 +245,7 @@ def view_layout(data_set: SectionDataSet, view: View, settings: Settings) -> Vie
         grid=grid,
         interpolation=interpolation_of(view, settings),
         parallel=settings.parallel,
+        numeric_expression=is_numeric(view, settings),
         fill=settings.fill,
     )
 
@@ -325,8 +327,14 @@ def plan_view(
 
 
 def interpolation_of(view: View, settings: Settings) -> Interpolation:
-    """Return how a view is sampled: views whose colours are codes are never mixed."""
-    return "nearest" if view in _CODED_VIEWS else settings.interpolation
+    """Return how a view is sampled: views whose colours are codes are never mixed, but levels are."""
+    is_coded = view in _CODED_VIEWS and not is_numeric(view, settings)
+    return "nearest" if is_coded else settings.interpolation
+
+
+def is_numeric(view: View, settings: Settings) -> bool:
+    """Tell whether the colours of a view are turned into levels."""
+    return view == "expression" and settings.numeric_expression
 
 
 def tier_of(section: SectionImage, settings: Settings) -> int:
@@ -407,7 +415,8 @@ def _halvings(
     if interpolation_of(plan.view, settings) == "nearest":
         return 0, 0
     n_halvings = 0
-    if plan.section.resolution:
+    # levels are known once colours were decoded in full
+    if plan.section.resolution and plan.view not in _CODED_VIEWS:
         n_halvings = min(_MOST_HALVINGS, tier_for(grid.um, plan.section.resolution * 2**plan.downsample))
     shape = (-(-plan.shape[0] >> n_halvings), -(-plan.shape[1] >> n_halvings))
     return n_halvings, n_means_of(full_to_tier(plan.downsample + n_halvings) @ grid_to_image, shape)
@@ -493,6 +502,8 @@ def _with_blocks(plan: SectionPlan, settings: Settings) -> SectionPlan:
 def _fulfils(commit: Commit, plan: SectionPlan, settings: Settings, grid: ReferenceGrid | None) -> bool:
     """Tell whether what is stored serves as what is wanted: all layers, at the pitch and the tier, or finer."""
     if not set(plan.layers) <= set(commit.layers):
+        return False
+    if plan.layers != ("source",) and commit.numeric_expression != is_numeric(plan.view, settings):
         return False
     if "registered" in plan.layers and (grid is None or commit.um != grid.um):
         return False

@@ -65,6 +65,7 @@ _KEPT_SETTINGS = (
     "codec",
     "interpolation",
     "parallel",
+    "numeric_expression",
     "fill",
     "fetch",
     "roi",

@@ -12,7 +12,7 @@ from asyncfetch.errors import AsyncFetchError
 from asyncfetch.geometry import Box
 from asyncfetch.mirroring.layers import LayerJobs
 from asyncfetch.mirroring.pixels import Decoded
-from asyncfetch.mirroring.plan import interpolation_of
+from asyncfetch.mirroring.plan import interpolation_of, is_numeric
 from asyncfetch.mirroring.regions import box_request, full_box
 from asyncfetch.mirroring.report import first_error
 from asyncfetch.store import Commit, SectionAffine
@@ -51,7 +51,12 @@ async def mirror_section(
         if plan.blocks:
             # several requests at once cannot lend one reservation to others while one of them waits
             return await _mirror_blocks(client, writer, view_plan, plan, settings)
-        decoded = Decoded(client.pool.buffers, plan.shape, plan.proof_halvings)
+        decoded = Decoded(
+            client.pool.buffers,
+            plan.shape,
+            plan.proof_halvings,
+            has_levels=is_numeric(plan.view, settings),
+        )
         try:
             jpeg, pixels = await client.fetch_jpeg(
                 plan.request, expected_shape=plan.shape, check=decoded.decode, parked=reservation.lent
@@ -144,7 +149,9 @@ async def _mirror_blocks(
     kept = _kept_beside_blocks(plan)
     origin: _Origin | None = None
     if plan.is_one_jpeg:
-        decoded = Decoded(pool.buffers, plan.shape, plan.proof_halvings)
+        decoded = Decoded(
+            pool.buffers, plan.shape, plan.proof_halvings, has_levels=is_numeric(plan.view, settings)
+        )
         try:
             jpeg, pixels = await client.fetch_jpeg(
                 plan.request, expected_shape=plan.shape, check=decoded.decode
@@ -164,7 +171,7 @@ async def _mirror_blocks(
         boxes = await pool.run(work.add_levels, plan.blocks)
     if plan.is_plane_of_blocks and "registered" not in kept:
         planes = await pool.run(work.add_plane, plan.blocks, boxes)
-    jpegs = await _bring_blocks(client, plan, work, boxes, planes)
+    jpegs = await _bring_blocks(client, plan, work, boxes, planes, has_levels=is_numeric(plan.view, settings))
     if origin is None:
         origin = _Origin(
             url=plan.request.url(settings.base_url),
@@ -177,7 +184,13 @@ async def _mirror_blocks(
 
 
 async def _bring_blocks(
-    client: Client, plan: SectionPlan, work: LayerJobs, boxes: list[Pixels], planes: list[Pixels]
+    client: Client,
+    plan: SectionPlan,
+    work: LayerJobs,
+    boxes: list[Pixels],
+    planes: list[Pixels],
+    *,
+    has_levels: bool,
 ) -> list[tuple[str, int]]:
     """Ask for the boxes of a section, row by row, and do what each makes possible before the next is asked for.
 
@@ -196,7 +209,7 @@ async def _bring_blocks(
             targets = [each[k] for each in (boxes, planes) if each]
             targets = targets[:1] if targets[0] is targets[-1] else targets
             n_halvings = 0 if boxes else plan.n_halvings
-            decoded = Decoded(pool.buffers, block.shape, n_halvings)
+            decoded = Decoded(pool.buffers, block.shape, n_halvings, has_levels=has_levels)
             jpeg, pixels = await client.fetch_jpeg(
                 box_request(plan.request, block, slide), expected_shape=block.shape, check=decoded.decode
             )
@@ -242,6 +255,8 @@ def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
         return ()
     is_same_jpeg = (stored.sha256, stored.downsample) == (commit.sha256, commit.downsample)
     kept = set(stored.layers) if is_same_jpeg else set()
+    if stored.numeric_expression != commit.numeric_expression:
+        kept &= {"source"}
     if plan.grid_to_image is not None and stored.um != commit.um:
         kept.discard("registered")
     elif plan.grid_to_image is None and "registered" in stored.layers:
@@ -276,6 +291,7 @@ def _describe(view_plan: ViewPlan, plan: SectionPlan, origin: _Origin, settings:
         codec=settings.codec,
         interpolation=interpolation,
         parallel=parallel,
+        numeric_expression=is_numeric(plan.view, settings),
         fill=fill,
         fetch="tiles" if plan.blocks else "images",
         region=None if plan.region is None else full_box(plan.region, plan.downsample),

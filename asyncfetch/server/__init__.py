@@ -16,7 +16,13 @@ from asyncfetch.server.images import DrawnImages, Picture
 from asyncfetch.server.mirrored import MirroredAtlas
 from asyncfetch.server.phantom import Phantom
 from asyncfetch.server.sample import SampleAtlas, sample_atlas
-from asyncfetch.server.truth import PlaneError, compare_plane, compare_with_phantom
+from asyncfetch.server.truth import (
+    PlaneError,
+    VolumeError,
+    compare_plane,
+    compare_volume,
+    compare_with_phantom,
+)
 
 __all__ = [
     "FAULT_KINDS",
@@ -36,7 +42,9 @@ __all__ = [
     "RequestRecord",
     "SampleAtlas",
     "ServerOptions",
+    "VolumeError",
     "compare_plane",
+    "compare_volume",
     "compare_with_phantom",
     "create_app",
     "open_replica",

@@ -22,7 +22,7 @@ import numpy as np
 
 from asyncfetch.atlas import ATLAS_DATA_SETS
 from asyncfetch.errors import NotFoundError
-from asyncfetch.imaging import halve
+from asyncfetch.imaging import decode, halve
 from asyncfetch.server import recorded
 from asyncfetch.server.general import general_tables
 from asyncfetch.server.images import DEFAULT_QUALITY
@@ -215,7 +215,8 @@ class MirroredAtlas:
 
     def _pixels(self, commit: Commit, downsample: int, box: Box | None) -> NDArray[np.uint8]:
         section = self._section(commit)
-        levels = section.levels
+        # the API serves the mask's colours, which the JPEG alone has kept
+        levels = () if commit.numeric_expression else section.levels
         k = downsample - commit.downsample
         if k < len(levels) and box is not None:
             rows, columns = box.slices
@@ -235,7 +236,7 @@ class MirroredAtlas:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        pixels = section.pixels()
+        pixels = decode(section.jpeg) if commit.numeric_expression else section.pixels()
         with self._caching:
             self._cache[key] = pixels
             while sum(each.nbytes for each in self._cache.values()) > self._cache_bytes:

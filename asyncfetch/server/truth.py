@@ -1,4 +1,4 @@
-"""The registered planes of a mirrored sample atlas, held against the phantom itself on the same grid."""
+"""The registered planes and volumes of a mirrored sample atlas, held against the phantom itself on the same grid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asyncfetch.server.phantom import Phantom
     from asyncfetch.store import StoredDataSet
 
-__all__ = ["PlaneError", "compare_plane", "compare_with_phantom"]
+__all__ = ["PlaneError", "VolumeError", "compare_plane", "compare_volume", "compare_with_phantom"]
 
 #: Voxels with less tissue than this lie on the soft edge of the brain.
 _INSIDE = 0.99
@@ -138,3 +138,53 @@ def _shift(
     slopes = np.stack([-slope_x[inside].ravel(), -slope_y[inside].ravel()], axis=-1)
     solution, *_ = np.linalg.lstsq(slopes, difference[inside].ravel(), rcond=None)
     return float(solution[0]), float(solution[1])
+
+
+class VolumeError(NamedTuple):
+    """Tell how far a volume is from the phantom, inside the brain and between sections.
+
+    Attributes
+    ----------
+    n_voxels : int
+        Voxels that were compared.
+    mean_abs, max_abs : float
+        Mean and largest absolute difference, in grey levels.
+    """
+
+    n_voxels: int
+    mean_abs: float
+    max_abs: float
+
+
+def compare_volume(data_set: StoredDataSet, phantom: Phantom, *, step: int = 1) -> VolumeError | None:
+    """Compare every `step`-th slice of a volume, along the axis across its sections, with the phantom itself.
+
+    The slices are those of the grid: they lie between the tilted sections. None where nothing can be compared.
+    """
+    layout = data_set.volume_layout
+    if layout is None:
+        return None
+    grid, plane, volume = layout.grid, layout.plane, data_set.volume
+    space_id = layout.reference_space_id or 9
+    differences = []
+    for k in range(step // 2, grid.n_slices, step):
+        to_reference = np.zeros((3, 3))
+        to_reference[plane.x_axis] = (grid.um, 0.0, grid.um / 2)
+        to_reference[plane.y_axis] = (0.0, grid.um, grid.um / 2)
+        to_reference[plane.slice_axis, 2] = (k + 0.5) * grid.um
+        index: list[int | slice] = [slice(None)] * 4
+        index[plane.slice_axis + 1] = k
+        voxels = np.moveaxis(np.asarray(volume[tuple(index)]), 0, -1)
+        if plane.y_axis > plane.x_axis:
+            voxels = voxels.transpose(1, 0, 2)
+        if not voxels.any():
+            continue
+        inside = phantom.tissue(to_reference, grid.shape, reference_space_id=space_id) >= _INSIDE
+        inside &= voxels.any(axis=-1)
+        if inside.any():
+            truth = phantom.render(to_reference, grid.shape, reference_space_id=space_id)
+            differences.append(np.abs(voxels[inside].astype(np.int16) - truth[inside]))
+    if not differences:
+        return None
+    together = np.concatenate(differences)
+    return VolumeError(len(together), float(together.mean()), float(together.max()))

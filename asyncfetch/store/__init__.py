@@ -8,6 +8,7 @@ from asyncfetch.store.place import Location
 from asyncfetch.store.reader import Store, StoredDataSet, StoredSection, open  # noqa: A004 - as zarr.open is
 from asyncfetch.store.records import AtlasRecord
 from asyncfetch.store.view import RegisteredLayout, ViewLayout
+from asyncfetch.store.volume import VolumeLayout, VolumePlane, VolumeWriter
 from asyncfetch.store.writer import SectionLevels, StoreWriter
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "StoredDataSet",
     "StoredSection",
     "ViewLayout",
+    "VolumeLayout",
+    "VolumePlane",
+    "VolumeWriter",
     "level_shapes",
     "open",
     "plan_slots",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Axis",
+    "block_document",
     "image_document",
     "open_array",
     "source_document",
@@ -38,7 +39,7 @@ __all__ = [
     "write_coordinates",
 ]
 
-Axis = Literal["y", "x"]
+Axis = Literal["z", "y", "x"]
 Document = dict[str, Any]
 
 # From (c, z, y, x) to (z, y, x, c): pixels stay interleaved, as they were decoded and as JPEG XL wants them.
@@ -63,10 +64,31 @@ def image_document(shape: tuple[int, int, int], codec: Codec, fill: int = 0) -> 
         A uint8 array (c, z, y, x) in chunks of (3, 1, 512, 512) and shards of at most (3, 1, 2048, 2048).
     """
     n_z, height, width = shape
-    document = _resized(
-        _image_template(codec), (3, n_z, height, width), (3, 1, *shard_shape((height, width)))
-    )
+    template = _image_template(codec, (3, 1, CHUNK, CHUNK))
+    document = _resized(template, (3, n_z, height, width), (3, 1, *shard_shape((height, width))))
     return {**document, "fill_value": fill}
+
+
+def block_document(
+    shape: tuple[int, int, int], n_channels: int, chunk: int, shard: tuple[int, int, int], codec: Codec
+) -> Document:
+    """Return the metadata of a volume.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (z, y, x) in voxels.
+    n_channels : int
+        Values of a voxel.
+    chunk : int
+        Side of a chunk.
+    shard : tuple of int
+        (z, y, x) of a shard, whole chunks.
+    codec : str
+        The compressor.
+    """
+    template = _image_template(codec, (n_channels, chunk, chunk, chunk))
+    return _resized(template, (n_channels, *shape), (n_channels, *shard))
 
 
 def source_document(shape: tuple[int, int, int]) -> Document:
@@ -97,7 +119,7 @@ def write_coordinates(
     group : str
         Path of the level's group.
     axis : str
-        ``y`` or ``x``.
+        ``z``, ``y`` or ``x``.
     positions_um : (n,) array of float64
         Pixel centres in µm, or in pixels where `unit` is None.
     unit : str or None
@@ -168,13 +190,13 @@ def _compressor(codec: Codec) -> tuple[ArrayBytesCodec | Literal["auto"], BytesB
 
 
 @functools.cache
-def _image_template(codec: Codec) -> Document:
+def _image_template(codec: Codec, chunk: tuple[int, int, int, int]) -> Document:
     serializer, compressor = _compressor(codec)
     return _document_of(
-        shape=(3, 1, CHUNK, CHUNK),
+        shape=chunk,
         dtype="uint8",
-        chunks=(3, 1, CHUNK, CHUNK),
-        shards=(3, 1, CHUNK, CHUNK),
+        chunks=chunk,
+        shards=chunk,
         filters=[TransposeCodec(order=_INTERLEAVED)],
         serializer=serializer,
         compressors=compressor,

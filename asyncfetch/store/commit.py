@@ -83,6 +83,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         Compressor of the pixels, and how the warp sampled.
     parallel : bool
         Whether the registered plane is atldld's approximation.
+    numeric_expression : bool
+        Whether the pixels are levels of expression, three times the same, instead of the mask's colours.
     fill : int
         Grey level of the registered plane beside the image.
     fetch : str
@@ -117,6 +119,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
+    numeric_expression: bool = False
     fill: int = 0
     fetch: Literal["images", "tiles"] = "images"
     region: tuple[int, int, int, int] | None = None

@@ -7,6 +7,7 @@
         <view>/sections/<image_id>/                group, the commit; scale0/{image,y,x} scale1/… when stored
         <view>/source/<image_id>                   array of one chunk: the server's JPEG
         <view>/registered/scale0/{image,y,x}       array, one z a slot
+        <view>/volume/scale0/{image,z,y,x} scale1/…  array of the whole reference space, derived from `registered`
         table/                                     one array a column
       catalogue/structure_centers/<space>          group, the rows of StructureCenter; optional, as all of catalogue
       catalogue/space_transforms                   group, the rows of ReferenceToReferenceTransform
@@ -46,6 +47,7 @@ __all__ = [
     "structure_centers_path",
     "table_path",
     "view_path",
+    "volume_path",
 ]
 
 #: What this package writes and reads; a store says it in ``attributes.asyncfetch.layout`` of its root.
@@ -100,6 +102,11 @@ def source_path(data_set_id: int, view: str, image_id: int) -> str:
 def registered_path(data_set_id: int, view: str) -> str:
     """Return the path of the registered image's group."""
     return f"{view_path(data_set_id, view)}/registered"
+
+
+def volume_path(data_set_id: int, view: str) -> str:
+    """Return the path of the group of the volume that is derived from the registered image."""
+    return f"{view_path(data_set_id, view)}/volume"
 
 
 def table_path(data_set_id: int) -> str:

@@ -28,12 +28,14 @@ __all__ = [
     "level_scale",
     "registered_attributes",
     "section_attributes",
+    "volume_attributes",
 ]
 
 _VERSION = "0.5"
 _UNIT = "micrometer"
 _XML = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _CHANNELS = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
+_LEVEL = (("expression level", "FFFFFF"),)
 _DOWNSAMPLER = {
     "method": "asyncfetch.imaging.pyramid.halve",
     "version": __version__,
@@ -127,6 +129,37 @@ def registered_attributes(
     return _multiscale(name, [dataset], unit=_UNIT, kind=None, metadata=None)
 
 
+def volume_attributes(
+    name: str, *, n_levels: int, um: float, n_channels: int, n_sections: int
+) -> dict[str, Any]:
+    """Return ``attributes.ome`` of a volume: z, y and x are p, i and r of the reference space.
+
+    Parameters
+    ----------
+    name : str
+        What viewers call the image.
+    n_levels : int
+        Levels that are stored; voxel k of each is centred at (k + 1/2) times its pitch.
+    um : float
+        Pitch of the finest level in µm, on all axes.
+    n_channels : int
+        3 for red, green and blue, 1 for a level of expression.
+    n_sections : int
+        How many sections it was made from.
+    """
+    pitches = [um * 2**level for level in range(n_levels)]
+    datasets = [
+        _dataset(level, scale=[1.0, *[pitch] * 3], translation=[0.0, *[pitch / 2] * 3])
+        for level, pitch in enumerate(pitches)
+    ]
+    metadata = {
+        "method": "asyncfetch.store.blocks.halve_block",
+        "version": __version__,
+        "description": f"between {n_sections} sections; a level is the mean of 2 x 2 x 2 voxels of the one before",
+    }
+    return _multiscale(name, datasets, unit=_UNIT, kind="mean", metadata=metadata, n_channels=n_channels)
+
+
 def collection_attributes(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return ``attributes.ome`` of a collection and of its ``OME`` group, which lists the images in order."""
     return (
@@ -199,6 +232,7 @@ def _multiscale(
     unit: str | None,
     kind: str | None,
     metadata: dict[str, Any] | None,
+    n_channels: int = 3,
 ) -> dict[str, Any]:
     in_plane = {"type": "space"} if unit is None else {"type": "space", "unit": unit}
     multiscale: dict[str, Any] = {
@@ -220,7 +254,7 @@ def _multiscale(
             "active": True,
             "window": {"min": 0, "max": 255, "start": 0, "end": 255},
         }
-        for label, color in _CHANNELS
+        for label, color in (_CHANNELS if n_channels == 3 else _LEVEL)
     ]
     return {
         "version": _VERSION,

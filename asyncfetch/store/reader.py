@@ -11,6 +11,7 @@ import zarr
 from asyncfetch.allen import parse_data_set
 from asyncfetch.atlas import Atlas
 from asyncfetch.errors import SelectionError, StoreLayoutError
+from asyncfetch.imaging.jet import put_levels
 from asyncfetch.imaging.jpeg import decode
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.store.arrays import open_array
@@ -22,6 +23,7 @@ from asyncfetch.store.layout import (
     section_path,
     source_path,
     table_path,
+    volume_path,
 )
 from asyncfetch.store.place import Location, Place
 from asyncfetch.store.records import (
@@ -33,6 +35,8 @@ from asyncfetch.store.records import (
     read_space_transforms,
     read_structure_centers,
 )
+from asyncfetch.store.table import section_rows
+from asyncfetch.store.volume import read_volume_layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from asyncfetch.store.records import AtlasRecord
     from asyncfetch.store.table import Column
     from asyncfetch.store.view import RegisteredLayout
+    from asyncfetch.store.volume import VolumeLayout
 
 __all__ = ["Store", "StoredDataSet", "StoredSection", "open"]
 
@@ -201,6 +206,16 @@ class StoredDataSet:
         """The commits of the view, in order of section number and id."""
         return list(read_commits(self._place, self.id, self.view).values())
 
+    @property
+    def section_data_set(self) -> SectionDataSet:
+        """The record with all its sections: of those that are not committed what the table tells."""
+        rows = {commit.image_id: commit.record for commit in self.sections}
+        table = self.table
+        if table:
+            known = {row["id"]: row for row in section_rows(table, self.id)}
+            rows = {image_id: rows.get(image_id, row) for image_id, row in known.items()} | rows
+        return parse_data_set(self.record, rows.values())
+
     def section(self, image_id: int) -> StoredSection:
         """Return one section.
 
@@ -231,6 +246,39 @@ class StoredDataSet:
                 "mirror it with the layer registered"
             )
         return open_array(self._place, f"{registered_path(self.id, self.view)}/scale0/image")
+
+    @property
+    def volume_layout(self) -> VolumeLayout | None:
+        """What the volume of the view is and was made from, None where there is none."""
+        return read_volume_layout(self._place, self.id, self.view)
+
+    @property
+    def volume_levels(self) -> tuple[zarr.Array[Any], ...]:
+        """The levels of the volume, (c, z, y, x) uint8 with z, y, x along p, i, r, the finest first; or none."""
+        layout = self.volume_layout
+        if layout is None:
+            return ()
+        path = volume_path(self.id, self.view)
+        return tuple(
+            open_array(self._place, f"{path}/scale{level}/image") for level in range(len(layout.level_shapes))
+        )
+
+    @property
+    def volume(self) -> zarr.Array[Any]:
+        """The volume on the reference grid: (c, z, y, x) uint8, z, y and x along p, i and r.
+
+        Raises
+        ------
+        SelectionError
+            There is none.
+        """
+        levels = self.volume_levels
+        if not levels:
+            raise SelectionError(
+                f"data set {self.id}, view {self.view}, has no volume in {self._place.name}; "
+                "make it with: asyncfetch volume"
+            )
+        return levels[0]
 
     def geometry(self, image_id: int) -> SectionGeometry:
         """Return where a committed section lies in the reference space.
@@ -341,6 +389,8 @@ class StoredSection:
             n_halvings -= level
         else:
             pixels = decode(self.jpeg)
+            if commit.numeric_expression:
+                put_levels(pixels)
         for _ in range(n_halvings):
             pixels = halve(pixels)
         return pixels

@@ -23,7 +23,7 @@ from numcodecs.zstd import Zstd
 from asyncfetch.store.layout import CHUNK, shard_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,8 +35,10 @@ __all__ = [
     "ZSTD_LEVEL",
     "Chunk",
     "ImageArray",
+    "encode_chunk",
     "encode_chunks",
     "encode_shard",
+    "join_chunks",
     "write_shard",
     "write_shards",
 ]
@@ -182,20 +184,31 @@ def encode_chunks(chunks: Iterable[Chunk], shard: tuple[int, int], codec: Codec,
     bytes
         The object of the shard.
     """
-    encode = _encoder(codec)
-    pieces: list[bytes] = []
-    index = np.full((shard[0] // CHUNK, shard[1] // CHUNK, 2), _MISSING, dtype="<u8")
-    offset = 0
+    n_columns = shard[1] // CHUNK
+    pieces: list[bytes | None] = [None] * (shard[0] // CHUNK * n_columns)
     for row, column, chunk in chunks:
-        if _is_empty(chunk, fill):
-            continue
-        piece = encode(chunk)
-        index[row, column] = offset, len(piece)
-        pieces.append(piece)
-        offset += len(piece)
+        if not _is_empty(chunk, fill):
+            pieces[row * n_columns + column] = encode_chunk(chunk, codec)
+    return join_chunks(pieces)
+
+
+def encode_chunk(chunk: NDArray[np.uint8], codec: Codec) -> bytes:
+    """Encode one contiguous chunk, whose last axis is that of the colours."""
+    # to JPEG XL a cube is a tall image of its planes, which the codec's decoder takes apart again
+    return _encoder(codec)(chunk.reshape(-1, *chunk.shape[-2:]))
+
+
+def join_chunks(pieces: Sequence[bytes | None]) -> bytes:
+    """Return the object of a shard: its encoded chunks in C order, None for those that are left out."""
+    index = np.full((len(pieces), 2), _MISSING, dtype="<u8")
+    offset = 0
+    for k, piece in enumerate(pieces):
+        if piece is not None:
+            index[k] = offset, len(piece)
+            offset += len(piece)
     table = index.tobytes()
     checksum = google_crc32c.value(table).to_bytes(4, "little")
-    return b"".join([*pieces, table, checksum])
+    return b"".join([*(piece for piece in pieces if piece is not None), table, checksum])
 
 
 def _index_bytes(shard: tuple[int, int]) -> int:

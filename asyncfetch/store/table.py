@@ -11,11 +11,11 @@ import numpy.typing as npt
 from asyncfetch.errors import AlignmentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from asyncfetch.allen import SectionDataSet, SectionImage
 
-__all__ = ["Column", "table_columns"]
+__all__ = ["Column", "section_rows", "table_columns"]
 
 Column = npt.NDArray[Any]
 
@@ -30,6 +30,10 @@ _NUMBERS = (
     "resolution",
     "tier_count",
 )
+
+
+#: Numbers that need not be whole.
+_FRACTIONAL = {"resolution"}
 
 
 def table_columns(data_set: SectionDataSet) -> dict[str, Column]:
@@ -58,6 +62,34 @@ def table_columns(data_set: SectionDataSet) -> dict[str, Column]:
         ),
     }
     return columns | _matrices(data_set, sections)
+
+
+def section_rows(columns: Mapping[str, Column], data_set_id: int) -> list[dict[str, Any]]:
+    """Return the rows of SectionImage that a table was made of, as far as it tells; the way back from `table_columns`.
+
+    Parameters
+    ----------
+    columns : mapping of str to array
+        Of one data set.
+    data_set_id : int
+        The data set.
+    """
+    rows = []
+    for index, image_id in enumerate(columns["image_id"].tolist()):
+        row: dict[str, Any] = {"id": image_id, "data_set_id": data_set_id}
+        for name in _NUMBERS:
+            value = float(columns[name][index])
+            row[name] = None if np.isnan(value) else value if name in _FRACTIONAL else int(value)
+        row |= {name: bool(columns[name][index]) for name in ("failed", "annotated")}
+        matrices = {name: columns[name][index].tolist() for name in ("tsv", "tvs")}
+        row["alignment2d"] = {
+            f"{name}_{k:02}": value
+            for name, numbers in matrices.items()
+            for k, value in enumerate(numbers)
+            if not np.isnan(value)
+        }
+        rows.append(row)
+    return rows
 
 
 def _by_number(section: SectionImage) -> tuple[bool, int, int]:

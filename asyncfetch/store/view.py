@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["RegisteredLayout", "ViewLayout", "slots_of"]
 
 
+#: What must be the same of all planes of a registered image, in the order in which a difference is told.
+_GRID_FIELDS = (
+    "um",
+    "plane",
+    "box_um",
+    "codec",
+    "numeric_expression",
+    "interpolation",
+    "parallel",
+    "fill",
+    "section_thickness_um",
+)
+
+
 class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
     """Say on which grid a view is registered; this is ``attributes.asyncfetch`` of ``registered``.
 
@@ -43,6 +57,8 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
     parallel : bool
         Grid points at k · um, with a constant slice coordinate, instead of voxel centres at (k + ½) · um on
         the section's own plane.
+    numeric_expression : bool
+        Whether voxels are levels of expression, three times the same, instead of the mask's colours.
     fill : int
         What pixels beside an image hold, and those of slots without one.
     frame, axes, unit : str
@@ -59,6 +75,7 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
+    numeric_expression: bool = False
     fill: int = 0
     frame: str = "reference"
     axes: tuple[str, str, str] = ("p", "i", "r")
@@ -80,6 +97,21 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
         """Where the first grid point of y and x lies, in µm."""
         return 0.0 if self.parallel else self.um / 2
 
+    def differences(self, other: RegisteredLayout) -> list[str]:
+        """Return the names of what makes the planes of two registered images differ, but for their slots."""
+        return [name for name in _GRID_FIELDS if getattr(self, name) != getattr(other, name)]
+
+    def has_same_slots(self, other: RegisteredLayout) -> bool:
+        """Tell whether a later registered image has its sections where this one has them; it may have more."""
+        return len(self.slots) == len(other.slots) and all(
+            slot.section_number == later.section_number and slot.image_id in {None, later.image_id}
+            for slot, later in zip(self.slots, other.slots, strict=True)
+        )
+
+    def is_same_grid(self, other: RegisteredLayout) -> bool:
+        """Tell whether planes of a later registered image can stand beside those of this one."""
+        return not self.differences(other) and self.has_same_slots(other)
+
     @property
     def z_by_image(self) -> dict[int, int]:
         """The z of each section image that has a slot."""
@@ -94,6 +126,7 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
         codec: Codec = "zstd",
         interpolation: Interpolation = "linear",
         parallel: bool = False,
+        numeric_expression: bool = False,
         fill: int = 0,
     ) -> RegisteredLayout:
         """Lay out the registered image of all sections of a data set."""
@@ -109,6 +142,7 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
             codec=codec,
             interpolation=interpolation,
             parallel=parallel,
+            numeric_expression=numeric_expression,
             fill=fill,
         )
 
@@ -153,13 +187,20 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
         grid: ReferenceGrid | None = None,
         interpolation: Interpolation = "linear",
         parallel: bool = False,
+        numeric_expression: bool = False,
         fill: int = 0,
     ) -> ViewLayout:
         """Lay out one view of a data set; without `grid` there is no registered image."""
         registered = None
         if grid is not None and "registered" in layers:
             registered = RegisteredLayout.of_data_set(
-                data_set, grid, codec=codec, interpolation=interpolation, parallel=parallel, fill=fill
+                data_set,
+                grid,
+                codec=codec,
+                interpolation=interpolation,
+                parallel=parallel,
+                numeric_expression=numeric_expression,
+                fill=fill,
             )
             registered = registered if registered.slots else None
         return cls(

@@ -432,6 +432,38 @@ class StoreWriter:
                 write_column(self._place, f"{table}/{name}", values)
             self._place.write_group(table, {"asyncfetch": {"columns": list(columns)}})
 
+    def disown(self, commit: Commit, layers: Collection[Layer]) -> Commit | None:
+        """Let a section's commit vouch for fewer layers, before these are written anew or when they proved wrong.
+
+        Parameters
+        ----------
+        commit : Commit
+            As it stands in the store.
+        layers : collection of str
+            Those that it no longer vouches for; what there is of them stays until they are written again.
+
+        Returns
+        -------
+        Commit or None
+            What stands there now; None where nothing was left, so that the section does not exist any more.
+        """
+        kept = tuple(layer for layer in commit.layers if layer not in layers)
+        if not kept:
+            self._place.delete(f"{section_path(commit.data_set_id, commit.view, commit.image_id)}/zarr.json")
+            return None
+        um = commit.um if "registered" in kept else None
+        rest = msgspec.structs.replace(commit, layers=kept, um=um)
+        self.commit(rest)
+        return rest
+
+    def drop_registered(self, data_set_id: int, view: str) -> None:
+        """Remove the registered image of a view, once no commit vouches for any of it."""
+        path = registered_path(data_set_id, view)
+        with self._lock:
+            self._place.delete(f"{path}/zarr.json")
+            self._place.delete_below(path)
+            self._registered.pop((data_set_id, view), None)
+
     def begin_run(self, run: dict[str, Any]) -> None:
         """Record what a run was asked for, until `end_run`; the last few are kept.
 
@@ -533,22 +565,14 @@ def _registered_group(data_set_id: int, layout: RegisteredLayout) -> dict[str, A
 
 
 def _check_same_grid(stored: RegisteredLayout, wanted: RegisteredLayout, location: str) -> None:
-    names = ("um", "plane", "box_um", "codec", "interpolation", "parallel", "fill", "section_thickness_um")
-    for name in names:
+    for name in stored.differences(wanted):
         before, now = getattr(stored, name), getattr(wanted, name)
-        if before != now:
-            raise SettingsError(
-                f"{location} is registered with {name} = {before}, not {now}; "
-                f"use {before} again or another place",
-                setting=name,
-            )
-    before_slots = [(slot.section_number, slot.image_id) for slot in stored.slots]
-    now_slots = [(slot.section_number, slot.image_id) for slot in wanted.slots]
-    same = len(before_slots) == len(now_slots) and all(
-        number == new_number and image_id in {None, new_id}
-        for (number, image_id), (new_number, new_id) in zip(before_slots, now_slots, strict=True)
-    )
-    if not same:
+        raise SettingsError(
+            f"{location} is registered with {name} = {before}, not {now}; "
+            f"use {before} again, another place, or asyncfetch rebuild",
+            setting=name,
+        )
+    if not stored.has_same_slots(wanted):
         raise SettingsError(
             f"{location} was registered for other sections of the data set than it has now, "
             "so that the slots have moved; mirror it to another place",

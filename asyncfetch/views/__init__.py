@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from asyncfetch.views.cuts import cut_panels
 from asyncfetch.views.figure import Panel, draw_figure, save_figure
 from asyncfetch.views.outlines import draw_outlines
 
-__all__ = ["Panel", "draw_figure", "draw_outlines", "save_figure"]
+__all__ = ["Panel", "cut_panels", "draw_figure", "draw_outlines", "save_figure"]

@@ -145,3 +145,17 @@ def test_the_parallel_plane_without_a_detection_point_is_refused():
     grid = ReferenceGrid(Plane.CORONAL, 25.0, BOX_UM)
     with pytest.raises(SelectionError, match="detection_xy"):
         grid.grid_to_image(CORONAL, parallel=True)
+
+
+@pytest.mark.parametrize("plane", list(Plane))
+def test_a_tilted_plane_passes_the_slices_where_its_points_lie(plane):
+    grid = ReferenceGrid(plane, 25.0, BOX_UM)
+    equation = 3.0 * CORONAL.plane_equation()
+    on_plane = grid.grid_to_reference(CORONAL) @ (70.0, 41.5, 1.0)
+    index = grid.slice_index_of(equation) @ (70.0, 41.5, 1.0)
+    assert index == pytest.approx(grid.um_to_index(on_plane[plane.slice_axis]), abs=1e-9)
+
+
+def test_a_plane_perpendicular_to_the_grid_passes_no_slice():
+    with pytest.raises(AlignmentError, match="perpendicular"):
+        ReferenceGrid(Plane.CORONAL, 25.0, BOX_UM).slice_index_of((0.0, 1.0, 0.0, -4000.0))

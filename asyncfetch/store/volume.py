@@ -1,0 +1,212 @@
+"""The volume of a view: what it was made from, and how it is written so that none half-written is taken for done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+import numpy as np
+
+from asyncfetch.errors import StoreLayoutError
+from asyncfetch.geometry import Plane, ReferenceGrid
+from asyncfetch.settings import Codec  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.store.arrays import Axis, block_document, open_array, write_array_metadata, write_coordinates
+from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray, volume_shapes
+from asyncfetch.store.layout import volume_path
+from asyncfetch.store.ome import volume_attributes
+from asyncfetch.store.place import Location, Place
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from asyncfetch.store.blocks import Region
+
+__all__ = ["VolumeLayout", "VolumePlane", "VolumeWriter", "read_volume_layout"]
+
+
+class VolumePlane(msgspec.Struct, frozen=True, kw_only=True):
+    """Name one of the planes that a volume was made from.
+
+    Attributes
+    ----------
+    z : int
+        The slot of the registered image.
+    image_id, section_number : int
+        The section.
+    sha256 : str
+        Digest of its JPEG, by which a volume knows that a plane has changed.
+    is_bridged : bool
+        Whether the gap to the next plane is filled.
+    """
+
+    z: int
+    image_id: int
+    section_number: int
+    sha256: str
+    is_bridged: bool
+
+
+class VolumeLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what a volume is and what it was made from; this is ``attributes.asyncfetch`` of ``volume``.
+
+    Attributes
+    ----------
+    um : float
+        Pitch in µm, on all three axes.
+    box_um : tuple of float
+        Extent of the reference space along (p, i, r), in µm.
+    reference_space_id : int or None
+        The API's id of the space; in space 10 r runs to the left.
+    codec : str
+        Compressor of the voxels.
+    max_gap_um : float
+        Gaps between planes beyond this are left empty, in µm across the planes.
+    mixes : bool
+        Whether voxels are the linear mean of two planes, or the nearer of them.
+    n_channels : int
+        Values of a voxel.
+    plane : Plane
+        The plane of section.
+    planes : tuple of VolumePlane
+        In order along the axis across them.
+    axes : tuple of str
+        What z, y and x of the array are.
+    """
+
+    um: float
+    box_um: tuple[float, float, float]
+    reference_space_id: int | None
+    codec: Codec
+    max_gap_um: float
+    mixes: bool
+    n_channels: int
+    plane: Plane
+    planes: tuple[VolumePlane, ...]
+    frame: str = "reference"
+    axes: tuple[str, str, str] = ("p", "i", "r")
+    unit: str = "micrometer"
+
+    @property
+    def grid(self) -> ReferenceGrid:
+        """The grid of the volume, seen along the plane of section."""
+        return ReferenceGrid(plane=self.plane, um=self.um, box_um=self.box_um)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) of the finest level in voxels: along p, i and r."""
+        grid = self.grid
+        sides = {
+            self.plane.slice_axis: grid.n_slices,
+            self.plane.y_axis: grid.shape[0],
+            self.plane.x_axis: grid.shape[1],
+        }
+        return sides[0], sides[1], sides[2]
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(z, y, x) of each level, the finest first; codes are not mixed, so that they have one."""
+        return volume_shapes(self.shape) if self.mixes else (self.shape,)
+
+
+class VolumeWriter:
+    """Write the volume of one view, shard by shard; made by `begin`.
+
+    Its group's metadata say first what is being made, so that what an interrupted run has written of the same volume is
+    kept, and in the end what it is. All functions block; shards may be written from many threads at once.
+
+    Attributes
+    ----------
+    levels : tuple of BlockArray
+        The arrays, the finest first.
+    """
+
+    def __init__(self, place: Place, data_set_id: int, view: str, layout: VolumeLayout) -> None:
+        self._place = place
+        self._path = volume_path(data_set_id, view)
+        self._data_set_id = data_set_id
+        self._layout = layout
+        self.levels = tuple(
+            BlockArray(f"{self._path}/scale{level}/image", shape, layout.n_channels, layout.codec)
+            for level, shape in enumerate(layout.level_shapes)
+        )
+
+    @classmethod
+    def begin(cls, location: Location, data_set_id: int, view: str, layout: VolumeLayout) -> Self:
+        """Make the arrays of a volume, without voxels; what there is of another one is removed.
+
+        Raises
+        ------
+        StoreError
+            There is no store, or it cannot be written.
+        """
+        place = Place(location)
+        place.check_root(create=False)
+        writer = cls(place, data_set_id, view, layout)
+        writer._begin()
+        return writer
+
+    def _begin(self) -> None:
+        place, path, layout = self._place, self._path, self._layout
+        # through JSON, so that it equals what is read back
+        building = {"asyncfetch": {"building": msgspec.json.decode(msgspec.json.encode(layout))}}
+        if place.attributes(path) == building:
+            for array in self.levels:
+                array.sweep(place)
+            return
+        place.delete(f"{path}/zarr.json")
+        place.delete_below(path)
+        for level, array in enumerate(self.levels):
+            group, pitch_um = f"{path}/scale{level}", layout.um * 2**level
+            axes: tuple[Axis, ...] = ("z", "y", "x")
+            for axis, n in zip(axes, array.shape, strict=True):
+                positions = (np.arange(n, dtype=np.float64) + 0.5) * pitch_um
+                write_coordinates(place, group, axis, positions, layout.unit)
+            document = block_document(array.shape, layout.n_channels, BLOCK, BLOCK_SHARD, layout.codec)
+            write_array_metadata(place, array.path, document)
+            place.write_group(group, {})
+        place.write_group(path, building)
+
+    def holds(self, level: int, region: Region) -> bool:
+        """Tell whether a shard of this very volume has been written."""
+        return self.levels[level].holds(self._place, region)
+
+    def write(self, level: int, region: Region, voxels: NDArray[np.uint8]) -> None:
+        """Write one whole shard of (z, y, x, c) uint8 voxels."""
+        self.levels[level].write(self._place, region, voxels)
+
+    def read(self, level: int, region: Region) -> NDArray[np.uint8]:
+        """Return voxels that have been written, as (z, y, x, c)."""
+        array = open_array(self._place, self.levels[level].path)
+        return np.moveaxis(np.asarray(array[(slice(None), *region.slices)]), 0, -1)
+
+    def commit(self) -> None:
+        """Make the volume exist: write the metadata of its group, the last object of all."""
+        layout = self._layout
+        attributes = volume_attributes(
+            str(self._data_set_id),
+            n_levels=len(self.levels),
+            um=layout.um,
+            n_channels=layout.n_channels,
+            n_sections=len(layout.planes),
+        )
+        self._place.write_group(self._path, {"ome": attributes, "asyncfetch": msgspec.to_builtins(layout)})
+
+
+def read_volume_layout(place: Place, data_set_id: int, view: str) -> VolumeLayout | None:
+    """Return what the volume of a view is, None where there is none or where it was not finished.
+
+    Raises
+    ------
+    StoreLayoutError
+        The group's attributes are not of this layout version.
+    """
+    path = volume_path(data_set_id, view)
+    content = (place.attributes(path) or {}).get("asyncfetch")
+    if content is None or "building" in content:
+        return None
+    try:
+        return msgspec.convert(content, VolumeLayout)
+    except msgspec.ValidationError as error:
+        raise StoreLayoutError(
+            f"{place.name}/{path} is no volume of this layout version ({error})", location=place.name
+        ) from error

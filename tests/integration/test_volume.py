@@ -1,0 +1,219 @@
+"""Volumes against the phantom that the sections were drawn from, and what interrupts leave of them."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+
+import anyio
+import numpy as np
+import pytest
+import typer.testing
+from ome_zarr_models.v05 import Image as NgffImage
+from PIL import Image
+
+import asyncfetch
+from asyncfetch.cli import app, register_commands
+from asyncfetch.errors import SelectionError, SettingsError
+from asyncfetch.mirroring import build_volume
+from asyncfetch.server import compare_volume, open_replica, sample_atlas
+
+register_commands()
+
+# Sections 200 µm apart: numbers 62 to 86, and 236 to 268, of 25 µm each.
+SAGITTAL = (69289763, (69177650, 69177654, 69177656, 69177658))
+CORONAL = (479, tuple(range(947900027, 947900032)))
+MOST_MEAN_ABS = 3.0
+ATLAS = sample_atlas()
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory):
+    """Return what mirrors some sections at 100 µm, once, and gives a copy of the store."""
+    folder = tmp_path_factory.mktemp("mirrored")
+
+    async def run(image_ids, location):
+        async with open_replica(ATLAS) as replica:
+            selection = [f"image:{image_id}" for image_id in image_ids]
+            choices = {"base_url": replica.base_url, "requests_per_s": 1000.0, "um": 100.0}
+            return await asyncfetch.mirror(selection, location, **choices)
+
+    def copy(data_set_id, image_ids, location):
+        original = folder / f"{data_set_id}.zarr"
+        if not original.exists():
+            assert not anyio.run(run, image_ids, original).failures
+        shutil.copytree(original, location)
+        return location
+
+    return copy
+
+
+@pytest.fixture
+def sagittal(mirrored, tmp_path):
+    return mirrored(*SAGITTAL, tmp_path / "out.zarr")
+
+
+def build(location, data_set_id=None, **choices):
+    return anyio.run(partial(build_volume, location, data_set_id, **choices))
+
+
+@pytest.mark.parametrize(
+    ("data_set_id", "image_ids", "shape"),
+    [(*SAGITTAL, (132, 80, 114)), (*CORONAL, (132, 80, 114))],
+    ids=["sagittal", "coronal"],
+)
+def test_a_volume_is_the_phantom_between_the_sections(mirrored, tmp_path, data_set_id, image_ids, shape):
+    location = mirrored(data_set_id, image_ids, tmp_path / "out.zarr")
+    report = build(location)
+    data_set = asyncfetch.open(location).data_set(data_set_id)
+    assert (report.n_planes, report.n_gaps, report.shape) == (len(image_ids), 0, shape)
+    assert data_set.volume.shape == (3, *shape)
+    error = compare_volume(data_set, ATLAS.phantom, step=2)
+    assert error.n_voxels > 5_000
+    assert error.mean_abs < MOST_MEAN_ABS
+    # the phantom is not symmetric: seen in the mirrored space the volume is another brain
+    flipped = compare_volume(_Flipped(data_set), ATLAS.phantom, step=6)
+    assert flipped is None or flipped.mean_abs > 3 * MOST_MEAN_ABS
+
+
+class _Flipped:
+    """A data set whose volume runs the other way along r."""
+
+    def __init__(self, data_set):
+        self.volume_layout = data_set.volume_layout
+        self.volume = np.asarray(data_set.volume[...])[..., ::-1]
+
+
+def test_a_volume_is_an_ome_zarr_image_on_the_reference_space(sagittal):
+    build(sagittal)
+    store = asyncfetch.open(sagittal)
+    group = store.group[f"data_sets/{SAGITTAL[0]}/image/volume"]
+    image = NgffImage.from_zarr(group)
+    (multiscale,) = image.ome_attributes.multiscales
+    assert [axis.name for axis in multiscale.axes] == ["c", "z", "y", "x"]
+    scale, translation = multiscale.datasets[0].coordinateTransformations
+    assert scale.scale == [1, 100, 100, 100]
+    assert translation.translation == [0, 50, 50, 50]
+    layout = store.data_set(SAGITTAL[0]).volume_layout
+    assert (layout.axes, layout.reference_space_id) == (("p", "i", "r"), 10)
+    assert [plane.image_id for plane in layout.planes] == list(SAGITTAL[1])
+    for axis, side in zip("zyx", layout.shape, strict=True):
+        positions = np.asarray(group[f"scale0/{axis}"][...])
+        assert positions.tolist() == [100.0 * k + 50.0 for k in range(side)]
+
+
+def test_a_volume_made_twice_has_the_same_bytes(sagittal, tmp_path, stored_objects):
+    first = build(sagittal, workers=1)
+    assert first.n_written
+    made = stored_objects(sagittal)
+    again = build(sagittal)
+    assert (again.n_written, again.n_kept) == (0, 0)
+    assert stored_objects(sagittal) == made
+    # from the start, on other threads
+    shutil.rmtree(sagittal / f"data_sets/{SAGITTAL[0]}/image/volume")
+    build(sagittal, workers=3)
+    assert stored_objects(sagittal) == made
+
+
+def test_an_interrupted_volume_is_not_there_and_is_gone_on_with(sagittal, tmp_path, stored_objects):
+    peace = shutil.copytree(sagittal, tmp_path / "peace.zarr")
+    build(peace)
+
+    async def cut_short():
+        drain = anyio.Event()
+        after_one = {"on_progress": lambda *_: drain.set(), "drain": drain}
+        return await build_volume(sagittal, workers=1, **after_one)
+
+    report = anyio.run(cut_short)
+    assert (report.interrupted, report.n_written) == (True, 1)
+    data_set = asyncfetch.open(sagittal).data_set(SAGITTAL[0])
+    assert (data_set.volume_layout, data_set.volume_levels) == (None, ())
+    with pytest.raises(SelectionError, match="has no volume"):
+        _ = data_set.volume
+    # what a killed write leaves beside the shard
+    shard = next(sagittal.glob("data_sets/*/image/volume/scale0/image/c/0/0/0/0"))
+    shard.with_suffix(".0123456789abcdef.partial").write_bytes(b"half of it")
+    report = build(sagittal)
+    assert (report.interrupted, report.n_kept) == (False, 1)
+    assert stored_objects(sagittal) == stored_objects(peace)
+
+
+def test_a_volume_follows_its_planes(mirrored, sagittal):
+    alone = build(sagittal)
+    group = f"data_sets/{SAGITTAL[0]}/image/sections/{SAGITTAL[1][0]}/zarr.json"
+    (sagittal / group).unlink()
+    fewer = build(sagittal)
+    assert (alone.n_planes, fewer.n_planes) == (4, 3)
+    assert fewer.n_written > 0
+
+
+def test_gaps_beyond_the_limit_are_left_empty(sagittal):
+    bridged = build(sagittal)
+    n_filled = np.count_nonzero(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
+    report = build(sagittal, max_gap_um=150.0)
+    assert (bridged.n_gaps, report.n_gaps) == (0, 3)
+    n_left = np.count_nonzero(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
+    # planes 200 µm apart fill every other voxel of 100 µm, and the one before the first or behind the last
+    assert 0.4 < n_left / n_filled < 0.8
+
+
+def test_a_multiple_of_the_pitch_is_the_mean_of_the_planes(sagittal):
+    fine = build(sagittal, um=100.0)
+    assert fine.shape == (132, 80, 114)
+    coarse = build(sagittal, um=200.0)
+    assert coarse.shape == (66, 40, 57)
+    data_set = asyncfetch.open(sagittal).data_set(SAGITTAL[0])
+    error = compare_volume(data_set, ATLAS.phantom)
+    assert error.n_voxels > 500
+    assert error.mean_abs < MOST_MEAN_ABS
+
+
+@pytest.mark.parametrize("codec", ["blosc-lz4", "jpegxl", "none"])
+def test_every_codec_holds_the_same_voxels(sagittal, codec):
+    build(sagittal)
+    zstd = np.asarray(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
+    build(sagittal, codec=codec)
+    other = asyncfetch.open(sagittal).data_set(SAGITTAL[0])
+    assert other.volume_layout.codec == codec
+    assert np.array_equal(np.asarray(other.volume[...]), zstd)
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"um": 150.0}, "whole multiple"),
+        ({"um": 50.0}, "rebuild"),
+        ({"max_gap_um": 0.0}, "greater than 0"),
+        ({"codec": "gzip"}, "one of zstd"),
+        ({"workers": 0}, "workers"),
+    ],
+)
+def test_what_does_not_fit_the_planes_is_refused_in_words(sagittal, choices, words):
+    with pytest.raises(SettingsError, match=words):
+        build(sagittal, **choices)
+
+
+@pytest.mark.parametrize(
+    ("data_set_id", "view", "words"), [(7, "image", "no data set 7"), (None, "expression", "not registered")]
+)
+def test_what_the_store_does_not_hold_is_refused_in_words(sagittal, data_set_id, view, words):
+    with pytest.raises(SelectionError, match=words):
+        build(sagittal, data_set_id, view=view)
+
+
+def test_the_command_makes_describes_and_draws_a_volume(sagittal, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    runner = typer.testing.CliRunner()
+    done = runner.invoke(app, ["volume", str(sagittal), "--json"])
+    assert done.exit_code == 0
+    assert '"n_planes": 4' in done.stdout
+    assert "from 4 planes" in done.stderr
+    assert "up to date" in runner.invoke(app, ["volume", str(sagittal)]).stderr
+    assert "volume of 132 x 80 x 114 voxels" in runner.invoke(app, ["info", str(sagittal)]).stdout
+    drawn = runner.invoke(app, ["preview", str(sagittal), "--volume", "-o", "cuts.png"])
+    assert (drawn.exit_code, drawn.stdout) == (0, "cuts.png\n")
+    page = np.asarray(Image.open(tmp_path / "cuts.png"))
+    assert len(np.unique(page.reshape(-1, 3), axis=0)) > 500
+    refused = runner.invoke(app, ["volume", str(sagittal), "--um", "30"])
+    assert refused.exit_code == 2
+    assert "whole multiple" in refused.stderr
