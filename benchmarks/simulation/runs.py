@@ -7,7 +7,7 @@ import random
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
@@ -41,7 +41,7 @@ class Run:
     Attributes
     ----------
     kind, jobs, seed
-        What was run; ``jobs`` is None where the engine adapted.
+        What was run; ``jobs`` is "auto" where the engine adapted.
     seconds : float
         How long it took, in virtual time.
     tally : Tally
@@ -55,7 +55,7 @@ class Run:
     """
 
     kind: str
-    jobs: int | None
+    jobs: int | Literal["auto"]
     seed: int
     seconds: float = 0.0
     tally: Tally = None  # type: ignore[assignment] # set as soon as there is a loop
@@ -73,7 +73,7 @@ class Run:
 def engine_adapts() -> bool:
     """Say whether this engine seeks its window by itself."""
     try:
-        Settings().replace(jobs=None)
+        Settings().replace(jobs="auto")
     except SettingsError:
         return False
     return True
@@ -81,7 +81,7 @@ def engine_adapts() -> bool:
 
 def simulate(
     kind: Kind,
-    jobs: int | None,
+    jobs: int | Literal["auto"],
     seed: int = 0,
     *,
     seconds: float | None = 300.0,
@@ -94,8 +94,8 @@ def simulate(
     ----------
     kind : Kind
         The host.
-    jobs : int or None
-        The window; None lets the engine seek it.
+    jobs : int or "auto"
+        The window; "auto" lets the engine seek it.
     seed : int
         Draws the host's sizes, speeds and latencies and the engine's jitter.
     seconds : float or None
@@ -162,7 +162,7 @@ async def _sample(run: Run, engine: Engine, begins: float) -> None:
 
 def window_of(engine: Engine) -> int:
     """Return how many images the engine would have open now."""
-    return engine._gate.n_image_places
+    return engine._gate.window.size
 
 
 @dataclass
@@ -198,5 +198,5 @@ def sweep(kind: Kind, seeds: Iterable[int], fixed: Iterable[int] = FIXED, second
     return Sweep(
         kind,
         {jobs: [simulate(kind, jobs, seed, seconds=seconds) for seed in seeds] for jobs in fixed},
-        [simulate(kind, None, seed, seconds=seconds) for seed in seeds] if engine_adapts() else [],
+        [simulate(kind, "auto", seed, seconds=seconds) for seed in seeds] if engine_adapts() else [],
     )
