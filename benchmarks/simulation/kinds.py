@@ -91,7 +91,7 @@ def _queueing(seed: int) -> SimulatedHost:
 
 
 def _small_replies(seed: int) -> SimulatedHost:
-    latency = Latency(0.15, n_round_trips=2)
+    latency = Latency(0.3, n_round_trips=2)
     return SimulatedHost(Sizes(3e3, seed, 0.5), Speeds(4e6, 4e6, seed), latency, seed=seed)
 
 
@@ -114,6 +114,6 @@ KINDS: dict[str, Kind] = {
         ),
         Kind("flapping", "up for 120 s, down for 30 to 60 s", _flapping),
         Kind("queueing", "latency grows beyond 8 connections, 40 MB/s in all and less beyond 12", _queueing),
-        Kind("small_replies", "two round trips of 150 ms for 3 kB", _small_replies),
+        Kind("small_replies", "two round trips of 300 ms for 3 kB", _small_replies),
     )
 }

@@ -1,0 +1,68 @@
+"""``python -m benchmarks simulate``: sweep the hosts, check the rate, or mirror for a day, in virtual time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.simulation.day import measure_day
+from benchmarks.simulation.kinds import KINDS
+from benchmarks.simulation.rates import check_rate
+from benchmarks.simulation.report import figures, table
+from benchmarks.simulation.runs import Sweep, sweep
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks simulate", description=__doc__)
+    parser.add_argument(
+        "--hosts", nargs="+", choices=KINDS, default=list(KINDS), metavar="HOST", help="default: all"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each window (default 5)")
+    parser.add_argument("--seconds", type=float, default=300.0, help="virtual seconds of a run (default 300)")
+    parser.add_argument("--out", type=Path, help="folder for pictures and figures; default: draw none")
+    parser.add_argument("--rates", action="store_true", help="check the rate limit instead")
+    parser.add_argument("--day", action="store_true", help="mirror for a day instead")
+    parser.add_argument(
+        "--requests", type=int, help="with --rates (default 100000 a limit) or --day (default 1000000)"
+    )
+    chosen = parser.parse_args(arguments)
+    if chosen.day:
+        print(measure_day(chosen.requests or 10**6))
+    elif chosen.rates:
+        _print_rates(chosen.requests or 10**5)
+    else:
+        _sweep_all(chosen.hosts, chosen.seeds, chosen.seconds, chosen.out)
+
+
+def _print_rates(n_requests: int) -> None:
+    for limit in (5.0, 20.0, 50.0):
+        check = check_rate(limit, n_requests)
+        print(
+            f"limit {limit:g}/s: {check.n_starts} starts, at most {check.most} in any second, "
+            f"{check.use:.2%} of the limit used"
+        )
+
+
+def _sweep_all(hosts: list[str], n_seeds: int, seconds: float, out: Path | None) -> None:
+    swept: list[Sweep] = []
+    for name in hosts:
+        print(f"{name} …", file=sys.stderr)
+        swept.append(sweep(KINDS[name], range(1, n_seeds + 1), seconds=seconds))
+    all_figures = [figures(each) for each in swept]
+    print(table(all_figures))
+    if out is None:
+        return
+    # Drawing needs the extra; sweeping does not.
+    from benchmarks.simulation.plots import draw_host, draw_overview
+
+    out.mkdir(parents=True, exist_ok=True)
+    for each in swept:
+        draw_host(each, out / f"{each.kind.name}.png")
+    draw_overview(swept, out / "overview.png")
+    (out / "simulation.json").write_text(json.dumps(all_figures, indent=2))
+    print(f"pictures and figures in {out}", file=sys.stderr)
