@@ -6,12 +6,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.simulation.day import measure_day
 from benchmarks.simulation.kinds import KINDS
 from benchmarks.simulation.rates import check_rate
 from benchmarks.simulation.report import figures, table
-from benchmarks.simulation.runs import Sweep, sweep
+from benchmarks.simulation.runs import FIXED, Sweep, sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["main"]
 
@@ -24,6 +28,14 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--seeds", type=int, default=5, help="runs of each window (default 5)")
     parser.add_argument("--seconds", type=float, default=300.0, help="virtual seconds of a run (default 300)")
+    parser.add_argument(
+        "--fixed",
+        type=int,
+        nargs="+",
+        default=list(FIXED),
+        metavar="N",
+        help="fixed windows; 1 has to be among them",
+    )
     parser.add_argument("--out", type=Path, help="folder for pictures and figures; default: draw none")
     parser.add_argument("--rates", action="store_true", help="check the rate limit instead")
     parser.add_argument("--day", action="store_true", help="mirror for a day instead")
@@ -31,12 +43,14 @@ def main(arguments: list[str]) -> None:
         "--requests", type=int, help="with --rates (default 100000 a limit) or --day (default 1000000)"
     )
     chosen = parser.parse_args(arguments)
+    if 1 not in chosen.fixed:
+        parser.error("--fixed has to name 1, which the adaptive window is compared with")
     if chosen.day:
         print(measure_day(chosen.requests or 10**6))
     elif chosen.rates:
         _print_rates(chosen.requests or 10**5)
     else:
-        _sweep_all(chosen.hosts, chosen.seeds, chosen.seconds, chosen.out)
+        _sweep_all(chosen.hosts, chosen.fixed, range(1, chosen.seeds + 1), chosen.seconds, chosen.out)
 
 
 def _print_rates(n_requests: int) -> None:
@@ -44,15 +58,18 @@ def _print_rates(n_requests: int) -> None:
         check = check_rate(limit, n_requests)
         print(
             f"limit {limit:g}/s: {check.n_starts} starts, at most {check.most} in any second, "
-            f"{check.use:.2%} of the limit used"
+            f"{check.use:.2%} of the limit used",
+            flush=True,
         )
 
 
-def _sweep_all(hosts: list[str], n_seeds: int, seconds: float, out: Path | None) -> None:
+def _sweep_all(
+    hosts: list[str], fixed: list[int], seeds: Iterable[int], seconds: float, out: Path | None
+) -> None:
     swept: list[Sweep] = []
     for name in hosts:
         print(f"{name} …", file=sys.stderr)
-        swept.append(sweep(KINDS[name], range(1, n_seeds + 1), seconds=seconds))
+        swept.append(sweep(KINDS[name], seeds, fixed, seconds))
     all_figures = [figures(each) for each in swept]
     print(table(all_figures))
     if out is None:
