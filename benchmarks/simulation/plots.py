@@ -160,7 +160,7 @@ def _draw_sweep(panel: Axes, sweep: Sweep) -> None:
     ours = _mb([run.goodput() for run in sweep.adaptive])
     panel.axhspan(min(ours), max(ours), color=_OURS, alpha=0.2, lw=0)
     panel.axhline(statistics.median(ours), color=_OURS, label="adaptive, median and range")
-    since_s = sweep.kind.settles_s
+    since_s = sweep.settles_s
     settled = _mb([run.goodput(since_s) for run in sweep.adaptive])
     panel.axhline(statistics.median(settled), color=_OURS, linestyle=":", label="adaptive, once settled")
     panel.set_title(

@@ -16,7 +16,7 @@ __all__ = ["figures", "table"]
 
 def figures(sweep: Sweep) -> dict[str, Any]:
     """Return the figures of one host: goodput in bytes/s, ratios as median and minimum over the seeds."""
-    best, since_s = sweep.best_jobs, sweep.kind.settles_s
+    best, since_s = sweep.best_jobs, sweep.settles_s
     return {
         "host": sweep.kind.name,
         "story": sweep.kind.story,

@@ -161,6 +161,11 @@ class Sweep:
         medians = {jobs: self.fixed_goodput(jobs) for jobs in sorted(self.fixed)}
         return next(jobs for jobs, goodput in medians.items() if goodput >= 0.99 * max(medians.values()))
 
+    @property
+    def settles_s(self) -> float:
+        """When the host may be taken for known: as its kind says, but half of a short run at the latest."""
+        return min(self.kind.settles_s, self.adaptive[0].seconds / 2)
+
     def fixed_goodput(self, jobs: int) -> float:
         """Return the median goodput of a fixed window in bytes/s."""
         return statistics.median(run.goodput() for run in self.fixed[jobs])
