@@ -9,8 +9,10 @@ from benchmarks.simulation.day import measure_day
 from benchmarks.simulation.rates import most_in_a_second
 
 
+# Matplotlib lists all fonts of the machine when it is first used.
+@pytest.mark.timeout(300)
 def test_a_sweep_prints_a_line_a_host_and_keeps_figures_and_pictures(tmp_path, capsys):
-    main(f"--hosts flapping collapsing --fixed 1 4 --seeds 2 --seconds 20 --out {tmp_path}".split())
+    main(f"--hosts flapping collapsing --fixed 1 4 --seeds 2 --seconds 10 --out {tmp_path}".split())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["host", "flapping", "collapsing"]
     figures = json.loads((tmp_path / "simulation.json").read_text())

@@ -27,9 +27,8 @@ def play(arrivals, capacity):
         if now == comes:
             link.begin(transfers[k], now)
             k += 1
-    return [
-        (begin, size, speed, ends[t]) for (begin, size, speed), t in zip(arrivals, transfers, strict=True)
-    ], stretches
+    ended = [(*arrival, ends[transfer]) for arrival, transfer in zip(arrivals, transfers, strict=True)]
+    return ended, stretches
 
 
 def play_slowly(arrivals, capacity, step_s):
