@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -15,14 +14,14 @@ from benchmarks.simulation.report import figures, table
 from benchmarks.simulation.runs import FIXED, Sweep, sweep
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable
 
-__all__ = ["main"]
+__all__ = ["add_options", "main"]
 
 
-def main(arguments: list[str]) -> None:
-    """Run what is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks simulate", description=__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what can be chosen."""
     parser.add_argument(
         "--hosts", nargs="+", choices=KINDS, default=list(KINDS), metavar="HOST", help="default: all"
     )
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> None:
         nargs="+",
         default=list(FIXED),
         metavar="N",
-        help="fixed windows; 1 has to be among them",
+        help="fixed windows besides 1",
     )
     parser.add_argument("--out", type=Path, help="folder for pictures and figures; default: draw none")
     parser.add_argument("--rates", action="store_true", help="check the rate limit instead")
@@ -42,18 +41,23 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--requests", type=int, help="with --rates (default 100000 a limit) or --day (default 1000000)"
     )
-    chosen = parser.parse_args(arguments)
-    if 1 not in chosen.fixed:
-        parser.error("--fixed has to name 1, which the adaptive window is compared with")
-    if chosen.day:
-        print(measure_day(chosen.requests or 10**6))
-    elif chosen.rates:
-        _print_rates(chosen.requests or 10**5)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run what is asked for and return the exit code: 1 where a limit was not kept."""
+    if options.day:
+        print(measure_day(options.requests or 10**6))
+    elif options.rates:
+        return _print_rates(options.requests or 10**5)
     else:
-        _sweep_all(chosen.hosts, chosen.fixed, range(1, chosen.seeds + 1), chosen.seconds, chosen.out)
+        # the adaptive window is compared with the serial one
+        fixed = sorted({1, *options.fixed})
+        _sweep_all(options.hosts, fixed, range(1, options.seeds + 1), options.seconds, options.out)
+    return 0
 
 
-def _print_rates(n_requests: int) -> None:
+def _print_rates(n_requests: int) -> int:
+    code = 0
     for limit in (5.0, 20.0, 50.0):
         check = check_rate(limit, n_requests)
         print(
@@ -61,6 +65,9 @@ def _print_rates(n_requests: int) -> None:
             f"{check.use:.2%} of the limit used",
             flush=True,
         )
+        if check.most > limit:
+            code = 1
+    return code
 
 
 def _sweep_all(

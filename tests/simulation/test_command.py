@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import argparse
 import json
 
 import pytest
 
-from benchmarks.simulation.command import main
+from benchmarks.simulation.command import add_options, main
 from benchmarks.simulation.day import measure_day
 from benchmarks.simulation.rates import most_in_a_second
+
+
+def run(line):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return main(parser.parse_args(line.split()))
 
 
 # Matplotlib lists all fonts of the machine when it is first used.
 @pytest.mark.timeout(300)
 def test_a_sweep_prints_a_line_a_host_and_keeps_figures_and_pictures(tmp_path, capsys):
-    main(f"--hosts flapping collapsing --fixed 1 4 --seeds 2 --seconds 10 --out {tmp_path}".split())
+    assert run(f"--hosts flapping collapsing --fixed 4 --seeds 2 --seconds 10 --out {tmp_path}") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["host", "flapping", "collapsing"]
     figures = json.loads((tmp_path / "simulation.json").read_text())
@@ -23,10 +30,13 @@ def test_a_sweep_prints_a_line_a_host_and_keeps_figures_and_pictures(tmp_path, c
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_sweep_without_the_serial_window_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        main(["--fixed", "4"])
-    assert "--fixed" in capsys.readouterr().err
+def test_the_rates_are_checked_one_limit_a_line(capsys):
+    assert run("--rates --requests 300") == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "limit 5/s",
+        "limit 20/s",
+        "limit 50/s",
+    ]
 
 
 def test_a_day_answers_every_request_and_keeps_its_rate():

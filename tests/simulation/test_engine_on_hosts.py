@@ -36,7 +36,9 @@ NOT_YET = {"collapsing"}
 bars = pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.xfail(name in NOT_YET, reason="a collapse is taken for the new normal"))
+        pytest.param(
+            name, marks=pytest.mark.xfail(name in NOT_YET, reason="a collapse is taken for the new normal")
+        )
         for name in BARS
     ],
 )
