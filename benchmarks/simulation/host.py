@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,8 +30,33 @@ __all__ = ["HTML_BODY", "SimulatedHost"]
 
 #: What stands in the place of an image when the host answers with a page under status 200.
 HTML_BODY = b"<html><body>Site unavailable</body></html>"
-# As often as this a body tells how much of it has come, and as it ends.
-_PIECE_S = 0.25
+# As often as this bodies tell how much of them has come, besides their first packet and their end: pieces of 200 kB at
+# 4 MB/s, about what a socket gives.
+_TICK_S = 0.05
+_FIRST_PACKET_BYTES = 1400
+
+
+@dataclass(slots=True, eq=False)
+class _Body:
+    """Be one body on its way, and who waits for it."""
+
+    transfer: Transfer
+    on_bytes: Callable[[int], Awaitable[None] | None] | None
+    waiter: asyncio.Future[None]
+    told_bytes: int = 0
+    is_whole: bool = False
+    wait: Awaitable[None] | None = None
+
+    def wake(self) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def tell(self, received_bytes: int) -> Awaitable[None] | None:
+        n_bytes = received_bytes - self.told_bytes
+        if self.on_bytes is None or n_bytes <= 0:
+            return None
+        self.told_bytes = received_bytes
+        return self.on_bytes(n_bytes)
 
 
 class SimulatedHost:
@@ -78,6 +104,8 @@ class SimulatedHost:
         self.tally = Tally(self._loop.time(), bin_s)
         self._link = SharedLink(self._loop.time(), self.tally.flowed)
         self._timer: asyncio.TimerHandle | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._flowing: dict[Transfer, _Body] = {}
         self._n_inside = 0
         self._zeros = memoryview(bytes(2**20))
 
@@ -114,8 +142,9 @@ class SimulatedHost:
     async def aclose(self) -> None:
         """Stop the clock of what flows."""
         self.tally.finish(self._loop.time())
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._ticker):
+            if timer is not None:
+                timer.cancel()
 
     async def _wait_for_headers(self, url: str, answer: Answer | None) -> None:
         latency_s = self._latency.draw(self._random, self.tally.n_open)
@@ -145,76 +174,73 @@ class SimulatedHost:
                 limit_bytes=limit_bytes,
                 url=url,
             )
-        transfer = Transfer(size_bytes, self._speeds.of(url))
+        body = _Body(Transfer(size_bytes, self._speeds.of(url)), on_bytes, self._loop.create_future())
         cut_at = self._door.next_cut(self._loop.time())
-        told_bytes = 0
-        self._begin(transfer)
         try:
-            while True:
-                is_whole = await self._wait(transfer, cut_at, math.inf if on_bytes is None else _PIECE_S)
-                now = self._loop.time()
-                received_bytes = size_bytes if is_whole else self._link.received_bytes(transfer, now)
-                if on_bytes is not None and received_bytes > told_bytes:
-                    await self._tell(transfer, on_bytes, received_bytes - told_bytes)
-                    told_bytes = received_bytes
-                if is_whole:
-                    break
+            # The first packet comes with the headers.
+            await self._tell(body, min(size_bytes, _FIRST_PACKET_BYTES))
+            while not await self._flow(body, cut_at):
                 if self._loop.time() >= cut_at:
                     raise TruncatedError(
-                        f"the body of {short_url(url)} ended after {received_bytes} bytes; ask again",
-                        received_bytes=received_bytes,
+                        f"the body of {short_url(url)} ended after {body.told_bytes} bytes; ask again",
+                        received_bytes=body.told_bytes,
                         url=url,
                     )
+            await self._tell(body, size_bytes)
         except BaseException:
             now = self._loop.time()
-            self.tally.broke(self._link.received_bytes(transfer, now), now)
-            self._link.stop(transfer, now)
+            self.tally.broke(self._link.received_bytes(body.transfer, now), now)
             raise
+        finally:
+            self._link.stop(body.transfer, self._loop.time())
         self.tally.came_whole(size_bytes)
         return self._body(size_bytes)
 
-    async def _wait(self, transfer: Transfer, cut_at: float, piece_s: float) -> bool:
-        # One future for both ends of the wait: the last byte, or the time to tell how much has come.
-        waiter: asyncio.Future[bool] = self._loop.create_future()
-        transfer.ended = lambda: waiter.done() or waiter.set_result(True)
-        until = min(self._loop.time() + piece_s, cut_at)
-        timer = (
-            None
-            if until == math.inf
-            else self._loop.call_at(until, lambda: waiter.done() or waiter.set_result(False))
-        )
-        try:
-            if transfer.is_flowing:
-                return await waiter
-            return True
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    async def _tell(
-        self, transfer: Transfer, on_bytes: Callable[[int], Awaitable[None] | None], n_bytes: int
-    ) -> None:
-        wait = on_bytes(n_bytes)
-        if wait is None:
-            return
-        # Whoever makes us wait reads nothing meanwhile, so nothing flows.
-        was_flowing = transfer.is_flowing
-        self._link.stop(transfer, self._loop.time())
+    async def _flow(self, body: _Body, cut_at: float) -> bool:
+        """Let a body flow until it is whole, which is what is returned, or it is cut, or somebody makes it wait."""
+        self._flowing[body.transfer] = body
+        self._link.begin(body.transfer, self._loop.time())
         self._settle(self._loop.time())
-        await wait
-        if was_flowing:
-            self._begin(transfer)
+        if body.on_bytes is not None and self._ticker is None:
+            self._ticker = self._loop.call_later(_TICK_S, self._tick)
+        cut = None if cut_at == math.inf else self._loop.call_at(cut_at, body.wake)
+        try:
+            await body.waiter
+        finally:
+            if cut is not None:
+                cut.cancel()
+            self._flowing.pop(body.transfer, None)
+        if body.is_whole:
+            return True
+        self._link.stop(body.transfer, self._loop.time())
+        if body.wait is not None:
+            # Whoever makes us wait reads nothing meanwhile, so nothing flows.
+            self._settle(self._loop.time())
+            await body.wait
+            body.wait, body.waiter = None, self._loop.create_future()
+        return False
 
-    def _begin(self, transfer: Transfer) -> None:
+    async def _tell(self, body: _Body, received_bytes: int) -> None:
+        wait = body.tell(received_bytes)
+        if wait is not None:
+            await wait
+
+    def _tick(self) -> None:
+        """Tell all who want to know how much has come, without waking a task for it."""
         now = self._loop.time()
-        self._link.begin(transfer, now)
-        self._settle(now)
+        for transfer, body in list(self._flowing.items()):
+            if not body.waiter.done():
+                body.wait = body.tell(self._link.received_bytes(transfer, now))
+                if body.wait is not None:
+                    body.wake()
+        self._ticker = self._loop.call_later(_TICK_S, self._tick) if self._flowing else None
 
     def _settle(self, now: float) -> None:
         """Bring the link up to date and set the timer to what happens next."""
         for transfer in self._link.take_ended(now):
-            if transfer.ended is not None:
-                transfer.ended()
+            body = self._flowing.pop(transfer)
+            body.is_whole = True
+            body.wake()
         capacity, holds_until = self._capacity.now(self.tally.n_open, now)
         self._link.limit(capacity, now)
         due = min(self._link.next_end(), holds_until)

@@ -53,7 +53,7 @@ def _fast(seed: int) -> SimulatedHost:
 
 
 def _slow_per_connection(seed: int) -> SimulatedHost:
-    return SimulatedHost(Sizes(1e6, seed), Speeds(0.5e6, 4e6, seed), Latency(0.1), seed=seed)
+    return SimulatedHost(Sizes(2e6, seed), Speeds(0.5e6, 4e6, seed), Latency(0.1), seed=seed)
 
 
 def _capped_in_all(seed: int) -> SimulatedHost:
@@ -80,7 +80,7 @@ def _collapsing(seed: int) -> SimulatedHost:
 def _flapping(seed: int) -> SimulatedHost:
     door = Flapping(anyio.current_time(), 120.0, (30.0, 60.0), seed)
     return SimulatedHost(
-        Sizes(1e6, seed), Speeds(4e6, 4e6, seed), Latency(0.08), Steady(40e6), door, seed=seed
+        Sizes(2e6, seed), Speeds(4e6, 4e6, seed), Latency(0.08), Steady(40e6), door, seed=seed
     )
 
 
@@ -91,7 +91,7 @@ def _queueing(seed: int) -> SimulatedHost:
 
 
 def _small_replies(seed: int) -> SimulatedHost:
-    latency = Latency(0.15, n_round_trips=2)
+    latency = Latency(0.5, n_round_trips=2)
     return SimulatedHost(Sizes(3e3, seed, 0.5), Speeds(4e6, 4e6, seed), latency, seed=seed)
 
 
@@ -114,6 +114,6 @@ KINDS: dict[str, Kind] = {
         ),
         Kind("flapping", "up for 120 s, down for 30 to 60 s", _flapping),
         Kind("queueing", "latency grows beyond 8 connections, 40 MB/s in all and less beyond 12", _queueing),
-        Kind("small_replies", "two round trips of 150 ms for 3 kB", _small_replies),
+        Kind("small_replies", "two round trips of 500 ms for 3 kB", _small_replies),
     )
 }

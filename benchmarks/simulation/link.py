@@ -29,16 +29,13 @@ class Transfer:
         The whole body.
     speed_bytes_per_s : float
         How fast it flows when nothing is in its way.
-    ended : callable or None
-        What to call when the last byte has passed.
     """
 
-    __slots__ = ("_left_s", "_mark", "ended", "is_flowing", "size_bytes", "speed_bytes_per_s")
+    __slots__ = ("_left_s", "_mark", "is_flowing", "size_bytes", "speed_bytes_per_s")
 
     def __init__(self, size_bytes: int, speed_bytes_per_s: float) -> None:
         self.size_bytes = size_bytes
         self.speed_bytes_per_s = speed_bytes_per_s
-        self.ended: Callable[[], None] | None = None
         self.is_flowing = False
         self._left_s = size_bytes / speed_bytes_per_s
         self._mark = 0.0

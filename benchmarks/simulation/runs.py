@@ -7,12 +7,13 @@ import random
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
 from asyncfetch.engine import Engine, Request
-from asyncfetch.errors import AsyncFetchError, NotAnImageError, SettingsError
+from asyncfetch.errors import AsyncFetchError, NotAnImageError
+from asyncfetch.events import HostPaused, OutageBegan, OutageEnded, WindowChanged
 from asyncfetch.settings import Settings
 from benchmarks.simulation.clock import run_virtually
 from benchmarks.simulation.host import HTML_BODY
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.simulation.kinds import Kind
     from benchmarks.simulation.tally import Tally
 
-__all__ = ["FIXED", "Run", "Sweep", "engine_adapts", "simulate", "sweep"]
+__all__ = ["FIXED", "Run", "Sweep", "simulate", "sweep"]
 
 #: The fixed windows of a sweep.
 FIXED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -41,47 +42,36 @@ class Run:
     Attributes
     ----------
     kind, jobs, seed
-        What was run; ``jobs`` is None where the engine adapted.
+        What was run; ``jobs`` is "auto" where the engine adapted.
     seconds : float
         How long it took, in virtual time.
     tally : Tally
         What the host saw.
-    window : list of tuple of float
-        Time and the engine's window, sampled every second.
-    events : list of tuple
-        Time and tag of every event that is not the start or the end of one request.
-    n_done, n_failed : int
-        Requests that were answered, and those that were given up.
+    events : list of tuple of float and Event
+        What the engine decided about the host, and when: windows, pauses, outages.
+    failures : Counter
+        Requests that were given up, by the name of their error.
+    n_done : int
+        Requests that were answered.
     """
 
     kind: str
-    jobs: int | None
+    jobs: int | Literal["auto"]
     seed: int
     seconds: float = 0.0
     tally: Tally = None  # type: ignore[assignment] # set as soon as there is a loop
-    window: list[tuple[float, int]] = field(default_factory=list)
-    events: list[tuple[float, str]] = field(default_factory=list)
+    events: list[tuple[float, Event]] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     n_done: int = 0
-    n_failed: int = 0
 
     def goodput(self, since_s: float = 0.0) -> float:
         """Return bytes/s of bodies that came whole or were still coming, from ``since_s`` to the end."""
         return self.tally.mean_rate(since_s, self.seconds)
 
 
-def engine_adapts() -> bool:
-    """Say whether this engine seeks its window by itself."""
-    try:
-        Settings().replace(jobs=None)
-    except SettingsError:
-        return False
-    return True
-
-
 def simulate(
     kind: Kind,
-    jobs: int | None,
+    jobs: int | Literal["auto"],
     seed: int = 0,
     *,
     seconds: float | None = 300.0,
@@ -94,8 +84,8 @@ def simulate(
     ----------
     kind : Kind
         The host.
-    jobs : int or None
-        The window; None lets the engine seek it.
+    jobs : int or "auto"
+        The window; "auto" lets the engine seek it.
     seed : int
         Draws the host's sizes, speeds and latencies and the engine's jitter.
     seconds : float or None
@@ -120,20 +110,16 @@ async def _drive(
     run.tally = host.tally
 
     def listen(event: Event) -> None:
-        tag = event.__struct_config__.tag
-        if tag not in {"request_started", "request_finished"}:
-            run.events.append((anyio.current_time() - begins, str(tag)))
+        if isinstance(event, HostPaused | OutageBegan | OutageEnded | WindowChanged):
+            run.events.append((anyio.current_time() - begins, event))
 
     # The jitter of the engine must not follow the latencies of the host.
     jitter = random.Random(~run.seed)
     async with Engine(settings, host, on_event=listen, random=jitter.random) as engine:
         with anyio.move_on_after(seconds or float("inf")):
-            async with anyio.create_task_group() as sampling:
-                sampling.start_soon(_sample, run, engine, begins)
-                async with anyio.create_task_group() as workers:
-                    for _ in range(_N_WORKERS):
-                        workers.start_soon(_work, run, engine, numbers)
-                sampling.cancel_scope.cancel()
+            async with anyio.create_task_group() as workers:
+                for _ in range(_N_WORKERS):
+                    workers.start_soon(_work, run, engine, numbers)
     run.seconds = seconds or anyio.current_time() - begins
 
 
@@ -143,7 +129,6 @@ async def _work(run: Run, engine: Engine, numbers: Iterator[int]) -> None:
         try:
             await engine.fetch(request, _check)
         except AsyncFetchError as error:
-            run.n_failed += 1
             run.failures[type(error).__name__] += 1
         else:
             run.n_done += 1
@@ -154,27 +139,16 @@ async def _check(reply: Reply) -> None:
         raise NotAnImageError("a page came instead of an image", beginning=HTML_BODY[:16], url=reply.url)
 
 
-async def _sample(run: Run, engine: Engine, begins: float) -> None:
-    while True:
-        run.window.append((anyio.current_time() - begins, window_of(engine)))
-        await anyio.sleep(1.0)
-
-
-def window_of(engine: Engine) -> int:
-    """Return how many images the engine would have open now."""
-    return engine._gate.n_image_places
-
-
 @dataclass
 class Sweep:
-    """Be the runs of one host: fixed windows, and the adaptive one where the engine has it.
+    """Be the runs of one host.
 
     Attributes
     ----------
     fixed : dict of int to list of Run
         By window, one run a seed.
     adaptive : list of Run
-        One run a seed, in the same order; empty where the engine does not adapt.
+        One run a seed, in the same order.
     """
 
     kind: Kind
@@ -183,20 +157,48 @@ class Sweep:
 
     @property
     def best_jobs(self) -> int:
-        """The fixed window with the highest median goodput."""
-        return max(self.fixed, key=lambda jobs: statistics.median(run.goodput() for run in self.fixed[jobs]))
+        """The fixed window with the highest median goodput, the smallest of those within a hundredth of it."""
+        medians = {jobs: self.fixed_goodput(jobs) for jobs in sorted(self.fixed)}
+        return next(jobs for jobs, goodput in medians.items() if goodput >= 0.99 * max(medians.values()))
 
-    def over_fixed(self, jobs: int, since_s: float = 0.0) -> list[float]:
-        """Return adaptive goodput over that of a fixed window, one ratio a seed."""
-        pairs = zip(self.adaptive, self.fixed[jobs], strict=True)
-        return [ours.goodput(since_s) / theirs.goodput(since_s) for ours, theirs in pairs]
+    @property
+    def settles_s(self) -> float:
+        """When the host may be taken for known: as its kind says, but half of a short run at the latest."""
+        return min(self.kind.settles_s, self.adaptive[0].seconds / 2)
+
+    def fixed_goodput(self, jobs: int) -> float:
+        """Return the median goodput of a fixed window in bytes/s."""
+        return statistics.median(run.goodput() for run in self.fixed[jobs])
+
+    def over_best(self, since_s: float = 0.0) -> list[float]:
+        """Return adaptive goodput over the best of any fixed window, one ratio a seed.
+
+        Only windows that every seed was run with count.
+        """
+        return [
+            run.goodput(since_s) / max(runs[k].goodput(since_s) for runs in self._complete())
+            for k, run in enumerate(self.adaptive)
+        ]
+
+    def over_serial(self) -> list[float]:
+        """Return adaptive goodput over that of one request at a time, one ratio a seed."""
+        return [
+            ours.goodput() / alone.goodput() for ours, alone in zip(self.adaptive, self.fixed[1], strict=True)
+        ]
+
+    def _complete(self) -> list[list[Run]]:
+        return [runs for runs in self.fixed.values() if len(runs) == len(self.adaptive)]
 
 
 def sweep(kind: Kind, seeds: Iterable[int], fixed: Iterable[int] = FIXED, seconds: float = 300.0) -> Sweep:
-    """Run every window with every seed."""
-    seeds = list(seeds)
-    return Sweep(
+    """Run every window with the first seed, and with the others the adaptive, the serial and the three best ones."""
+    first, *others = seeds
+    swept = Sweep(
         kind,
-        {jobs: [simulate(kind, jobs, seed, seconds=seconds) for seed in seeds] for jobs in fixed},
-        [simulate(kind, None, seed, seconds=seconds) for seed in seeds] if engine_adapts() else [],
+        {jobs: [simulate(kind, jobs, first, seconds=seconds)] for jobs in fixed},
+        [simulate(kind, "auto", seed, seconds=seconds) for seed in (first, *others)],
     )
+    best = sorted(swept.fixed, key=swept.fixed_goodput)[-3:]
+    for jobs in {swept.best_jobs, *best, 1} & swept.fixed.keys():
+        swept.fixed[jobs] += [simulate(kind, jobs, seed, seconds=seconds) for seed in others]
+    return swept
