@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import islice
 from typing import Literal, NamedTuple
 
 __all__ = ["FixedWindow", "Window", "WindowChange", "WindowReason"]
@@ -53,7 +54,8 @@ _MOST_BINS_TO_DOUBLE = 40
 # Bins in which the window was full for less than this part say nothing.
 _FULL_PART = 0.8
 _COLLAPSED = 0.5
-_RECOVERED = 0.65
+_RECOVERED = 0.8
+_MUCH_BETTER = 1.5
 _COLLAPSED_BINS = 10
 # A cut that leaves less than this of what came before it was no help.
 _CUT_HURTS = 0.7
@@ -124,20 +126,31 @@ class _Bins:
     """Hold the goodput of the latest bins, in bytes/s."""
 
     def __init__(self) -> None:
-        self._values: deque[float] = deque(maxlen=_MOST_BINS)
+        self._values: deque[float] = deque()
+        # kept as they go, since they are asked for at every bin
+        self._sum = 0.0
+        self._sum_of_squares = 0.0
 
     def add(self, goodput: float) -> None:
+        if len(self._values) == _MOST_BINS:
+            self._count(self._values.popleft(), -1)
         self._values.append(goodput)
+        self._count(goodput, 1)
 
     def clear(self) -> None:
         self._values.clear()
+        self._sum = self._sum_of_squares = 0.0
+
+    def _count(self, goodput: float, sign: int) -> None:
+        self._sum += sign * goodput
+        self._sum_of_squares += sign * goodput * goodput
 
     def __len__(self) -> int:
         return len(self._values)
 
     @property
     def mean(self) -> float:
-        return sum(self._values) / len(self._values) if self._values else 0.0
+        return self._sum / len(self._values) if self._values else 0.0
 
     @property
     def error(self) -> float:
@@ -145,13 +158,13 @@ class _Bins:
         n, mean = len(self._values), self.mean
         if n < 2 or mean <= 0:
             return math.inf
-        variance = sum((value - mean) ** 2 for value in self._values) / (n - 1)
+        variance = max(0.0, self._sum_of_squares - n * mean * mean) / (n - 1)
         return 2 * math.sqrt(variance / n) / mean
 
     def latest(self, n: int) -> float:
         """Return the mean of the last ``n``."""
-        values = list(self._values)[-n:]
-        return sum(values) / len(values) if values else 0.0
+        n = min(n, len(self._values))
+        return sum(islice(reversed(self._values), n)) / n if n else 0.0
 
 
 class Window(FixedWindow):
@@ -318,6 +331,12 @@ class Window(FixedWindow):
         most_bins = _MOST_BINS_TO_DOUBLE if self._is_doubling else _MOST_BINS
         if n < _LEAST_BINS or (self._bins.error > good_error and n < most_bins):
             return None
+        if self._bins.latest(_COLLAPSED_BINS) < _COLLAPSED * self._expected:
+            # it looks like a collapse, of which a few bins more will tell: nothing is learnt from it
+            return None
+        if self.size == self._good_size:
+            # the server has more to give than it had, so it is found out anew how much
+            self._is_doubling |= self._bins.mean > _MUCH_BETTER * self._good > 0
         if self.size == self._good_size or self._bins.mean > self._good:
             self._good, self._good_size = self._bins.mean, self.size
         if now < self._probes_at and not self._is_doubling:
@@ -414,6 +433,9 @@ class Window(FixedWindow):
         most = self.most
         if self._ceiling is not None and now < self._ceiling_ends:
             most = min(most, self._ceiling - 1)
+            if self._is_doubling:
+                # halfway to where it went wrong
+                step = max(1, (self._ceiling - self.size) // 2)
         return max(self.size, min(self.size + step, most))
 
     def _put_ceiling(self, size: int, now: float) -> None:

@@ -30,18 +30,7 @@ BARS = {
     "queueing": Bar(16, 180.0),
     "small_replies": Bar(64, 240.0, since_s=120.0),
 }
-# What the window does not reach yet; one that comes to pass fails here, so that the list stays true.
-NOT_YET = {"collapsing"}
-
-bars = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name, marks=pytest.mark.xfail(name in NOT_YET, reason="a collapse is taken for the new normal")
-        )
-        for name in BARS
-    ],
-)
+bars = pytest.mark.parametrize("name", BARS)
 
 
 @functools.cache
@@ -60,7 +49,7 @@ def test_the_window_finds_the_goodput_of_the_best_fixed_one(name):
     assert goodput(name, "auto", 1) >= BARS[name].least * goodput(name, BARS[name].best_jobs, 1)
 
 
-@pytest.mark.parametrize("name", BARS)
+@bars
 def test_the_window_never_brings_less_than_one_at_a_time(name):
     assert goodput(name, "auto", 1) >= goodput(name, 1, 1)
 
@@ -73,7 +62,7 @@ def test_the_window_finds_the_best_goodput_whatever_the_seed(name, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BARS)
+@bars
 def test_the_best_fixed_windows_are_the_best(name):
     best = max(goodput(name, jobs, 1) for jobs in FIXED)
     assert goodput(name, BARS[name].best_jobs, 1) >= 0.97 * best
