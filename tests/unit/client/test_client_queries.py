@@ -14,6 +14,7 @@ from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
+LARGE = 900000009
 SMALL, SAGITTAL, CORONAL, FAILED = 900000005, 69289763, 479, 900000001
 ATLAS_DATA_SET = 100048576
 SMALL_IMAGE, CORONAL_IMAGE, PLATE = 900001005, 101349756, 948576000
@@ -102,13 +103,13 @@ def test_what_cannot_be_asked_is_refused_before_it_is_sent(make, arguments, cond
     [
         ({"gene": "Prox1"}, [SAGITTAL]),
         ({"gene": ["Prox1", "Gad1"]}, [SAGITTAL, SMALL]),
-        ({"plane": "sagittal"}, [123, SAGITTAL]),
+        ({"plane": "sagittal"}, [123, SAGITTAL, LARGE]),
         ({"plane": 2, "product": 3}, [SAGITTAL]),
         ({"product": "Sample"}, [SMALL]),
         ({"ids": [FAILED, SMALL]}, [SMALL]),
         ({"ids": [FAILED, SMALL], "failed": None}, [FAILED, SMALL]),
         ({"failed": True}, [FAILED]),
-        ({"reference_space": 10}, [123, SAGITTAL]),
+        ({"reference_space": 10}, [123, SAGITTAL, LARGE]),
         ({"specimen": 68870790}, [SAGITTAL]),
         ({"gene": "no such gene"}, []),
     ],
