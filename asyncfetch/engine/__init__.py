@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from asyncfetch.engine.budget import ByteBudget, Ticket
 from asyncfetch.engine.fetch import Engine, Request, sharing
-from asyncfetch.engine.gate import Gate, LimiterRate, Reservation
+from asyncfetch.engine.gate import Gate, Reservation
 from asyncfetch.engine.health import HostHealth
 from asyncfetch.engine.hedge import HedgePolicy
+from asyncfetch.engine.limiter import LimiterRate
 from asyncfetch.engine.lines import Kind
 from asyncfetch.engine.rate import ByteRate, RequestRate, Turn
 from asyncfetch.engine.retry import RetryPolicy, parse_retry_after

@@ -284,16 +284,13 @@ class Engine:
     ) -> Reply:
         """Send a request through the gate, once; `on_sent` is called when it is on its way."""
         gate, url, kind = self._gate, request.url, request.kind
-        waits = await gate.enter(kind, _FLOW.get(), self._probe)
-        try:
+        async with gate.slot(kind, _FLOW.get(), self._probe) as waits:
             attempt.opened = waits.opened
             if on_sent is not None:
                 on_sent()
             if self._is_heard:
                 self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
             reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(waits.opened))
-        finally:
-            gate.leave(kind)
         if self._is_heard:
             self._emit(
                 RequestFinished(

@@ -14,18 +14,16 @@ at the head of the line for a start who probes, so that there is no task without
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
-from aiolimiter import AsyncLimiter
 
 from asyncfetch.engine.budget import ByteBudget
 from asyncfetch.engine.clock import now
 from asyncfetch.engine.health import HostHealth
+from asyncfetch.engine.limiter import LimiterRate
 from asyncfetch.engine.lines import Kind, Line
 from asyncfetch.engine.rate import ByteRate
 from asyncfetch.engine.window import FixedWindow, Window
@@ -41,86 +39,9 @@ if TYPE_CHECKING:
     from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
 
-__all__ = ["Gate", "Kind", "LimiterRate", "Probe", "Reservation", "Slot", "Waits"]
+__all__ = ["Gate", "Probe", "Reservation", "Slot", "Waits"]
 
 type Probe = Callable[[Kind], Awaitable[bool]]
-
-# Timers fire a millisecond late, and ten on a busy machine. A bucket of one loses that at every start; with a little
-# more in it the next start makes up for it, and the log of starts keeps the law.
-_SLACK, _SLACK_PART = 0.9, 0.04
-_MOST_LOGGED = 10_000.0
-# A start that is exactly one second after another is in the window that it ends, but for rounding.
-_MARGIN_S = 1e-6
-
-
-class LimiterRate:
-    """Count starts so that no one-second window holds more than ``rate`` of them.
-
-    aiolimiter paces them: its own default (``AsyncLimiter(R, 1)``) lets 2R − 1 start in the first second, so the bucket
-    holds hardly more than one. A log of the starts of the last second keeps the law to the start. A rate that is no
-    whole number is kept on average and rounded up within one window.
-
-    Parameters
-    ----------
-    rate : float
-        Starts a second, more than 0. Set it to change it: from then on no window that begins later holds more.
-    """
-
-    def __init__(self, rate: float) -> None:
-        self._starts: deque[float] = deque()
-        self._waiting: set[anyio.CancelScope] = set()
-        self.rate = rate
-
-    @property
-    def rate(self) -> float:
-        """Starts a second."""
-        return self._rate
-
-    @rate.setter
-    def rate(self, rate: float) -> None:
-        self._rate = rate
-        if rate > _MOST_LOGGED:
-            # a bucket whose size is taken off its refill needs no log: b + (R - b) = R
-            bucket, refill, n_logged = rate / 100, rate * 0.99, 0
-        else:
-            bucket, refill, n_logged = 1 + max(_SLACK, _SLACK_PART * rate), rate, max(1, math.ceil(rate))
-        self._limiter = AsyncLimiter(bucket, bucket / refill)
-        self._starts = deque(self._starts, maxlen=n_logged)
-        self._window_s = max(1.0, 1 / rate) + _MARGIN_S
-        for scope in self._waiting:
-            # who waits for a turn at the old rate waits at the new one instead
-            scope.cancel()
-
-    async def start(self) -> None:
-        """Return when a request may start, and count it."""
-        limiter = None
-        while True:
-            starts, time = self._starts, now()
-            is_full = bool(starts) and len(starts) == starts.maxlen
-            early_s = starts[0] + self._window_s - time if is_full else 0.0
-            if early_s > 0:
-                await self._unless_changed(anyio.sleep(early_s))
-            elif limiter is self._limiter:
-                starts.append(time)
-                return
-            else:
-                # last, because who is cancelled in between has taken nothing
-                limiter = self._limiter
-                if limiter.has_capacity():
-                    await limiter.acquire()
-                else:
-                    await self._unless_changed(limiter.acquire())
-
-    async def _unless_changed(self, wait: Awaitable[None]) -> None:
-        with anyio.CancelScope() as scope:
-            self._waiting.add(scope)
-            try:
-                await wait
-            finally:
-                self._waiting.discard(scope)
-
-    def __repr__(self) -> str:
-        return f"LimiterRate({self.rate:g}/s)"
 
 
 @dataclass(slots=True)
@@ -148,10 +69,26 @@ class Slot:
         self._probe = probe
 
     async def __aenter__(self) -> Waits:
-        return await self._gate.enter(self._kind, self._flow, self._probe)
+        gate, kind, waits = self._gate, self._kind, Waits()
+        places, time = gate.places, now()
+        gate.look(time, is_coming=True)
+        if not places.enter_nowait(kind):
+            await places.enter(kind, self._flow)
+            before, time = time, now()
+            waits.place_s = time - before
+        try:
+            await gate.start(kind, self._flow, self._probe, waits)
+        except BaseException:
+            self._leave()
+            raise
+        return waits
 
     async def __aexit__(self, *_error: object) -> None:
-        self._gate.leave(self._kind)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._gate.places.leave(self._kind)
+        self._gate.look(now())
 
 
 class Reservation:
@@ -207,6 +144,8 @@ class Gate:
         Whether the host answers.
     window : FixedWindow or Window
         How many images are asked for at once.
+    places : Line
+        Those who have a place, and those who wait for one.
     """
 
     def __init__(
@@ -222,7 +161,7 @@ class Gate:
         # all waiting for the host so far, and since when it is waited for now
         self._host_s = 0.0
         self._host_since: float | None = None
-        self._places = Line(self._has_room)
+        self.places = Line(self._has_room)
         # One at a time asks for a start, so that the order is ours and not the limiter's.
         self._starts = Line(lambda _kind, inside: not any(inside.values()))
         self._opened = anyio.Event()
@@ -234,7 +173,7 @@ class Gate:
     @property
     def n_open(self) -> int:
         """How many images have a place now."""
-        return self._places.inside["image"]
+        return self.places.inside["image"]
 
     def set_rate(self, requests_per_s: float | None = None, bytes_per_s: float | None = None) -> None:
         """Change the rates for what starts and arrives from now on; None leaves one as it is."""
@@ -266,27 +205,6 @@ class Gate:
         """
         return Slot(self, kind, flow, probe)
 
-    async def enter(self, kind: Kind, flow: str, probe: Probe | None) -> Waits:
-        """Take a place, and return when the request may start; :meth:`leave` gives the place back."""
-        waits = Waits()
-        time = now()
-        self._look(time, is_coming=True)
-        if not self._places.enter_nowait(kind):
-            await self._places.enter(kind, flow)
-            before, time = time, now()
-            waits.place_s = time - before
-        try:
-            await self._start(kind, flow, probe, waits, time)
-        except BaseException:
-            self.leave(kind)
-            raise
-        return waits
-
-    def leave(self, kind: Kind) -> None:
-        """Give a place back."""
-        self._places.leave(kind)
-        self._look(now())
-
     async def start(
         self,
         kind: Kind,
@@ -312,9 +230,7 @@ class Gate:
         OutageError
             The host has not answered for ``outage_patience_s``.
         """
-        await self._start(kind, flow, probe, waits or Waits(), now())
-
-    async def _start(self, kind: Kind, flow: str, probe: Probe | None, waits: Waits, began: float) -> None:
+        waits, began = waits or Waits(), now()
         host_before_s = self._waited_for_the_host_s(began)
         if not self._starts.enter_nowait(kind):
             await self._starts.enter(kind, flow)
@@ -376,7 +292,7 @@ class Gate:
             self.window.outage(now())
         else:
             self.window.interrupted(now())
-        self._look(now())
+        self.look(now())
         self._opened.set()
         self._opened = anyio.Event()
 
@@ -465,17 +381,19 @@ class Gate:
                 goodput_bytes_per_s=change.goodput_bytes_per_s,
             )
         )
-        self._places.admit()
-        self._look(now())
+        self.places.admit()
+        self.look(now())
 
-    def _look(self, time: float, *, is_coming: bool = False) -> None:
+    def look(self, time: float, *, is_coming: bool = False) -> None:
         """Tell the window whether it is what holds the requests back."""
         if not self._is_adaptive:
             return
-        inside, waiting = self._places.inside, self._places.waiting
+        inside, waiting = self.places.inside, self.places.waiting
         is_full = (
             inside["image"] + inside["metadata"] >= self.window.size
             and (is_coming or bool(waiting["image"] or waiting["metadata"]))
+            # who has a place but waits for the rate holds up others, which says nothing about the server
+            and not (self._starts.waiting["image"] or self._starts.waiting["metadata"])
             and self.health.is_open()
         )
         self.window.filled(is_full, time)
@@ -488,7 +406,7 @@ class Gate:
         return n_metadata == 0 or n_images + n_metadata <= size
 
     def __repr__(self) -> str:
-        inside, waiting, starts = self._places.inside, self._places.waiting, self._starts
+        inside, waiting, starts = self.places.inside, self.places.waiting, self._starts
         n_starting = sum(starts.waiting.values()) + sum(starts.inside.values())
         return (
             f"Gate(images {inside['image']}/{self.window.size}, metadata {inside['metadata']}, "

@@ -1,7 +1,7 @@
 """How fast things may start and arrive: requests a second, and bytes a second.
 
 :class:`ByteRate` is pure: ``now`` is an argument. :class:`RequestRate` is the seam behind which requests are
-counted; aiolimiter stands behind it today (see :mod:`asyncfetch.engine.gate`).
+counted; aiolimiter stands behind it (see :mod:`asyncfetch.engine.limiter`).
 """
 
 from __future__ import annotations
