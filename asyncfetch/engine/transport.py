@@ -15,10 +15,9 @@ import asyncio
 import contextlib
 import os
 import zlib
-from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import aiohttp
 import anyio
@@ -58,8 +57,7 @@ _MOST_TICK_S = 1.0
 _READ_BUFFER_BYTES = 2**18
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Be one answer, whole.
 
     Attributes
@@ -80,10 +78,13 @@ class Reply:
 
     url: str
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
     elapsed_s: float
     waited_s: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Reply({self.url!r}, {self.status}, {len(self.body)} bytes)"
 
 
 class Transport(Protocol):
