@@ -16,7 +16,7 @@ from asyncfetch.engine.gate import Gate
 from asyncfetch.engine.health import is_of_the_host, is_refusal
 from asyncfetch.engine.hedge import HedgePolicy
 from asyncfetch.engine.retry import RetryPolicy
-from asyncfetch.engine.transport import AiohttpTransport
+from asyncfetch.engine.transport import AiohttpTransport, closed_on_the_way
 from asyncfetch.errors import AsyncFetchError, ClosedError, OutageError, TransportError, short_url
 from asyncfetch.events import (
     HostPaused,
@@ -142,6 +142,7 @@ class Engine:
         self._is_heard = on_event is not ignore
         self._random = random or _random.random  # noqa: S311 - jitter hides nothing
         self._canaries: dict[Kind, _Canary] = {}
+        self._n_inside = 0
         self._scopes: set[anyio.CancelScope] = set()
         self._is_closed = False
         self._emptied = anyio.Event()
@@ -168,16 +169,14 @@ class Engine:
         self._is_closed = True
         try:
             if cancel:
-                self._cancel_all()
-            while self._scopes:
+                await self._end_all()
+            while self._n_inside:
                 if self._emptied.is_set():
                     self._emptied = anyio.Event()
                 # whoever closes meanwhile, too, waits for the same event
                 await self._emptied.wait()
         finally:
-            self._cancel_all()
-            with anyio.CancelScope(shield=True):
-                await self._transport.aclose()
+            await self._end_all()
 
     async def fetch[T](
         self,
@@ -220,18 +219,13 @@ class Engine:
             raise ClosedError(
                 "the client is closed, so nothing can be asked for; open another", url=request.url
             )
-        scope = anyio.CancelScope()
-        self._scopes.add(scope)
+        self._n_inside += 1
         try:
-            with scope:
-                return await self._fetch(request, check, parked or _not_parked)
+            return await self._fetch(request, check, parked or _not_parked)
         finally:
-            self._scopes.discard(scope)
-            if not self._scopes:
+            self._n_inside -= 1
+            if not self._n_inside:
                 self._emptied.set()
-        raise ClosedError(
-            "the client was closed while the answer was on its way; ask again with another", url=request.url
-        )
 
     def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[Reservation]:
         """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
@@ -256,7 +250,7 @@ class Engine:
                     reply = await self._send_hedged(request, attempt, self._hedge)
                 came = now()
                 result = await check(reply)
-            except OutageError:
+            except (OutageError, ClosedError):
                 raise
             except AsyncFetchError as error:
                 self._diagnose(request, error, attempt)
@@ -266,8 +260,9 @@ class Engine:
             else:
                 self._accept(request, reply, attempt, now() - came)
                 return result
-            async with parked():
-                await anyio.sleep(delay_s)
+            with self._ended_by_closing(request.url):
+                async with parked():
+                    await anyio.sleep(delay_s)
 
     async def _send_hedged(self, request: Request, attempt: _Attempt, policy: HedgePolicy) -> Reply:
         after_s = policy.after_s() if request.kind == "image" else None
@@ -284,13 +279,21 @@ class Engine:
     ) -> Reply:
         """Send a request through the gate, once; `on_sent` is called when it is on its way."""
         gate, url, kind = self._gate, request.url, request.kind
-        async with gate.slot(kind, _FLOW.get(), self._probe) as waits:
+        slot = gate.slot(kind, _FLOW.get(), self._probe)
+        if gate.is_free(kind):
+            waits = await slot.take_free()
+        else:
+            with self._ended_by_closing(url):
+                waits = await slot.take()
+        try:
             attempt.opened = waits.opened
             if on_sent is not None:
                 on_sent()
             if self._is_heard:
                 self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
             reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(waits.opened))
+        finally:
+            slot.leave()
         if self._is_heard:
             self._emit(
                 RequestFinished(
@@ -400,9 +403,24 @@ class Engine:
         self._emit(RequestFailed(url=url, kind=kind, attempt=number, error=name, cause=cause))
         return None
 
-    def _cancel_all(self) -> None:
+    async def _end_all(self) -> None:
+        """End what waits, here and in the transport."""
         for scope in self._scopes:
             scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._transport.aclose()
+
+    @contextmanager
+    def _ended_by_closing(self, url: str) -> Iterator[None]:
+        """Let closing end the block. Not for a whole request: a scope costs as much as a tenth of a small one."""
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+        if scope.cancelled_caught:
+            raise closed_on_the_way(url)
 
     def __repr__(self) -> str:
         return f"Engine({self._gate!r}, {self._retry!r}, {self._transport!r})"

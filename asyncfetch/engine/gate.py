@@ -68,7 +68,8 @@ class Slot:
         self._flow = flow
         self._probe = probe
 
-    async def __aenter__(self) -> Waits:
+    async def take(self) -> Waits:
+        """Return when the request may be sent; the place is held until :meth:`leave`."""
         gate, kind, waits = self._gate, self._kind, Waits()
         places, time = gate.places, now()
         gate.look(time, is_coming=True)
@@ -79,14 +80,31 @@ class Slot:
         try:
             await gate.start(kind, self._flow, self._probe, waits)
         except BaseException:
-            self._leave()
+            self.leave()
             raise
         return waits
 
-    async def __aexit__(self, *_error: object) -> None:
-        self._leave()
+    async def take_free(self) -> Waits:
+        """Do the same where `Gate.is_free` has just said that there is nothing to wait for."""
+        gate, waits = self._gate, Waits()
+        gate.look(now(), is_coming=True)
+        gate.places.inside[self._kind] += 1
+        try:
+            await gate.request_rate.start()
+        except BaseException:
+            self.leave()
+            raise
+        waits.opened = now()
+        return waits
 
-    def _leave(self) -> None:
+    async def __aenter__(self) -> Waits:
+        return await self.take()
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the place back."""
         self._gate.places.leave(self._kind)
         self._gate.look(now())
 
@@ -146,6 +164,8 @@ class Gate:
         How many images are asked for at once.
     places : Line
         Those who have a place, and those who wait for one.
+    request_rate : RequestRate
+        What counts starts.
     """
 
     def __init__(
@@ -165,7 +185,7 @@ class Gate:
         # One at a time asks for a start, so that the order is ours and not the limiter's.
         self._starts = Line(lambda _kind, inside: not any(inside.values()))
         self._opened = anyio.Event()
-        self._request_rate = request_rate or LimiterRate(settings.requests_per_s)
+        self.request_rate = request_rate or LimiterRate(settings.requests_per_s)
         self._byte_rate = None if settings.bytes_per_s is None else ByteRate(settings.bytes_per_s)
         self._budget = ByteBudget(settings.memory_bytes)
         self._admitted: dict[Ticket, anyio.Event] = {}
@@ -178,7 +198,7 @@ class Gate:
     def set_rate(self, requests_per_s: float | None = None, bytes_per_s: float | None = None) -> None:
         """Change the rates for what starts and arrives from now on; None leaves one as it is."""
         if requests_per_s is not None:
-            self._request_rate.rate = requests_per_s
+            self.request_rate.rate = requests_per_s
         if bytes_per_s is not None:
             if self._byte_rate is None:
                 self._byte_rate = ByteRate(bytes_per_s)
@@ -204,6 +224,15 @@ class Gate:
             How long it took; raises what :meth:`start` raises.
         """
         return Slot(self, kind, flow, probe)
+
+    def is_free(self, kind: Kind) -> bool:
+        """Tell whether a request of this kind would find nothing to wait for, if it came now."""
+        return (
+            self.places.is_free(kind)
+            and self._starts.is_free(kind)
+            and self.health.is_open()
+            and self.request_rate.is_free()
+        )
 
     async def start(
         self,
@@ -237,7 +266,7 @@ class Gate:
         try:
             while True:
                 is_probe = not self.health.is_open() and await self._wait_for_the_host(kind, probe)
-                await self._request_rate.start()
+                await self.request_rate.start()
                 # the host may have closed while the turn at the rate was waited for
                 if is_probe or self.health.is_open():
                     break
@@ -256,7 +285,7 @@ class Gate:
 
     async def count_redirect(self) -> None:
         """Return when a redirect may be followed: a request like any other to the rate, but not to the lines."""
-        await self._request_rate.start()
+        await self.request_rate.start()
 
     def follow_body(self, opened: float) -> Callable[[int], Awaitable[None] | None] | None:
         """Return what counts the bytes of a body whose request was sent at ``opened``; None where nobody counts.
@@ -358,7 +387,7 @@ class Gate:
                 health.probed(time)
                 if probe is None:
                     return True
-                await self._request_rate.start()
+                await self.request_rate.start()
                 if not await probe(kind):
                     return True
                 continue
@@ -411,5 +440,5 @@ class Gate:
         return (
             f"Gate(images {inside['image']}/{self.window.size}, metadata {inside['metadata']}, "
             f"waiting {waiting['image']} images and {waiting['metadata']} metadata, "
-            f"{n_starting} for a start, {self.health.state}, {self._budget!r}, {self._request_rate!r})"
+            f"{n_starting} for a start, {self.health.state}, {self._budget!r}, {self.request_rate!r})"
         )

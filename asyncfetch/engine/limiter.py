@@ -62,6 +62,12 @@ class LimiterRate:
             # who waits for a turn at the old rate waits at the new one instead
             scope.cancel()
 
+    def is_free(self) -> bool:
+        """Tell whether a request that came now could start at once."""
+        starts = self._starts
+        is_full = bool(starts) and len(starts) == starts.maxlen
+        return not (is_full and starts[0] + self._window_s > now()) and self._limiter.has_capacity()
+
     async def start(self) -> None:
         """Return when a request may start, and count it."""
         limiter = None

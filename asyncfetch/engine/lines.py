@@ -46,15 +46,17 @@ class Line:
 
     def enter_nowait(self, kind: Kind) -> bool:
         """Enter where there is room and nobody waits who comes first; return whether that was so."""
+        is_free = self.is_free(kind)
+        if is_free:
+            self.inside[kind] += 1
+        return is_free
+
+    def is_free(self, kind: Kind) -> bool:
+        """Tell whether there is room and nobody waits who comes first."""
         waiting = self.waiting
-        if (
-            waiting["metadata"]
-            or (kind == "image" and waiting["image"])
-            or not self._has_room(kind, self.inside)
-        ):
+        if waiting["metadata"] or (kind == "image" and waiting["image"]):
             return False
-        self.inside[kind] += 1
-        return True
+        return self._has_room(kind, self.inside)
 
     async def enter(self, kind: Kind, flow: str = "") -> None:
         """Return when there is room; whoever is cancelled leaves no hole and changes no order."""

@@ -22,6 +22,10 @@ class RequestRate(Protocol):
 
     rate: float
 
+    def is_free(self) -> bool:
+        """Tell whether a request that came now could start at once."""
+        ...
+
     async def start(self) -> None:
         """Return when a request may start, and count it."""
         ...

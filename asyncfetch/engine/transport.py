@@ -26,6 +26,7 @@ from yarl import URL
 from asyncfetch.engine.retry import parse_retry_after
 from asyncfetch.errors import (
     BodyTooLargeError,
+    ClosedError,
     ConnectError,
     NotFoundError,
     RedirectError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
     from asyncfetch.settings import Settings
 
-__all__ = ["AiohttpTransport", "Reply", "SpeedWatch", "Transport"]
+__all__ = ["AiohttpTransport", "Reply", "SpeedWatch", "Transport", "closed_on_the_way"]
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -115,7 +116,7 @@ class Transport(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection; what is on its way ends with a `ClosedError`."""
         ...
 
 
@@ -176,6 +177,9 @@ class _Watchdog:
         self._exchanges.discard(exchange)
 
     def close(self) -> None:
+        for exchange in self._exchanges:
+            exchange.is_closed = True
+            exchange.scope.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -300,6 +304,13 @@ class AiohttpTransport:
         return f"AiohttpTransport({'closed' if self._session is None else 'open'})"
 
 
+def closed_on_the_way(url: str) -> ClosedError:
+    """Return what is raised where closing ended a request."""
+    return ClosedError(
+        "the client was closed while the answer was on its way; ask again with another", url=url
+    )
+
+
 def _parse_url(url: str) -> URL:
     # A blank or a line break would become part of the request itself.
     if url.isascii() and url.isprintable() and " " not in url:
@@ -336,6 +347,7 @@ class _Exchange:
         # What the watchdog reads: after which time nothing is waited for, and how to end it.
         self.deadline = self._clock() + self._connect_timeout_s + self._stall_timeout_s
         self.scope = anyio.CancelScope()
+        self.is_closed = False
 
     @property
     def _shown(self) -> str:
@@ -350,6 +362,8 @@ class _Exchange:
             raise self._mapped(error) from error
         finally:
             self._watchdog.remove(self)
+        if self.is_closed:
+            raise closed_on_the_way(self._url)
         waited_s = (
             self._stall_timeout_s if self._has_headers else self._connect_timeout_s + self._stall_timeout_s
         )

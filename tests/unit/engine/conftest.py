@@ -6,9 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from asyncfetch.engine import Reply
+from asyncfetch.engine.transport import closed_on_the_way
 from benchmarks.simulation.clock import VirtualLoop
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class ScriptedTransport:
         self.n_open = 0
         self.most_open = 0
         self.is_closed = False
+        self._scopes: set[anyio.CancelScope] = set()
 
     async def fetch(
         self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
@@ -37,21 +40,28 @@ class ScriptedTransport:
         self.urls.append(url)
         self.n_open += 1
         self.most_open = max(self.most_open, self.n_open)
+        scope = anyio.CancelScope()
+        self._scopes.add(scope)
         try:
-            answer = self.script.pop(0) if self.script else b"ok"
-            if callable(answer):
-                answer = await answer()
-            if isinstance(answer, Exception):
-                raise answer
-            wait = None if on_bytes is None else on_bytes(len(answer))
-            if wait is not None:
-                await wait
-            return Reply(url, 200, {}, answer, 0.0)
+            with scope:
+                answer = self.script.pop(0) if self.script else b"ok"
+                if callable(answer):
+                    answer = await answer()
+                if isinstance(answer, Exception):
+                    raise answer
+                wait = None if on_bytes is None else on_bytes(len(answer))
+                if wait is not None:
+                    await wait
+                return Reply(url, 200, {}, answer, 0.0)
         finally:
+            self._scopes.discard(scope)
             self.n_open -= 1
+        raise closed_on_the_way(url)
 
     async def aclose(self) -> None:
         self.is_closed = True
+        for scope in self._scopes:
+            scope.cancel()
 
 
 @pytest.fixture
