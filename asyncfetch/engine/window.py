@@ -64,6 +64,7 @@ _PATIENCE_AFTER_CUT_S = 8.0
 _REFUSED_FACTOR = 0.7
 # Refusals that follow one another sooner than this are one trouble.
 _SAME_TROUBLE_S = 60.0
+_WENT_WELL_S = 30.0
 _FIRST_HOLD_S, _LAST_HOLD_S = 4.0, 60.0
 _FIRST_CEILING_S, _LAST_CEILING_S = 120.0, 1800.0
 _LEAST_SETTLING_S, _MOST_SETTLING_S = 0.1, 2.0
@@ -211,6 +212,7 @@ class Window(FixedWindow):
         self._ceiling_s = _FIRST_CEILING_S
         self._ceiling_ends = -math.inf
         self._refused_at = -math.inf
+        self._changed_at = math.inf
         self._unrefused: _Unrefused | None = None
 
     def filled(self, is_full: bool, now: float) -> None:
@@ -276,7 +278,9 @@ class Window(FixedWindow):
             )
         self._refused_at = now
         self._is_doubling = False
-        self._put_ceiling(self.size, now)
+        # a size that went well for long may be had again: it was hardly the number that was refused
+        went_well = now - self._changed_at > _WENT_WELL_S
+        self._put_ceiling(self.size + went_well, now)
         self._before = self._uncut = None
         return self._change(max(1, int(self.size * _REFUSED_FACTOR)), "refused", now)
 
@@ -450,6 +454,7 @@ class Window(FixedWindow):
     def _change(self, size: int, reason: WindowReason, now: float) -> WindowChange:
         change = WindowChange(self.size, size, reason, self._bins.mean)
         self.size = size
+        self._changed_at = now
         self._settle(now)
         return change
 
