@@ -20,8 +20,9 @@ __all__ = ["LimiterRate"]
 # more in it the next start makes up for it, and the log of starts keeps the law.
 _SLACK, _SLACK_PART = 0.9, 0.04
 _MOST_LOGGED = 10_000.0
-# A start that is exactly one second after another is in the window that it ends, but for rounding.
-_MARGIN_S = 1e-6
+# Between the log and the wire lie some hundred microseconds, not always the same: with a margin of 1 µs one second held
+# 21 of 20 requests as they were sent. This costs half a percent of the rate.
+_MARGIN_S = 5e-3
 
 
 class LimiterRate:
