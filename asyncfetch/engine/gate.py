@@ -75,8 +75,7 @@ class Slot:
         gate.look(time, is_coming=True)
         if not places.enter_nowait(kind):
             await places.enter(kind, self._flow)
-            before, time = time, now()
-            waits.place_s = time - before
+            waits.place_s = now() - time
         try:
             await gate.start(kind, self._flow, self._probe, waits)
         except BaseException:
@@ -189,11 +188,6 @@ class Gate:
         self._byte_rate = None if settings.bytes_per_s is None else ByteRate(settings.bytes_per_s)
         self._budget = ByteBudget(settings.memory_bytes)
         self._admitted: dict[Ticket, anyio.Event] = {}
-
-    @property
-    def n_open(self) -> int:
-        """How many images have a place now."""
-        return self.places.inside["image"]
 
     def set_rate(self, requests_per_s: float | None = None, bytes_per_s: float | None = None) -> None:
         """Change the rates for what starts and arrives from now on; None leaves one as it is."""

@@ -28,7 +28,6 @@ from asyncfetch.errors import (
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
-    RunFinished,
     RunStarted,
     SectionCommitted,
     SectionFailed,
@@ -126,14 +125,7 @@ async def rebuild(
         except* AsyncFetchError as group:
             raise first_error(group) from None
     report.elapsed_s = time.monotonic() - started_s
-    listen(
-        RunFinished(
-            n_committed=report.n_committed,
-            n_skipped=report.n_skipped,
-            n_failed=report.n_failed,
-            elapsed_s=report.elapsed_s,
-        )
-    )
+    listen(report.as_event())
     return report
 
 

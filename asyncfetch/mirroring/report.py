@@ -11,6 +11,7 @@ from asyncfetch.events import (
     RequestFinished,
     RequestRetried,
     RequestStarted,
+    RunFinished,
     SectionCommitted,
     SectionSkipped,
 )
@@ -144,6 +145,15 @@ class Report(msgspec.Struct, kw_only=True):
     def n_failed(self) -> int:
         """How many items failed."""
         return len(self.failures)
+
+    def as_event(self) -> RunFinished:
+        """Return what is told when the run has ended."""
+        return RunFinished(
+            n_committed=self.n_committed,
+            n_skipped=self.n_skipped,
+            n_failed=self.n_failed,
+            elapsed_s=self.elapsed_s,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -19,7 +19,6 @@ from asyncfetch.events import (
     RequestAccepted,
     RequestRetried,
     RequestStarted,
-    RunFinished,
     RunStarted,
     SectionCommitted,
     SectionFailed,
@@ -242,14 +241,7 @@ async def _run(
         except* AsyncFetchError as group:
             raise first_error(group) from None
     report.elapsed_s = time.monotonic() - started_s
-    listen(
-        RunFinished(
-            n_committed=report.n_committed,
-            n_skipped=report.n_skipped,
-            n_failed=report.n_failed,
-            elapsed_s=report.elapsed_s,
-        )
-    )
+    listen(report.as_event())
     return report
 
 
