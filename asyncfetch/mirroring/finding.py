@@ -8,17 +8,18 @@ from the same query, however its data set was selected.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncfetch.allen import data_set_query, parse_data_set
+from asyncfetch.allen import data_set_query, parse_data_set, parse_section_image, section_image_query
 from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query, section_images_where
 from asyncfetch.errors import AsyncFetchError, NotFoundError
 from asyncfetch.mirroring.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from anyio.streams.memory import MemoryObjectSendStream
 
@@ -30,6 +31,8 @@ __all__ = ["Finding", "FoundAtlas", "FoundDataSet", "find_data_sets"]
 
 #: Data sets of genes and products whose records are asked for at once: some 500 section images.
 _SETS_A_REQUEST = 25
+#: Single images whose data sets are asked for at once: URLs of a kilobyte.
+_IMAGES_A_REQUEST = 100
 
 type Row = dict[str, Any]
 type Finding = FoundDataSet | FoundAtlas | Failure
@@ -116,17 +119,41 @@ class _Finder:
 
     async def find_images(self, selections: Iterable[Selection]) -> None:
         """Group single images by their data set: slots and tables need all sections of a set."""
+        by_id = {int(each.id): str(each) for each in selections}
         wanted: dict[int, list[int]] = {}
-        for selection in selections:
-            try:
-                image = await self._client.section_image(int(selection.id))
-            except AsyncFetchError as error:
-                await self._fail((str(selection),), error)
-            else:
-                wanted.setdefault(image.data_set_id, []).append(image.id)
+        for image_ids in itertools.batched(by_id, _IMAGES_A_REQUEST):
+            for image_id, found in (await self._find_several_images(image_ids)).items():
+                if isinstance(found, AsyncFetchError):
+                    await self._fail((by_id[image_id],), found)
+                else:
+                    wanted.setdefault(found, []).append(image_id)
         for data_set_id, image_ids in wanted.items():
             items = tuple(f"image:{image_id}" for image_id in image_ids)
             await self.find_data_set(data_set_id, items, frozenset(image_ids))
+
+    async def _find_several_images(self, image_ids: Sequence[int]) -> dict[int, int | AsyncFetchError]:
+        """Return the data set of each image, or why it is not known, in the order of the ids."""
+        found: dict[int, int | AsyncFetchError] = {}
+        try:
+            rows = {row.get("id"): row for row in await self._client.rows(section_image_query(image_ids))}
+        except AsyncFetchError as error:
+            if error.is_transient or len(image_ids) == 1:
+                return dict.fromkeys(image_ids, error)
+            # one of them may be what the API cannot answer
+            for image_id in image_ids:
+                found |= await self._find_several_images([image_id])
+            return found
+        for image_id in image_ids:
+            try:
+                found[image_id] = parse_section_image(rows[image_id]).data_set_id
+            except KeyError:
+                base_url = self._client.settings.base_url
+                found[image_id] = NotFoundError(
+                    f"there is no section image {image_id} at {base_url}; check the id", url=base_url
+                )
+            except AsyncFetchError as error:
+                found[image_id] = error
+        return found
 
     async def find_all(self, selection: Selection) -> None:
         """Find the data sets of a gene or a product, but for failed ones, while later pages are asked for."""
