@@ -9,6 +9,7 @@ drawn where that is more than half of a run.
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -172,13 +173,11 @@ class Comparison:
 
     async def _run_one(self, contender: Contender, python: str, base_url: str) -> dict[str, Any]:
         kind = self.kind
+        out = await anyio.to_thread.run_sync(self._fresh_folder)
         limits = [n for n in (self.most_images, contender.n_images) if n]
         image_ids = images_of(kind.data_set_id, min(limits, default=None))
-        job = Job(
-            base_url, kind.data_set_id, kind.layers, kind.um, kind.codec, str(self.out), image_ids=image_ids
-        )
+        job = Job(base_url, kind.data_set_id, kind.layers, kind.um, kind.codec, str(out), image_ids=image_ids)
         job = Job(**{**asdict(job), **contender.changes})
-        await anyio.to_thread.run_sync(lambda: shutil.rmtree(self.out, ignore_errors=True))
         seen = len(await records_of(base_url))
         command = [python, "-m", f"benchmarks.contenders.{contender.program}", job.to_json()]
         done = await anyio.run_process(command, cwd=ROOT, stderr=None, check=False)
@@ -188,6 +187,18 @@ class Comparison:
         figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         figures["megapixels"] = megapixels_of(image_ids)
         return figures | log_figures((await records_of(base_url))[seen:])
+
+    def _fresh_folder(self) -> Path:
+        """Return a folder for a run, and empty the files of the runs before.
+
+        They are deleted once all runs are over: ext4 passes over inodes of files that were deleted a moment ago, and
+        whoever makes many files pays for its search (planes took 0.055 instead of 0.045 s an image).
+        """
+        for folder, _, names in self.out.walk():
+            for name in names:
+                os.truncate(folder / name, 0)
+        self.out.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=self.out)) / "out"
 
 
 async def records_of(base_url: str) -> list[dict[str, Any]]:

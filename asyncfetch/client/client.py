@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
 
 import anyio
 
@@ -428,12 +430,23 @@ class Client(CatalogueQueries):
         check: Callable[[bytes], T],
         parked: Parked | None = None,
     ) -> tuple[Jpeg, T]: ...
+    @overload
+    async def fetch_jpeg[T, U](
+        self,
+        request: ImageRequest,
+        expected_shape: tuple[int, int] | None = None,
+        *,
+        check: Callable[[bytes], T],
+        then: Callable[[Jpeg, T], U],
+        parked: Parked | None = None,
+    ) -> tuple[Jpeg, U]: ...
     async def fetch_jpeg(
         self,
         request: ImageRequest,
         expected_shape: tuple[int, int] | None = None,
         *,
         check: Callable[[bytes], Any] | None = None,
+        then: Callable[[Jpeg, Any], Any] | None = None,
         parked: Parked | None = None,
     ) -> tuple[Jpeg, Any]:
         """Return an image and what a check made of it; an image that fails its check is asked for again.
@@ -447,13 +460,16 @@ class Client(CatalogueQueries):
         check : callable, optional
             Blocking; called on a thread of the pool with the bytes. An ``AsyncFetchError`` that is transient,
             as every ``ImageError`` is, has the image asked for again. Default: decode it to its end.
+        then : callable, optional
+            Blocking; called on the same thread at once, while the pixels are in its cache, with the image and what
+            ``check`` returned. Its errors are raised unchanged, and have nothing asked for again.
         parked : callable, optional
             Gives a context in which another attempt is waited for, such as ``reservation.lent``.
 
         Returns
         -------
         Jpeg, object
-            The image, and what ``check`` returned: None for the default.
+            The image, and what ``then`` returned, or else ``check``: None for the default.
 
         Raises
         ------
@@ -463,16 +479,18 @@ class Client(CatalogueQueries):
             The image could not be had.
         """
 
-        async def prove(reply: Reply) -> tuple[Jpeg, Any]:
-            return await self.pool.run(_prove, reply, expected_shape, check or _decode_to_the_end)
+        async def prove(reply: Reply) -> _Proved:
+            return await self.pool.run(_prove, reply, expected_shape, check or _decode_to_the_end, then)
 
         limit_bytes = _IMAGE_LIMIT_BYTES
         if expected_shape is not None:
             limit_bytes = expected_shape[0] * expected_shape[1] * 3 + _JPEG_EXTRA_BYTES
         url = request.url(self.settings.base_url)
-        return await self._engine.fetch(
-            Request(url, "image", limit_bytes, f"image {request.image_id}"), prove, parked=parked
-        )
+        image = Request(url, "image", limit_bytes, f"image {request.image_id}")
+        proved = await self._engine.fetch(image, prove, parked=parked, used_s=attrgetter("used_s"))
+        if proved.error is not None:
+            raise proved.error
+        return proved.jpeg, proved.made
 
     async def _send_pages(
         self, query: Query, fmt: ReplyFormat, send: MemoryObjectSendStream[list[Row] | AsyncFetchError]
@@ -601,9 +619,21 @@ def _decode_to_the_end(data: bytes) -> None:
     decode(data, reduce=_PROOF_HALVINGS)
 
 
-def _prove[T](
-    reply: Reply, expected_shape: tuple[int, int] | None, check: Callable[[bytes], T]
-) -> tuple[Jpeg, T]:
+class _Proved(NamedTuple):
+    """Be an image that passed its check, what was made of it, and what that took or failed with."""
+
+    jpeg: Jpeg
+    made: Any
+    used_s: float = 0.0
+    error: Exception | None = None
+
+
+def _prove(
+    reply: Reply,
+    expected_shape: tuple[int, int] | None,
+    check: Callable[[bytes], Any],
+    then: Callable[[Jpeg, Any], Any] | None,
+) -> _Proved:
     url = reply.url
     try:
         header = read_header(reply.body)
@@ -615,9 +645,17 @@ def _prove[T](
                 actual=header.shape,
             )
         data = bytes(reply.body)
-        return Jpeg(data, header.shape, header.n_components, url), check(data)
+        jpeg, checked = Jpeg(data, header.shape, header.n_components, url), check(data)
     except ImageError as error:
         if error.url is None:
             error.url = url
             error.args = (f"{short_url(url)}: {error.message}",)
         raise
+    if then is None:
+        return _Proved(jpeg, checked)
+    began = perf_counter()
+    try:
+        made = then(jpeg, checked)
+    except Exception as error:  # noqa: BLE001 - raised again, where it does not count against the image
+        return _Proved(jpeg, None, perf_counter() - began, error)
+    return _Proved(jpeg, made, perf_counter() - began)

@@ -184,6 +184,7 @@ class Engine:
         check: Callable[[Reply], Awaitable[T]],
         *,
         parked: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+        used_s: Callable[[T], float] | None = None,
     ) -> T:
         """Send a request until its answer passes ``check``, or the retry policy gives up.
 
@@ -200,6 +201,8 @@ class Engine:
             propagates.
         parked : callable, optional
             Gives a context in which a retry waits: for giving memory back to others meanwhile.
+        used_s : callable, optional
+            Tells of what ``check`` returned how many seconds of it went not into checking but into what comes after.
 
         Returns
         -------
@@ -221,7 +224,7 @@ class Engine:
             )
         self._n_inside += 1
         try:
-            return await self._fetch(request, check, parked or _not_parked)
+            return await self._fetch(request, check, parked or _not_parked, used_s)
         finally:
             self._n_inside -= 1
             if not self._n_inside:
@@ -240,6 +243,7 @@ class Engine:
         request: Request,
         check: Callable[[Reply], Awaitable[T]],
         parked: Callable[[], AbstractAsyncContextManager[None]],
+        used_s: Callable[[T], float] | None,
     ) -> T:
         attempt = _Attempt()
         while True:
@@ -258,7 +262,8 @@ class Engine:
                 if delay_s is None:
                     raise
             else:
-                self._accept(request, reply, attempt, now() - came)
+                spent_s, beyond_s = now() - came, 0.0 if used_s is None else used_s(result)
+                self._accept(request, reply, attempt, spent_s - beyond_s, beyond_s)
                 return result
             with self._ended_by_closing(request.url):
                 async with parked():
@@ -314,13 +319,17 @@ class Engine:
         """Tell that a second request is sent."""
         self._emit(RequestHedged(url=request.url, kind=request.kind, attempt=attempt.number, after_s=after_s))
 
-    def _accept(self, request: Request, reply: Reply, attempt: _Attempt, check_s: float) -> None:
+    def _accept(
+        self, request: Request, reply: Reply, attempt: _Attempt, check_s: float, used_s: float
+    ) -> None:
         self._retry.succeeded()
         self._canaries[request.kind] = _Canary(request.url, request.limit_bytes, bytes(reply.body[:2]))
         self._note_answer(attempt.opened)
         if self._is_heard:
             self._emit(
-                RequestAccepted(url=request.url, kind=request.kind, attempt=attempt.number, check_s=check_s)
+                RequestAccepted(
+                    url=request.url, kind=request.kind, attempt=attempt.number, check_s=check_s, used_s=used_s
+                )
             )
 
     def _note_answer(self, opened: float) -> None:

@@ -121,8 +121,8 @@ class _Finder:
         """Group single images by their data set: slots and tables need all sections of a set."""
         by_id = {int(each.id): str(each) for each in selections}
         wanted: dict[int, list[int]] = {}
-        for image_ids in itertools.batched(by_id, _IMAGES_A_REQUEST):
-            for image_id, found in (await self._find_several_images(image_ids)).items():
+        for batch in itertools.batched(by_id, _IMAGES_A_REQUEST):
+            for image_id, found in (await self._find_several_images(batch)).items():
                 if isinstance(found, AsyncFetchError):
                     await self._fail((by_id[image_id],), found)
                 else:

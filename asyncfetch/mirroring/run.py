@@ -282,7 +282,7 @@ class _Flight:
         if isinstance(event, RequestStarted):
             self._n_sent += 1
         elif isinstance(event, RequestAccepted):
-            self.accepted_s = anyio.current_time()
+            self.accepted_s = anyio.current_time() - event.used_s
         elif isinstance(event, RequestRetried):
             self._n_sent -= 1
             if not self._has_retried:

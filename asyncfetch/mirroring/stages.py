@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.client import Client, Jpeg
-    from asyncfetch.imaging import Pool
+    from asyncfetch.imaging import Buffers, Pool
     from asyncfetch.mirroring.pixels import Pixels
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
     from asyncfetch.settings import Layer, Settings
@@ -57,11 +57,17 @@ async def mirror_section(
             plan.proof_halvings,
             has_levels=is_numeric(plan.view, settings),
         )
+        layers = _Layers(client.pool.buffers, writer, view_plan, plan, settings)
         try:
-            jpeg, pixels = await client.fetch_jpeg(
-                plan.request, expected_shape=plan.shape, check=decoded.decode, parked=reservation.lent
+            if layers.are_heavy:
+                jpeg, pixels = await client.fetch_jpeg(
+                    plan.request, plan.shape, check=decoded.decode, parked=reservation.lent
+                )
+                return await layers.write_in(client.pool, jpeg, pixels)
+            _, commit = await client.fetch_jpeg(
+                plan.request, plan.shape, check=decoded.decode, then=layers.write, parked=reservation.lent
             )
-            return await write_layers(client.pool, writer, view_plan, plan, jpeg, pixels, settings)
+            return commit
         finally:
             decoded.give_back()
 
@@ -106,11 +112,55 @@ async def write_layers(
     StoreError
         The store cannot be written.
     """
-    work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
+    layers = _Layers(pool.buffers, writer, view_plan, plan, settings)
+    if layers.are_heavy:
+        return await layers.write_in(pool, jpeg, pixels)
+    return await pool.run(layers.write, jpeg, pixels)
 
-    def begin() -> Commit:
-        origin = _Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
-        commit = _describe(view_plan, plan, origin, settings)
+
+class _Layers:
+    """Make the layers of one section, and commit it, as :func:`write_layers` does.
+
+    What takes some milliseconds is one visit to a thread, since each visit costs as much as the writing of a file; what
+    there is enough of to do is shared by several threads.
+    """
+
+    def __init__(
+        self,
+        buffers: Buffers,
+        writer: StoreWriter,
+        view_plan: ViewPlan,
+        plan: SectionPlan,
+        settings: Settings,
+    ) -> None:
+        self._writer = writer
+        self._view_plan = view_plan
+        self._plan = plan
+        self._settings = settings
+        self._work = LayerJobs(buffers, writer, view_plan, plan, settings)
+        #: Whether there is work for more than one thread.
+        self.are_heavy = self._work.are_heavy
+
+    def write(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
+        """Do everything on this thread."""
+        commit = self._begin(jpeg, pixels)
+        self._work.jobs.work()
+        if self._work.jobs.error is not None:
+            raise self._work.jobs.error
+        self._writer.commit(commit)
+        return commit
+
+    async def write_in(self, pool: Pool, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
+        """Do everything on the threads of a pool."""
+        commit = await pool.run(self._begin, jpeg, pixels)
+        await pool.work(self._work.jobs)
+        await pool.run(self._writer.commit, commit)
+        return commit
+
+    def _begin(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
+        plan, work = self._plan, self._work
+        origin = _origin_of(jpeg)
+        commit = _describe(self._view_plan, plan, origin, self._settings)
         kept = _kept_layers(plan, commit)
         work.begin(kept, jpeg)
         whole = [Box.of_shape(jpeg.shape)]
@@ -122,22 +172,6 @@ async def write_layers(
             targets += [each for each in planes if each not in targets]
         work.bring(jpeg, targets, None if pixels is None else (plan.proof_halvings, pixels))
         return commit
-
-    def do_all() -> Commit:
-        commit = begin()
-        work.jobs.work()
-        if work.jobs.error is not None:
-            raise work.jobs.error
-        writer.commit(commit)
-        return commit
-
-    if not work.are_heavy:
-        # what takes some milliseconds is one visit to a thread: each costs as much as the writing of a file
-        return await pool.run(do_all)
-    commit = await pool.run(begin)
-    await pool.work(work.jobs)
-    await pool.run(writer.commit, commit)
-    return commit
 
 
 async def _mirror_blocks(
@@ -156,7 +190,7 @@ async def _mirror_blocks(
             jpeg, pixels = await client.fetch_jpeg(
                 plan.request, expected_shape=plan.shape, check=decoded.decode
             )
-            origin = await pool.run(_origin_of, [jpeg])
+            origin = await pool.run(_origin_of, jpeg)
             await pool.run(work.begin, kept, jpeg)
             if plan.is_plane_of_jpeg:
                 work.bring(jpeg, work.add_plane([Box.of_shape(jpeg.shape)]), (plan.proof_halvings, pixels))
@@ -236,8 +270,7 @@ class _Origin(NamedTuple):
     size_bytes: int
 
 
-def _origin_of(jpegs: list[Jpeg]) -> _Origin:
-    (jpeg,) = jpegs
+def _origin_of(jpeg: Jpeg) -> _Origin:
     return _Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
 
 
