@@ -296,6 +296,7 @@ class Engine:
                 on_sent()
             if self._is_heard:
                 self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
+            gate.request_rate.sent()
             reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(waits.opened))
         finally:
             slot.leave()

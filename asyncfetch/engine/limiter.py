@@ -89,6 +89,14 @@ class LimiterRate:
                 else:
                     await self._unless_changed(limiter.acquire())
 
+    def sent(self) -> None:
+        """Say that what was let start last has been sent: it counts from now on.
+
+        On a busy machine the process may be put aside in between, for longer than any margin.
+        """
+        if self._starts:
+            self._starts[-1] = now()
+
     async def _unless_changed(self, wait: Awaitable[None]) -> None:
         with anyio.CancelScope() as scope:
             self._waiting.add(scope)

@@ -30,6 +30,10 @@ class RequestRate(Protocol):
         """Return when a request may start, and count it."""
         ...
 
+    def sent(self) -> None:
+        """Say that what was let start last has been sent: it counts from now on."""
+        ...
+
 
 class Turn(NamedTuple):
     """Be the stretch of time in which some bytes pass: seconds on the clock that ``now`` is read from."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 from bisect import bisect_left
@@ -18,6 +19,9 @@ class FreeRate:
     """Let everything start at once."""
 
     async def start(self) -> None:
+        pass
+
+    def sent(self) -> None:
         pass
 
     def __repr__(self) -> str:
@@ -280,6 +284,28 @@ async def test_late_timers_cost_less_than_two_percent_of_the_rate(rate, anyio_ba
         starts.append(anyio.current_time())
     assert most_in_a_second(starts) <= rate
     assert len(starts) >= 0.98 * rate * (starts[-1] - begin)
+
+
+class BusyLoop(VirtualLoop):
+    """Run on a machine that puts the process aside."""
+
+    def put_aside(self, seconds):
+        self._jumping.now += seconds
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": BusyLoop})], ids=["busy"])
+@pytest.mark.parametrize("rate", [5.0, 20.0, 50.0])
+async def test_no_second_holds_more_where_requests_are_sent_late(rate, anyio_backend):
+    drawn, limiter, sent = random.Random(2), LimiterRate(rate), []
+    begin = anyio.current_time()
+    while anyio.current_time() - begin < 30.0:
+        await limiter.start()
+        if drawn.random() < 0.2:
+            asyncio.get_running_loop().put_aside(drawn.uniform(0, 0.5 / rate))
+        sent.append(anyio.current_time())
+        limiter.sent()
+    assert most_in_a_second(sent) <= rate
+    assert len(sent) >= 0.98 * rate * (sent[-1] - begin)
 
 
 @pytest.mark.parametrize("after", [1.0, 5.0, 7.5, 10.0, 19.0, 20.0, 50.0, 200.0])
