@@ -20,11 +20,13 @@ class Jobs:
     pixels are still in the cache, and what they hold is given back the sooner.
 
     Any number of threads may call `work` at once. One that finds nothing ready leaves, so that no thread of a pool
-    waits while others have work for it; the last one to finish a job goes on with what that made ready.
+    waits while others have work for it; the last one to finish a job goes on with what that made ready. One thread
+    may call `finish`, and stays to the end.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._n_running = 0
         self._ready: deque[tuple[Hashable, Callable[[], None]]] = deque()
         self._missing: dict[Hashable, set[Hashable]] = {}
         self._work: dict[Hashable, Callable[[], None]] = {}
@@ -82,6 +84,37 @@ class Jobs:
         """Let threads leave after the job they are at."""
         self._is_stopped = True
 
+    def finish(self) -> bool:
+        """Do jobs until none is ready nor done by another thread.
+
+        Returns
+        -------
+        bool
+            False where `stop` ended it before.
+
+        Raises
+        ------
+        BaseException
+            What the first job that failed raised.
+        """
+        while True:
+            self.work()
+            with self._lock:
+                self._lock.wait_for(lambda: self._is_idle or self._can_take)
+                if self._is_idle and not self._can_take:
+                    break
+        if self.error is not None:
+            raise self.error
+        return not self._is_stopped
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._n_running == 0
+
+    @property
+    def _can_take(self) -> bool:
+        return bool(self._ready) and not self._is_stopped
+
     def work(self) -> None:
         """Do jobs until none is ready; what a job raises is kept in `error`, and no others begin."""
         while (taken := self._take()) is not None:
@@ -91,9 +124,16 @@ class Jobs:
             except BaseException as error:  # noqa: BLE001 - whoever waits for the jobs raises it again
                 self.error = self.error or error
                 self.stop()
-                return
-            self.arrive(name)
+            else:
+                self.arrive(name)
+            finally:
+                with self._lock:
+                    self._n_running -= 1
+                    self._lock.notify_all()
 
     def _take(self) -> tuple[Hashable, Callable[[], None]] | None:
         with self._lock:
-            return self._ready.popleft() if self._ready and not self._is_stopped else None
+            if not self._can_take:
+                return None
+            self._n_running += 1
+            return self._ready.popleft()

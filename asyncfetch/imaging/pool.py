@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from asyncfetch.errors import SettingsError
 from asyncfetch.imaging.buffers import Buffers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
     from asyncfetch.imaging.jobs import Jobs
@@ -120,3 +123,39 @@ class Pool:
             watch.cancel_scope.cancel()
         if jobs.error is not None:
             raise jobs.error
+
+    @asynccontextmanager
+    async def helping(self, jobs: Jobs) -> AsyncIterator[Callable[[], None]]:
+        """Let idle threads help the one that finishes jobs within the block.
+
+        They wait in line with everyone else, so that they help where there is nothing else to do. Where the block is
+        cancelled, no more jobs begin.
+
+        Yields
+        ------
+        callable
+            To be called on the thread of this pool that is about to finish the jobs.
+        """
+        raised: Exception | None = None
+
+        async def stop_when_over() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                jobs.stop()
+
+        async with anyio.create_task_group() as helpers:
+
+            def start() -> None:
+                for _ in range(min(self.n_threads, jobs.n_ready) - 1):
+                    helpers.start_soon(self.run, jobs.work)
+
+            helpers.start_soon(stop_when_over)
+            try:
+                yield partial(anyio.from_thread.run_sync, start)
+            except Exception as error:  # noqa: BLE001 - raised below, since the group would wrap it
+                raised = error
+            finally:
+                helpers.cancel_scope.cancel()
+        if raised is not None:
+            raise raised

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
+import anyio.lowlevel
 
 from asyncfetch.errors import AsyncFetchError
 from asyncfetch.geometry import Box
@@ -18,6 +20,8 @@ from asyncfetch.mirroring.report import first_error
 from asyncfetch.store import Commit, SectionAffine
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -59,15 +63,11 @@ async def mirror_section(
         )
         layers = _Layers(client.pool.buffers, writer, view_plan, plan, settings)
         try:
-            if layers.are_heavy:
-                jpeg, pixels = await client.fetch_jpeg(
-                    plan.request, plan.shape, check=decoded.decode, parked=reservation.lent
+            async with layers.helped_by(client.pool):
+                _, commit = await client.fetch_jpeg(
+                    plan.request, plan.shape, check=decoded.decode, then=layers.write, parked=reservation.lent
                 )
-                return await layers.write_in(client.pool, jpeg, pixels)
-            _, commit = await client.fetch_jpeg(
-                plan.request, plan.shape, check=decoded.decode, then=layers.write, parked=reservation.lent
-            )
-            return commit
+            return await _whole(commit)
         finally:
             decoded.give_back()
 
@@ -113,16 +113,24 @@ async def write_layers(
         The store cannot be written.
     """
     layers = _Layers(pool.buffers, writer, view_plan, plan, settings)
-    if layers.are_heavy:
-        return await layers.write_in(pool, jpeg, pixels)
-    return await pool.run(layers.write, jpeg, pixels)
+    async with layers.helped_by(pool):
+        commit = await pool.run(layers.write, jpeg, pixels)
+    return await _whole(commit)
+
+
+async def _whole(commit: Commit | None) -> Commit:
+    """Return a commit; there is none only where the task was cancelled, which is raised here."""
+    if commit is None:
+        await anyio.lowlevel.checkpoint()
+        raise AssertionError("the jobs of a section stop only where its task is cancelled")
+    return commit
 
 
 class _Layers:
     """Make the layers of one section, and commit it, as :func:`write_layers` does.
 
-    What takes some milliseconds is one visit to a thread, since each visit costs as much as the writing of a file; what
-    there is enough of to do is shared by several threads.
+    All of it is one visit to a thread: each costs as much as the writing of a file, and a decoded image that waits for
+    the next one takes memory and leaves the cache. Other threads help where there is enough to do.
     """
 
     def __init__(
@@ -138,23 +146,25 @@ class _Layers:
         self._plan = plan
         self._settings = settings
         self._work = LayerJobs(buffers, writer, view_plan, plan, settings)
-        #: Whether there is work for more than one thread.
-        self.are_heavy = self._work.are_heavy
+        self._call_help: Callable[[], None] | None = None
 
-    def write(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
-        """Do everything on this thread."""
+    @asynccontextmanager
+    async def helped_by(self, pool: Pool) -> AsyncIterator[None]:
+        """Let idle threads of a pool help with what is written within the block, if it is much."""
+        if not self._work.are_heavy:
+            yield
+            return
+        async with pool.helping(self._work.jobs) as self._call_help:
+            yield
+
+    def write(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit | None:
+        """Write and commit, on a thread of the pool; None where that was stopped before its end."""
         commit = self._begin(jpeg, pixels)
-        self._work.jobs.work()
-        if self._work.jobs.error is not None:
-            raise self._work.jobs.error
+        if self._call_help is not None:
+            self._call_help()
+        if not self._work.jobs.finish():
+            return None
         self._writer.commit(commit)
-        return commit
-
-    async def write_in(self, pool: Pool, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
-        """Do everything on the threads of a pool."""
-        commit = await pool.run(self._begin, jpeg, pixels)
-        await pool.work(self._work.jobs)
-        await pool.run(self._writer.commit, commit)
         return commit
 
     def _begin(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:

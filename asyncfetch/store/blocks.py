@@ -7,6 +7,7 @@ cubes. Otherwise their format is that of `asyncfetch.store.shards`.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -120,11 +121,9 @@ class BlockArray(NamedTuple):
             As large as the region.
         """
         n = tuple(side // BLOCK for side in BLOCK_SHARD)
-        pieces = [
-            encode_chunk(chunk, self.codec) if chunk.any() else None
-            for chunk in (_cube(voxels, place_in) for place_in in np.ndindex(n))
-        ]
-        place.set(self._key(region), join_chunks(pieces))
+        cubes = (_cube(voxels, place_in) for place_in in np.ndindex(n))
+        encoded = ((k, encode_chunk(cube, self.codec)) for k, cube in enumerate(cubes) if cube.any())
+        place.set(self._key(region), join_chunks(encoded, math.prod(n)))
 
     def sweep(self, place: Place) -> None:
         """Remove the temporary files that a killed write left."""

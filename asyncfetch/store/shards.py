@@ -12,6 +12,7 @@ inside a chunk, so that nothing has to be copied but the chunk itself. The forma
 from __future__ import annotations
 
 import functools
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import google_crc32c
@@ -23,7 +24,7 @@ from numcodecs.zstd import Zstd
 from asyncfetch.store.layout import CHUNK, shard_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -36,7 +37,6 @@ __all__ = [
     "Chunk",
     "ImageArray",
     "encode_chunk",
-    "encode_chunks",
     "encode_shard",
     "join_chunks",
     "write_shard",
@@ -138,7 +138,7 @@ def write_shard(
     """
     shard = array.shard
     key = f"{array.path}/c/0/{z}/{origin[0] // shard[0]}/{origin[1] // shard[1]}"
-    encoded = encode_chunks(chunks, shard, array.codec, array.fill)
+    encoded = _encode_chunks(chunks, shard, array.codec, array.fill)
     if len(encoded) == _index_bytes(shard):
         place.delete(key)
     else:
@@ -166,30 +166,17 @@ def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec
     bytes
         The object of the shard.
     """
-    return encode_chunks(_chunks(pixels, shard, fill), shard, codec, fill)
+    return bytes(_encode_chunks(_chunks(pixels, shard, fill), shard, codec, fill))
 
 
-def encode_chunks(chunks: Iterable[Chunk], shard: tuple[int, int], codec: Codec, fill: int = 0) -> bytes:
-    """Encode one shard from its chunks, each of which is used up before the next is asked for.
-
-    Parameters
-    ----------
-    chunks : iterable of Chunk
-        In the order of rows and columns; those that are missing read as the fill.
-    shard, codec, fill
-        As for `encode_shard`.
-
-    Returns
-    -------
-    bytes
-        The object of the shard.
-    """
+def _encode_chunks(chunks: Iterable[Chunk], shard: tuple[int, int], codec: Codec, fill: int) -> memoryview:
     n_columns = shard[1] // CHUNK
-    pieces: list[bytes | None] = [None] * (shard[0] // CHUNK * n_columns)
-    for row, column, chunk in chunks:
-        if not _is_empty(chunk, fill):
-            pieces[row * n_columns + column] = encode_chunk(chunk, codec)
-    return join_chunks(pieces)
+    encoded = (
+        (row * n_columns + column, encode_chunk(chunk, codec))
+        for row, column, chunk in chunks
+        if not _is_empty(chunk, fill)
+    )
+    return join_chunks(encoded, shard[0] // CHUNK * n_columns)
 
 
 def encode_chunk(chunk: NDArray[np.uint8], codec: Codec) -> bytes:
@@ -198,17 +185,50 @@ def encode_chunk(chunk: NDArray[np.uint8], codec: Codec) -> bytes:
     return _encoder(codec)(chunk.reshape(-1, *chunk.shape[-2:]))
 
 
-def join_chunks(pieces: Sequence[bytes | None]) -> bytes:
-    """Return the object of a shard: its encoded chunks in C order, None for those that are left out."""
-    index = np.full((len(pieces), 2), _MISSING, dtype="<u8")
-    offset = 0
-    for k, piece in enumerate(pieces):
-        if piece is not None:
-            index[k] = offset, len(piece)
-            offset += len(piece)
+def join_chunks(encoded: Iterable[tuple[int, bytes]], n_chunks: int) -> memoryview:
+    """Put the object of a shard together.
+
+    Parameters
+    ----------
+    encoded : iterable of (int, bytes)
+        Chunks and their places in C order; those that are missing are left out.
+    n_chunks : int
+        How many chunks a shard has.
+
+    Returns
+    -------
+    memoryview
+        The object, in memory that the next call on this thread uses again: fresh memory for each took 15 % of a run.
+    """
+    index = np.full((n_chunks, 2), _MISSING, dtype="<u8")
+    size = 0
+    for k, piece in encoded:
+        index[k] = size, len(piece)
+        size = _JOINED.append(piece, size)
     table = index.tobytes()
     checksum = google_crc32c.value(table).to_bytes(4, "little")
-    return b"".join([*(piece for piece in pieces if piece is not None), table, checksum])
+    size = _JOINED.append(table + checksum, size)
+    return _JOINED.bytes[:size].data
+
+
+class _Joined(threading.local):
+    """Hold the shard that a thread puts together, in as much memory as its largest one took."""
+
+    def __init__(self) -> None:
+        self.bytes = np.empty(0, dtype=np.uint8)
+
+    def append(self, piece: bytes, size: int) -> int:
+        """Add a piece behind the bytes that are there; return how many there are now."""
+        end = size + len(piece)
+        if end > self.bytes.size:
+            grown = np.empty(max(end, 2 * self.bytes.size), dtype=np.uint8)
+            grown[:size] = self.bytes[:size]
+            self.bytes = grown
+        self.bytes[size:end] = np.frombuffer(piece, dtype=np.uint8)
+        return end
+
+
+_JOINED = _Joined()
 
 
 def _index_bytes(shard: tuple[int, int]) -> int:
