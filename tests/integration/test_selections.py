@@ -336,3 +336,28 @@ class _Refusing(AiohttpTransport):
         if "StructureCenter" in url or "Transform" in url:
             raise QueryError("not today", url=url)
         return await super().fetch(url, *args, **kwargs)
+
+
+def test_single_images_are_looked_up_together(replica, tmp_path):
+    wanted = [f"image:{SMALL_IMAGE + k}" for k in range(3)]
+    done = mirror(replica, [*wanted, "image:1"], tmp_path / "out.zarr")
+    assert done.report.n_committed == 3
+    assert [(each.item, each.error) for each in done.report.failures] == [("image:1", "NotFoundError")]
+    assert sum("model::SectionImage" in each and "id$in" in each for each in done.queries) == 1
+
+
+def test_an_image_that_the_api_cannot_answer_does_not_take_others_with_it(replica, tmp_path, monkeypatch):
+    rows = asyncfetch.Client.rows
+
+    async def refuse_one(self, query, *args, **kwargs):
+        found = await rows(self, query, *args, **kwargs)
+        if any(row.get("id") == SMALL_IMAGE for row in found):
+            raise QueryError("not this one", service_message="no", url="")
+        return found
+
+    monkeypatch.setattr(asyncfetch.Client, "rows", refuse_one)
+    done = mirror(replica, [f"image:{SMALL_IMAGE + k}" for k in range(3)], tmp_path / "out.zarr")
+    assert done.report.n_committed == 2
+    assert [(each.item, each.error) for each in done.report.failures] == [
+        (f"image:{SMALL_IMAGE}", "QueryError")
+    ]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import anyio
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from asyncfetch.errors import (
     SelectionError,
     SettingsError,
 )
-from asyncfetch.events import RequestFailed, RequestRetried
+from asyncfetch.events import RequestAccepted, RequestFailed, RequestRetried
 from asyncfetch.imaging import decode
 from asyncfetch.settings import Settings
 
@@ -281,6 +284,51 @@ async def test_a_bug_in_a_check_propagates(service, jpeg):
         with pytest.raises(ZeroDivisionError):
             await client.fetch_jpeg(ImageRequest(image_id=5), check=lambda _data: 1 // 0)
     assert len(service.urls) == 1
+
+
+async def test_what_comes_after_a_check_runs_on_its_thread(service, jpeg):
+    service.images[5] = jpeg
+    threads = []
+
+    def check(data):
+        threads.append(threading.get_ident())
+        return len(data)
+
+    def then(image, n):
+        threads.append(threading.get_ident())
+        return image.shape, n
+
+    async with Client(settings=FREE, transport=service) as client:
+        image, made = await client.fetch_jpeg(ImageRequest(image_id=5), check=check, then=then)
+    assert (image.data, made) == (jpeg, ((48, 64), len(jpeg)))
+    assert threads[0] == threads[1] != threading.get_ident()
+
+
+async def test_what_fails_after_a_check_is_the_callers_and_not_asked_for_again(service, jpeg):
+    service.images[5] = jpeg
+    events, error = [], CorruptImageError("said by the caller")
+
+    def then(_image, _checked):
+        raise error
+
+    async with Client(settings=TWICE, transport=service, on_event=events.append) as client:
+        with pytest.raises(CorruptImageError) as caught:
+            await client.fetch_jpeg(ImageRequest(image_id=5), check=len, then=then)
+    assert caught.value is error
+    assert len(service.urls) == 1
+    assert [type(each) for each in events if isinstance(each, RequestAccepted | RequestFailed)] == [
+        RequestAccepted
+    ]
+
+
+async def test_what_comes_after_a_check_is_not_counted_to_it(service, jpeg):
+    service.images[5] = jpeg
+    events = []
+    async with Client(settings=FREE, transport=service, on_event=events.append) as client:
+        await client.fetch_jpeg(ImageRequest(image_id=5), check=len, then=lambda _image, _n: time.sleep(0.2))
+    (accepted,) = [each for each in events if isinstance(each, RequestAccepted)]
+    assert accepted.used_s >= 0.2
+    assert accepted.check_s >= 0
 
 
 async def test_reservations_are_counted(service):

@@ -94,3 +94,116 @@ async def test_after_a_cancellation_no_job_begins():
                 await anyio.lowlevel.checkpoint()
         release.set()
     assert done == ["first"]
+
+
+def test_who_finishes_jobs_waits_for_those_of_others_and_for_what_they_make_ready():
+    jobs, done = Jobs(), []
+    begun, release = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        release.wait(10)
+        done.append("slow")
+
+    jobs.add("slow", slow)
+    jobs.add("after", lambda: done.append("after"), ["slow"])
+    other = threading.Thread(target=jobs.work)
+    other.start()
+    begun.wait(10)
+    threading.Timer(0.05, release.set).start()
+    assert jobs.finish()
+    other.join(10)
+    assert done == ["slow", "after"]
+
+
+def test_who_finishes_jobs_is_told_of_what_failed_at_another_thread():
+    jobs, begun, release = Jobs(), threading.Event(), threading.Event()
+
+    def fail():
+        begun.set()
+        release.wait(10)
+        raise StoreSpaceError("no space left", location="here")
+
+    jobs.add("fails", fail)
+    other = threading.Thread(target=jobs.work)
+    other.start()
+    begun.wait(10)
+    threading.Timer(0.05, release.set).start()
+    with pytest.raises(StoreSpaceError):
+        jobs.finish()
+    other.join(10)
+
+
+def test_jobs_that_were_stopped_are_not_finished():
+    jobs, done = Jobs(), []
+    jobs.add("first", jobs.stop)
+    jobs.add("second", lambda: done.append("second"), ["first"])
+    assert not jobs.finish()
+    assert done == []
+
+
+async def test_idle_threads_help_one_that_finishes_jobs():
+    jobs, meeting = Jobs(), threading.Barrier(3, timeout=10)
+    for k in range(3):
+        jobs.add(k, meeting.wait)
+    async with Pool(3) as pool, pool.helping(jobs) as call_help:
+
+        def finish():
+            call_help()
+            return jobs.finish()
+
+        assert await pool.run(finish)
+
+
+async def test_help_that_waits_in_line_is_let_go_when_the_jobs_are_done():
+    jobs, release = Jobs(), threading.Event()
+    for k in range(3):
+        jobs.add(k, lambda: None)
+    async with Pool(2) as pool, anyio.create_task_group() as others:
+        others.start_soon(pool.run, release.wait, 10)
+        async with pool.helping(jobs) as call_help:
+
+            def finish():
+                call_help()
+                return jobs.finish()
+
+            assert await pool.run(finish)
+        assert not release.is_set()
+        release.set()
+
+
+async def test_an_error_beside_helped_jobs_comes_through_as_it_was():
+    error = StoreSpaceError("no space left", location="here")
+    async with Pool(2) as pool:
+        with pytest.raises(StoreSpaceError) as caught:
+            async with pool.helping(Jobs()):
+                raise error
+    assert caught.value is error
+
+
+async def test_a_cancellation_stops_jobs_that_are_being_finished():
+    jobs, done, results = Jobs(), [], []
+    begun, release = threading.Event(), threading.Event()
+
+    def first():
+        begun.set()
+        release.wait(10)
+        done.append("first")
+
+    jobs.add("first", first)
+    jobs.add("second", lambda: done.append("second"), ["first"])
+
+    async def finish(pool):
+        async with pool.helping(jobs):
+            results.append(await pool.run(jobs.finish))
+
+    async with Pool(1) as pool, anyio.create_task_group() as tasks:
+        tasks.start_soon(finish, pool)
+        await anyio.to_thread.run_sync(begun.wait)
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+        release.set()
+    assert done == ["first"]
+    assert results in ([], [False])

@@ -11,6 +11,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 import asyncfetch.store as store
 from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
+from asyncfetch.store.place import Place
 
 
 def test_an_empty_directory_becomes_a_store(tmp_path):
@@ -119,3 +120,22 @@ def test_a_full_disk_is_named_at_every_write_and_loses_no_commit(kit, data_set):
 def test_memory_and_zarr_stores_are_places_too(tmp_path):
     assert store.open(store.StoreWriter.open("memory").store).data_set_ids == ()
     assert store.open(store.StoreWriter.open(LocalStore(tmp_path / "a")).store).data_set_ids == ()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**18, 2**18 + 1, 2**20])
+def test_an_object_is_written_whole_and_replaces_what_was_there(tmp_path, size):
+    place, value = Place(tmp_path), bytes(k % 251 for k in range(size))
+    place.set("a/b", b"before")
+    place.set("a/b", memoryview(value))
+    assert place.get("a/b") == value
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_a_large_object_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def replace(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", replace)
+    with pytest.raises(StoreSpaceError):
+        Place(tmp_path).set("a/b", bytes(2**20))
+    assert list((tmp_path / "a").iterdir()) == []

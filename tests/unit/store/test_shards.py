@@ -66,3 +66,15 @@ def test_parts_of_shards_are_refused(origin, shape):
     array = ImageArray("image", (1, 2100, 2600), "none")
     with pytest.raises(ValueError, match="not whole shards"):
         write_shards(Place("memory"), array, 0, origin, np.zeros((*shape, 3), np.uint8))
+
+
+def test_a_shard_stays_as_it_was_written_though_its_memory_is_used_again():
+    place = Place("memory")
+    array = ImageArray("image", (2, 600, 600), "none")
+    write_array_metadata(place, "image", image_document(array.shape, "none"))
+    first, second = picture(600, 600), 255 - picture(600, 600)
+    write_shards(place, array, 0, (0, 0), first)
+    write_shards(place, array, 1, (0, 0), second)
+    stored = open_array(place, "image")
+    np.testing.assert_array_equal(stored[:, 0].transpose(1, 2, 0), first)
+    np.testing.assert_array_equal(stored[:, 1].transpose(1, 2, 0), second)
