@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random as _random
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -100,10 +101,11 @@ class _Canary(NamedTuple):
 
 @dataclass(slots=True)
 class _Attempt:
-    """Be one time that a request is sent: which, and when; the time is known once it is."""
+    """Be one time that a request is sent: which, when, and when its answer came; times are known once they are."""
 
     number: int = 1
     opened: float = 0.0
+    came: float = math.inf
 
 
 class Engine:
@@ -252,7 +254,7 @@ class Engine:
                     reply = await self.send_once(request, attempt)
                 else:
                     reply = await self._send_hedged(request, attempt, self._hedge)
-                came = now()
+                attempt.came = now()
                 result = await check(reply)
             except (OutageError, ClosedError):
                 raise
@@ -262,7 +264,7 @@ class Engine:
                 if delay_s is None:
                     raise
             else:
-                spent_s, beyond_s = now() - came, 0.0 if used_s is None else used_s(result)
+                spent_s, beyond_s = now() - attempt.came, 0.0 if used_s is None else used_s(result)
                 self._accept(request, reply, attempt, spent_s - beyond_s, beyond_s)
                 return result
             with self._ended_by_closing(request.url):
@@ -291,7 +293,7 @@ class Engine:
             with self._ended_by_closing(url):
                 waits = await slot.take()
         try:
-            attempt.opened = waits.opened
+            attempt.opened, attempt.came = waits.opened, math.inf
             if on_sent is not None:
                 on_sent()
             if self._is_heard:
@@ -325,7 +327,7 @@ class Engine:
     ) -> None:
         self._retry.succeeded()
         self._canaries[request.kind] = _Canary(request.url, request.limit_bytes, bytes(reply.body[:2]))
-        self._note_answer(attempt.opened)
+        self._note_answer(attempt.opened, attempt.came)
         if self._is_heard:
             self._emit(
                 RequestAccepted(
@@ -333,10 +335,10 @@ class Engine:
                 )
             )
 
-    def _note_answer(self, opened: float) -> None:
+    def _note_answer(self, opened: float, came: float) -> None:
         health = self._gate.health
         since = health.since
-        if health.answered(opened):
+        if health.answered(opened, came):
             self._gate.health_changed()
             self._emit(OutageEnded(elapsed_s=now() - since))
 
@@ -346,7 +348,7 @@ class Engine:
         if not is_of_the_host(error):
             if not isinstance(error, TransportError):
                 # whoever says no is there
-                self._note_answer(attempt.opened)
+                self._note_answer(attempt.opened, min(attempt.came, time))
             return
         if is_refusal(error) and attempt.number <= _REFUSALS_THAT_COUNT and not gate.health.is_out():
             gate.refused(attempt.opened)
@@ -371,7 +373,7 @@ class Engine:
             health.cause = error.message
         else:
             if bytes(reply.body[:2]) == canary.beginning:
-                self._note_answer(opened)
+                self._note_answer(opened, now())
                 return True
             health.cause = f"{short_url(canary.url)} is answered otherwise than before"
         time = now()

@@ -90,6 +90,7 @@ class HostHealth:
         self.opens_at = -math.inf
         self._has_answered = False
         self._n_failures = 0
+        self._failed_at = -math.inf
         self._n_pauses = 0
         self._paused_at = -math.inf
         self._refused_at = -math.inf
@@ -102,9 +103,14 @@ class HostHealth:
         """Whether the host is in an outage."""
         return self.state == "outage"
 
-    def answered(self, opened: float) -> bool:
-        """Note an answer to a request that was sent at ``opened``; return whether it ended an outage."""
+    def answered(self, opened: float, came: float) -> bool:
+        """Note an answer to a request that was sent at ``opened``; return whether it ended an outage.
+
+        An answer that came before the last failure says nothing of the host now, however late it is known to be good.
+        """
         self._has_answered = True
+        if came < self._failed_at:
+            return False
         self._n_failures = 0
         if opened >= self._paused_at:
             self._n_pauses = 0
@@ -131,6 +137,7 @@ class HostHealth:
         """
         if not is_of_the_host(error):
             return None
+        self._failed_at = now
         change: HealthState | None = None
         if isinstance(error, StatusError) and error.status in {429, 503}:
             change = self._pause(error, opened, now, now_utc, random)

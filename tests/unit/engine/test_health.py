@@ -45,7 +45,7 @@ class Told:
     def __init__(self, *, has_answered=True, base_s=1.0):
         self.health = HostHealth(base_s)
         if has_answered:
-            self.health.answered(0.0)
+            self.health.answered(0.0, 0.0)
 
     def fail(self, error, now, *, opened=None, random=0.5):
         return self.health.failed(error, now if opened is None else opened, now, NOW_UTC, random)
@@ -111,7 +111,7 @@ def test_an_answer_makes_the_next_pause_short_again():
         told.fail(busy(), now, random=1.0)
         now += told.health.wait_s(now)
         told.health.wait_s(now)
-    told.health.answered(now)
+    told.health.answered(now, now)
     told.fail(busy(), now + 1, random=1.0)
     assert told.health.wait_s(now + 1) == pytest.approx(1.0)
 
@@ -165,7 +165,7 @@ def test_an_answer_in_between_begins_the_count_anew():
     for k in range(20):
         told.fail(ConnectError("x"), float(k))
         if k % 4 == 3:
-            told.health.answered(float(k))
+            told.health.answered(float(k), float(k))
     assert told.health.is_open()
 
 
@@ -192,9 +192,15 @@ def test_probes_come_when_an_outage_has_lasted_a_quarter_longer_once_a_minute_at
 
 def test_an_answer_ends_an_outage_and_says_so_once():
     health = Told().fall()
-    assert health.answered(5.0) is True
+    assert health.answered(5.0, 11.0) is True
     assert health.is_open()
-    assert health.answered(5.0) is False
+    assert health.answered(5.0, 11.0) is False
+
+
+def test_an_answer_that_came_before_and_was_proved_after_does_not_end_an_outage():
+    health = Told().fall(now=10.0)
+    assert health.answered(5.0, 9.9) is False
+    assert health.is_out()
 
 
 def test_refusals_ask_for_fewer_and_other_errors_do_not():
