@@ -218,6 +218,7 @@ class AiohttpTransport:
         self._before_redirect = before_redirect
         self._watchdog = _Watchdog(min(self._connect_timeout_s, self._stall_timeout_s, 4 * _MOST_TICK_S) / 4)
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def fetch(
         self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
@@ -250,12 +251,16 @@ class AiohttpTransport:
             The server answered 404, or another status that is not 200.
         SelectionError
             The URL is none.
+        ClosedError
+            The transport was closed, before or meanwhile.
         """
         clock = asyncio.get_running_loop().time
         begin, waited_s = clock(), 0.0
         here = _parse_url(url)
         seen: set[URL] = set()
         while True:
+            if self._is_closed:
+                raise closed_on_the_way(url)
             outcome = await _Exchange(self, url, here, limit_bytes, on_bytes).run()
             if not isinstance(outcome, URL):
                 status, headers, body = outcome
@@ -276,7 +281,8 @@ class AiohttpTransport:
                 waited_s += clock() - before
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection; nothing can be fetched any more."""
+        self._is_closed = True
         self._watchdog.close()
         if self._session is not None:
             await self._session.close()

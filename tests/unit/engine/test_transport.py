@@ -10,6 +10,7 @@ from asyncfetch import __version__
 from asyncfetch.engine import AiohttpTransport
 from asyncfetch.errors import (
     BodyTooLargeError,
+    ClosedError,
     ConnectError,
     NotFoundError,
     RedirectError,
@@ -91,6 +92,18 @@ async def test_the_way_of_the_recorded_server_ends_in_the_bytes(loopback, transp
     assert reply.body == BODY
     assert reply.url.endswith("/api/v2/image_download/1")
     assert server.requests[1].startswith(b"GET /cgi-bin/imageservice?mime=1&path=/external/x.aff&top=0 HTTP")
+
+
+async def test_a_redirect_is_not_followed_once_the_transport_is_closed(loopback):
+    async def close():
+        await transport.aclose()
+
+    transport = AiohttpTransport(FAST, close)
+    async with loopback([redirect("/there")], [plain(BODY)]) as server:
+        with pytest.raises(ClosedError):
+            await transport.fetch(f"{server.url}/x", 2**20)
+        with pytest.raises(ClosedError):
+            await transport.fetch(f"{server.url}/y", 2**20)
 
 
 async def test_every_hop_is_announced_and_five_are_followed(loopback):
