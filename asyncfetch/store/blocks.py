@@ -123,7 +123,7 @@ class BlockArray(NamedTuple):
         n = tuple(side // BLOCK for side in BLOCK_SHARD)
         cubes = (_cube(voxels, place_in) for place_in in np.ndindex(n))
         encoded = ((k, encode_chunk(cube, self.codec)) for k, cube in enumerate(cubes) if cube.any())
-        place.set(self._key(region), join_chunks(encoded, math.prod(n)))
+        place.set_pieces(self._key(region), join_chunks(encoded, math.prod(n)))
 
     def sweep(self, place: Place) -> None:
         """Remove the temporary files that a killed write left."""

@@ -26,7 +26,7 @@ from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, St
 from asyncfetch.store.layout import LAYOUT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Location", "Place"]
 
@@ -103,22 +103,26 @@ class Place:
                 buffer = sync(self.store.get(key, default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
 
-    def set(self, key: str, value: bytes | memoryview) -> None:
-        """Write one object whole, in place of any that was there; its memory may be used again afterwards."""
+    def set(self, key: str, value: bytes) -> None:
+        """Write one object whole, in place of any that was there."""
+        if isinstance(self._direct, LocalStore) and len(value) > _PIECE_BYTES and not self._direct.read_only:
+            view = memoryview(value)
+            self.set_pieces(key, (view[k : k + _PIECE_BYTES] for k in range(0, len(view), _PIECE_BYTES)))
+            return
+        buffer = cpu.Buffer.from_bytes(value)
         with self.mapped_errors():
-            if (
-                isinstance(self._direct, LocalStore)
-                and len(value) > _PIECE_BYTES
-                and not self._direct.read_only
-            ):
-                _write_in_pieces(self._direct.root / key, memoryview(value))
-                return
-            # a store may keep what it is given
-            buffer = cpu.Buffer.from_bytes(bytes(value))
             if isinstance(self._direct, LocalStore | MemoryStore):
                 self._direct.set_sync(key, buffer)
             else:
                 sync(self.store.set(key, buffer))
+
+    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write one object whole, each piece of it when it is made; where that fails, what was there stays."""
+        if isinstance(self._direct, LocalStore) and not self._direct.read_only:
+            with self.mapped_errors():
+                _write_pieces(self._direct.root / key, pieces)
+        else:
+            self.set(key, b"".join(pieces))
 
     def set_if_missing(self, key: str, value: bytes) -> None:
         """Write one object unless it is there; of several callers at once one wins."""
@@ -242,14 +246,14 @@ class Place:
             )
 
 
-def _write_in_pieces(path: Path, value: memoryview) -> None:
-    """Write a file as Zarr's local store does, under a temporary name first, but not all of it at once."""
+def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file under a temporary name, as Zarr's local store does, and give it its own in the end."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with partial.open("xb") as file:
-            for start in range(0, len(value), _PIECE_BYTES):
-                file.write(value[start : start + _PIECE_BYTES])
+            for piece in pieces:
+                file.write(piece)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ inside a chunk, so that nothing has to be copied but the chunk itself. The forma
 from __future__ import annotations
 
 import functools
-import threading
+import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 import google_crc32c
@@ -139,10 +139,11 @@ def write_shard(
     shard = array.shard
     key = f"{array.path}/c/0/{z}/{origin[0] // shard[0]}/{origin[1] // shard[1]}"
     encoded = _encode_chunks(chunks, shard, array.codec, array.fill)
-    if len(encoded) == _index_bytes(shard):
+    first = next(encoded, None)
+    if first is None:
         place.delete(key)
     else:
-        place.set(key, encoded)
+        place.set_pieces(key, join_chunks(itertools.chain([first], encoded), _n_chunks(shard)))
 
 
 def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec, fill: int = 0) -> bytes:
@@ -166,17 +167,17 @@ def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec
     bytes
         The object of the shard.
     """
-    return bytes(_encode_chunks(_chunks(pixels, shard, fill), shard, codec, fill))
+    encoded = _encode_chunks(_chunks(pixels, shard, fill), shard, codec, fill)
+    return b"".join(join_chunks(encoded, _n_chunks(shard)))
 
 
-def _encode_chunks(chunks: Iterable[Chunk], shard: tuple[int, int], codec: Codec, fill: int) -> memoryview:
+def _encode_chunks(
+    chunks: Iterable[Chunk], shard: tuple[int, int], codec: Codec, fill: int
+) -> Iterator[tuple[int, bytes]]:
     n_columns = shard[1] // CHUNK
-    encoded = (
-        (row * n_columns + column, encode_chunk(chunk, codec))
-        for row, column, chunk in chunks
-        if not _is_empty(chunk, fill)
-    )
-    return join_chunks(encoded, shard[0] // CHUNK * n_columns)
+    for row, column, chunk in chunks:
+        if not _is_empty(chunk, fill):
+            yield row * n_columns + column, encode_chunk(chunk, codec)
 
 
 def encode_chunk(chunk: NDArray[np.uint8], codec: Codec) -> bytes:
@@ -185,8 +186,8 @@ def encode_chunk(chunk: NDArray[np.uint8], codec: Codec) -> bytes:
     return _encoder(codec)(chunk.reshape(-1, *chunk.shape[-2:]))
 
 
-def join_chunks(encoded: Iterable[tuple[int, bytes]], n_chunks: int) -> memoryview:
-    """Put the object of a shard together.
+def join_chunks(encoded: Iterable[tuple[int, bytes]], n_chunks: int) -> Iterator[bytes]:
+    """Yield the object of a shard piece by piece, so that nobody has to hold or copy the whole of it.
 
     Parameters
     ----------
@@ -195,44 +196,23 @@ def join_chunks(encoded: Iterable[tuple[int, bytes]], n_chunks: int) -> memoryvi
     n_chunks : int
         How many chunks a shard has.
 
-    Returns
-    -------
-    memoryview
-        The object, in memory that the next call on this thread uses again: fresh memory for each took 15 % of a run.
+    Yields
+    ------
+    bytes
+        Each chunk, and at the end the index of them all.
     """
     index = np.full((n_chunks, 2), _MISSING, dtype="<u8")
     size = 0
     for k, piece in encoded:
         index[k] = size, len(piece)
-        size = _JOINED.append(piece, size)
+        size += len(piece)
+        yield piece
     table = index.tobytes()
-    checksum = google_crc32c.value(table).to_bytes(4, "little")
-    size = _JOINED.append(table + checksum, size)
-    return _JOINED.bytes[:size].data
+    yield table + google_crc32c.value(table).to_bytes(4, "little")
 
 
-class _Joined(threading.local):
-    """Hold the shard that a thread puts together, in as much memory as its largest one took."""
-
-    def __init__(self) -> None:
-        self.bytes = np.empty(0, dtype=np.uint8)
-
-    def append(self, piece: bytes, size: int) -> int:
-        """Add a piece behind the bytes that are there; return how many there are now."""
-        end = size + len(piece)
-        if end > self.bytes.size:
-            grown = np.empty(max(end, 2 * self.bytes.size), dtype=np.uint8)
-            grown[:size] = self.bytes[:size]
-            self.bytes = grown
-        self.bytes[size:end] = np.frombuffer(piece, dtype=np.uint8)
-        return end
-
-
-_JOINED = _Joined()
-
-
-def _index_bytes(shard: tuple[int, int]) -> int:
-    return 16 * (shard[0] // CHUNK) * (shard[1] // CHUNK) + 4
+def _n_chunks(shard: tuple[int, int]) -> int:
+    return (shard[0] // CHUNK) * (shard[1] // CHUNK)
 
 
 def _chunks(pixels: NDArray[np.uint8], shard: tuple[int, int], fill: int) -> Iterator[Chunk]:

@@ -126,7 +126,7 @@ def test_memory_and_zarr_stores_are_places_too(tmp_path):
 def test_an_object_is_written_whole_and_replaces_what_was_there(tmp_path, size):
     place, value = Place(tmp_path), bytes(k % 251 for k in range(size))
     place.set("a/b", b"before")
-    place.set("a/b", memoryview(value))
+    place.set("a/b", value)
     assert place.get("a/b") == value
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
 
@@ -139,3 +139,16 @@ def test_a_large_object_that_cannot_be_written_leaves_nothing(tmp_path, monkeypa
     with pytest.raises(StoreSpaceError):
         Place(tmp_path).set("a/b", bytes(2**20))
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_an_object_whose_pieces_fail_stays_as_it_was(tmp_path):
+    def pieces():
+        yield b"new"
+        raise ZeroDivisionError
+
+    place = Place(tmp_path)
+    place.set("a/b", b"before")
+    with pytest.raises(ZeroDivisionError):
+        place.set_pieces("a/b", pieces())
+    assert place.get("a/b") == b"before"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]

@@ -68,8 +68,9 @@ def test_parts_of_shards_are_refused(origin, shape):
         write_shards(Place("memory"), array, 0, origin, np.zeros((*shape, 3), np.uint8))
 
 
-def test_a_shard_stays_as_it_was_written_though_its_memory_is_used_again():
-    place = Place("memory")
+@pytest.mark.parametrize("place", ["memory", "directory"])
+def test_shards_of_several_planes_stay_as_they_were_written(place, tmp_path):
+    place = Place(tmp_path if place == "directory" else place)
     array = ImageArray("image", (2, 600, 600), "none")
     write_array_metadata(place, "image", image_document(array.shape, "none"))
     first, second = picture(600, 600), 255 - picture(600, 600)
