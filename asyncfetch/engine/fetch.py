@@ -264,8 +264,7 @@ class Engine:
                 if delay_s is None:
                     raise
             else:
-                spent_s, beyond_s = now() - attempt.came, 0.0 if used_s is None else used_s(result)
-                self._accept(request, reply, attempt, spent_s - beyond_s, beyond_s)
+                self._accept(request, reply, attempt, 0.0 if used_s is None else used_s(result))
                 return result
             with self._ended_by_closing(request.url):
                 async with parked():
@@ -322,16 +321,18 @@ class Engine:
         """Tell that a second request is sent."""
         self._emit(RequestHedged(url=request.url, kind=request.kind, attempt=attempt.number, after_s=after_s))
 
-    def _accept(
-        self, request: Request, reply: Reply, attempt: _Attempt, check_s: float, used_s: float
-    ) -> None:
+    def _accept(self, request: Request, reply: Reply, attempt: _Attempt, used_s: float) -> None:
         self._retry.succeeded()
         self._canaries[request.kind] = _Canary(request.url, request.limit_bytes, bytes(reply.body[:2]))
         self._note_answer(attempt.opened, attempt.came)
         if self._is_heard:
             self._emit(
                 RequestAccepted(
-                    url=request.url, kind=request.kind, attempt=attempt.number, check_s=check_s, used_s=used_s
+                    url=request.url,
+                    kind=request.kind,
+                    attempt=attempt.number,
+                    check_s=now() - attempt.came - used_s,
+                    used_s=used_s,
                 )
             )
 

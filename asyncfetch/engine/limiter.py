@@ -73,13 +73,14 @@ class LimiterRate:
         """Return when a request may start, and count it."""
         limiter = None
         while True:
-            starts, time = self._starts, now()
+            starts = self._starts
             is_full = bool(starts) and len(starts) == starts.maxlen
-            early_s = starts[0] + self._window_s - time if is_full else 0.0
+            early_s = starts[0] + self._window_s - now() if is_full else 0.0
             if early_s > 0:
                 await self._unless_changed(anyio.sleep(early_s))
             elif limiter is self._limiter:
-                starts.append(time)
+                if starts.maxlen:
+                    starts.append(now())
                 return
             else:
                 # last, because who is cancelled in between has taken nothing

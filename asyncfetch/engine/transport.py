@@ -12,7 +12,6 @@ announces.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import zlib
 from datetime import UTC
@@ -319,10 +318,12 @@ def closed_on_the_way(url: str) -> ClosedError:
 def _parse_url(url: str) -> URL:
     # A blank or a line break would become part of the request itself.
     if url.isascii() and url.isprintable() and " " not in url:
-        with contextlib.suppress(ValueError):
+        try:
             parsed = URL(url, encoded=True)
             if parsed.scheme in {"http", "https"} and parsed.host:
                 return parsed
+        except ValueError:
+            pass
     raise SelectionError(f"{url!r} is no percent-encoded http or https URL; check base_url", url=url)
 
 
@@ -420,14 +421,14 @@ class _Exchange:
         inflater = None if encoding is None else _Inflater.for_encoding(encoding.strip().lower())
         if inflater is None and (response.content_length or 0) > self._limit_bytes:
             raise self._too_large()
-        clock, read, on_bytes = self._clock, response.content.readany, self._on_bytes
+        clock, content, on_bytes = self._clock, response.content, self._on_bytes
         now = clock()
         watch = SpeedWatch(self._min_speed, self._stall_timeout_s, now)
         pieces: list[bytes] = []
         n_body = 0
         while True:
             self.deadline = now + self._stall_timeout_s
-            piece = await read()
+            piece = await content.readany()
             if not piece:
                 break
             now = clock()
@@ -447,6 +448,8 @@ class _Exchange:
                 await wait
                 watch.paused(clock() - now)
                 now = clock()
+            if content.at_eof():
+                break
         if inflater is not None and not inflater.is_whole:
             raise self._truncated(f"its {encoding} stream ended early")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
