@@ -100,16 +100,12 @@ class Jobs:
         while True:
             self.work()
             with self._lock:
-                self._lock.wait_for(lambda: self._is_idle or self._can_take)
-                if self._is_idle and not self._can_take:
+                self._lock.wait_for(lambda: self._can_take or not self._n_running)
+                if not self._can_take:
                     break
         if self.error is not None:
             raise self.error
         return not self._is_stopped
-
-    @property
-    def _is_idle(self) -> bool:
-        return self._n_running == 0
 
     @property
     def _can_take(self) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.client import Client, Jpeg
-    from asyncfetch.imaging import Buffers, Pool
+    from asyncfetch.imaging import Pool
     from asyncfetch.mirroring.pixels import Pixels
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
     from asyncfetch.settings import Layer, Settings
@@ -126,61 +126,48 @@ async def _whole(commit: Commit | None) -> Commit:
     return commit
 
 
-class _Layers:
+class _Layers(LayerJobs):
     """Make the layers of one section, and commit it, as :func:`write_layers` does.
 
     All of it is one visit to a thread: each costs as much as the writing of a file, and a decoded image that waits for
     the next one takes memory and leaves the cache. Other threads help where there is enough to do.
     """
 
-    def __init__(
-        self,
-        buffers: Buffers,
-        writer: StoreWriter,
-        view_plan: ViewPlan,
-        plan: SectionPlan,
-        settings: Settings,
-    ) -> None:
-        self._writer = writer
-        self._view_plan = view_plan
-        self._plan = plan
-        self._settings = settings
-        self._work = LayerJobs(buffers, writer, view_plan, plan, settings)
-        self._call_help: Callable[[], None] | None = None
+    _call_help: Callable[[], None] | None = None
 
     @asynccontextmanager
     async def helped_by(self, pool: Pool) -> AsyncIterator[None]:
         """Let idle threads of a pool help with what is written within the block, if it is much."""
-        if not self._work.are_heavy:
+        if not self.are_heavy:
             yield
             return
-        async with pool.helping(self._work.jobs) as self._call_help:
+        async with pool.helping(self.jobs) as self._call_help:
             yield
 
     def write(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit | None:
         """Write and commit, on a thread of the pool; None where that was stopped before its end."""
-        commit = self._begin(jpeg, pixels)
+        commit = self._bring_all(jpeg, pixels)
         if self._call_help is not None:
             self._call_help()
-        if not self._work.jobs.finish():
+        if not self.jobs.finish():
             return None
         self._writer.commit(commit)
         return commit
 
-    def _begin(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
-        plan, work = self._plan, self._work
+    def _bring_all(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
+        plan = self._plan
         origin = _origin_of(jpeg)
         commit = _describe(self._view_plan, plan, origin, self._settings)
         kept = _kept_layers(plan, commit)
-        work.begin(kept, jpeg)
+        self.begin(kept, jpeg)
         whole = [Box.of_shape(jpeg.shape)]
         targets: list[Pixels] = []
         if "sections" in plan.layers and "sections" not in kept:
-            targets = work.add_levels(whole)
+            targets = self.add_levels(whole)
         if "registered" in plan.layers and "registered" not in kept:
-            planes = work.add_plane(whole, targets)
+            planes = self.add_plane(whole, targets)
             targets += [each for each in planes if each not in targets]
-        work.bring(jpeg, targets, None if pixels is None else (plan.proof_halvings, pixels))
+        self.bring(jpeg, targets, None if pixels is None else (plan.proof_halvings, pixels))
         return commit
 
 

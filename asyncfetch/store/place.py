@@ -63,6 +63,9 @@ class Place:
         self.name = str(self.store.root) if isinstance(self.store, LocalStore) else str(self.store)
         # A subclass may have overridden the asynchronous half alone, so only the classes themselves count.
         self._direct = self.store if type(self.store) in {LocalStore, MemoryStore} else None
+        self._files: Path | None = None
+        if isinstance(self._direct, LocalStore) and not self._direct.read_only:
+            self._files = self._direct.root
 
     def __repr__(self) -> str:
         return f"Place({self.name!r})"
@@ -105,7 +108,7 @@ class Place:
 
     def set(self, key: str, value: bytes) -> None:
         """Write one object whole, in place of any that was there."""
-        if isinstance(self._direct, LocalStore) and len(value) > _PIECE_BYTES and not self._direct.read_only:
+        if self._files is not None and len(value) > _PIECE_BYTES:
             view = memoryview(value)
             self.set_pieces(key, (view[k : k + _PIECE_BYTES] for k in range(0, len(view), _PIECE_BYTES)))
             return
@@ -118,9 +121,9 @@ class Place:
 
     def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
         """Write one object whole, each piece of it when it is made; where that fails, what was there stays."""
-        if isinstance(self._direct, LocalStore) and not self._direct.read_only:
+        if self._files is not None:
             with self.mapped_errors():
-                _write_pieces(self._direct.root / key, pieces)
+                _write_pieces(self._files / key, pieces)
         else:
             self.set(key, b"".join(pieces))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 import anyio
 import pytest
@@ -9,6 +10,40 @@ from asyncfetch.errors import StoreSpaceError
 from asyncfetch.imaging import Jobs, Pool
 
 pytestmark = pytest.mark.anyio
+
+
+class Held:
+    """Be a job that waits, once it has begun, until it is released."""
+
+    def __init__(self, job):
+        self._job = job
+        self.begun, self.release = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.begun.set()
+        self.release.wait(10)
+        self._job()
+
+
+@contextmanager
+def worked_by_another(jobs, held):
+    """Let another thread be at the held job, which is released a moment after the block has begun."""
+    other = threading.Thread(target=jobs.work)
+    other.start()
+    held.begun.wait(10)
+    threading.Timer(0.05, held.release.set).start()
+    yield
+    other.join(10)
+
+
+async def cancel_while_it_is_done(held, tasks):
+    """Cancel tasks while a thread is at the held job, and release it when they have noticed."""
+    await anyio.to_thread.run_sync(held.begun.wait)
+    tasks.cancel_scope.cancel()
+    with anyio.CancelScope(shield=True):
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+    held.release.set()
 
 
 def test_a_job_starts_when_all_that_it_needs_is_there():
@@ -76,62 +111,35 @@ async def test_jobs_of_one_image_run_on_all_threads():
 
 async def test_after_a_cancellation_no_job_begins():
     jobs, done = Jobs(), []
-    begun, release = threading.Event(), threading.Event()
-
-    def first():
-        begun.set()
-        release.wait(10)
-        done.append("first")
-
+    first = Held(lambda: done.append("first"))
     jobs.add("first", first)
     jobs.add("second", lambda: done.append("second"))
     async with Pool(1) as pool, anyio.create_task_group() as tasks:
         tasks.start_soon(pool.work, jobs)
-        await anyio.to_thread.run_sync(begun.wait)
-        tasks.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            for _ in range(10):
-                await anyio.lowlevel.checkpoint()
-        release.set()
+        await cancel_while_it_is_done(first, tasks)
     assert done == ["first"]
 
 
 def test_who_finishes_jobs_waits_for_those_of_others_and_for_what_they_make_ready():
     jobs, done = Jobs(), []
-    begun, release = threading.Event(), threading.Event()
-
-    def slow():
-        begun.set()
-        release.wait(10)
-        done.append("slow")
-
+    slow = Held(lambda: done.append("slow"))
     jobs.add("slow", slow)
     jobs.add("after", lambda: done.append("after"), ["slow"])
-    other = threading.Thread(target=jobs.work)
-    other.start()
-    begun.wait(10)
-    threading.Timer(0.05, release.set).start()
-    assert jobs.finish()
-    other.join(10)
+    with worked_by_another(jobs, slow):
+        assert jobs.finish()
     assert done == ["slow", "after"]
 
 
 def test_who_finishes_jobs_is_told_of_what_failed_at_another_thread():
-    jobs, begun, release = Jobs(), threading.Event(), threading.Event()
+    jobs = Jobs()
 
     def fail():
-        begun.set()
-        release.wait(10)
         raise StoreSpaceError("no space left", location="here")
 
-    jobs.add("fails", fail)
-    other = threading.Thread(target=jobs.work)
-    other.start()
-    begun.wait(10)
-    threading.Timer(0.05, release.set).start()
-    with pytest.raises(StoreSpaceError):
+    fails = Held(fail)
+    jobs.add("fails", fails)
+    with worked_by_another(jobs, fails), pytest.raises(StoreSpaceError):
         jobs.finish()
-    other.join(10)
 
 
 def test_jobs_that_were_stopped_are_not_finished():
@@ -183,13 +191,7 @@ async def test_an_error_beside_helped_jobs_comes_through_as_it_was():
 
 async def test_a_cancellation_stops_jobs_that_are_being_finished():
     jobs, done, results = Jobs(), [], []
-    begun, release = threading.Event(), threading.Event()
-
-    def first():
-        begun.set()
-        release.wait(10)
-        done.append("first")
-
+    first = Held(lambda: done.append("first"))
     jobs.add("first", first)
     jobs.add("second", lambda: done.append("second"), ["first"])
 
@@ -199,11 +201,6 @@ async def test_a_cancellation_stops_jobs_that_are_being_finished():
 
     async with Pool(1) as pool, anyio.create_task_group() as tasks:
         tasks.start_soon(finish, pool)
-        await anyio.to_thread.run_sync(begun.wait)
-        tasks.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            for _ in range(10):
-                await anyio.lowlevel.checkpoint()
-        release.set()
+        await cancel_while_it_is_done(first, tasks)
     assert done == ["first"]
     assert results in ([], [False])
