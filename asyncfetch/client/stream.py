@@ -142,9 +142,13 @@ class FetchedSection:
         if source is None:
             raise SelectionError(f"image {self.image_id} has no {what} to warp") from self.error
         grid, grid_to_source = self._place()
+        pixels = source
         if interpolation != "nearest":
-            source, grid_to_source = prepare_source(source, grid_to_source)
-        return warp(source, grid_to_source, grid.shape, interpolation=interpolation, fill=fill)
+            pixels, grid_to_source = prepare_source(source, grid_to_source)
+        averaged = self.downsample > 0 or pixels is not source
+        return warp(
+            pixels, grid_to_source, grid.shape, interpolation=interpolation, fill=fill, averaged=averaged
+        )
 
     def _place(self) -> tuple[ReferenceGrid, Affine2D]:
         if self.grid is None or self.grid_to_pixels is None:

@@ -123,6 +123,7 @@ class LayerJobs:
             whole.shape,
             interpolation=interpolation_of(plan.view, settings),
             fill=settings.fill,
+            averaged=plan.downsample + plan.n_halvings + plan.n_means > 0,
             window=window,
         )
         write = partial(self._writer.write_registered_shard, self._view_plan.data_set.id, plan.view, plan.z)

@@ -461,11 +461,13 @@ def _reference_region(
     grid_to_image = grid.grid_to_image(geometry, parallel=parallel, detection_xy=detection_xy)
     n_halvings, n_means = _halvings(plan, grid, grid_to_image, settings)
     scale = 2 ** (n_halvings + n_means)
+    n_halved = plan.downsample + n_halvings + n_means
     warp = PlaneWarp(
-        full_to_tier(plan.downsample + n_halvings + n_means) @ grid_to_image,
+        full_to_tier(n_halved) @ grid_to_image,
         grid.shape,
         (-(-plan.shape[0] // scale), -(-plan.shape[1] // scale)),
         interpolation=interpolation_of(plan.view, settings),
+        averaged=n_halved > 0,
     )
     reach = warp.reach(wanted)
     return Box(*(scale * side for side in reach)).intersect(Box.of_shape(plan.shape))

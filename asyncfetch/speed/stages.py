@@ -152,9 +152,8 @@ def _turn(step: float, shape: tuple[int, int]) -> Affine2D:
 def _register_coarsely(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
     step = _COARSE_STEP / 2**_COARSE_HALVINGS
     source, grid_to_source = prepare_source(small, _turn(step, small.shape[:2]))
-    return warp(
-        source, grid_to_source, (max(1, int(small.shape[0] / step)), max(1, int(small.shape[1] / step)))
-    )
+    shape = (max(1, int(small.shape[0] / step)), max(1, int(small.shape[1] / step)))
+    return warp(source, grid_to_source, shape, averaged=True)
 
 
 def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

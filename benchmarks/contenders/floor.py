@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 CHUNK = 512
 TILE = 1024
 N_CONNECTIONS = 8
+#: Of the samples of a mean, in pixels of an image that was halved while it was decoded.
+MOST_SPACING = 1.2
 
 
 def main(job: Job) -> None:
@@ -148,7 +150,8 @@ class Work:
     def plane(self, image: Placed, pixels: np.ndarray) -> None:
         """Write one registered plane, warped by tiles; by area where the grid is much coarser."""
         step = float(np.linalg.norm(image.grid_to_pixels[:, :2], ord=2))
-        k = max(1, int(np.ceil(step - 1e-9))) if step >= 1.5 else 1
+        spacing = MOST_SPACING if image.n_halvings else 1.0
+        k = max(1, int(np.ceil(step / spacing - 1e-9))) if step >= 1.5 else 1
         finer = image.grid_to_pixels.copy()
         finer[:, :2] /= k
         finer[:, 2] += image.grid_to_pixels[:, :2].sum(axis=1) * (1 - k) / (2 * k)

@@ -170,6 +170,18 @@ def test_a_fine_grating_does_not_alias():
         assert warp(source, grid_to_source, shape).std() < 0.22 * points.std()
 
 
+def test_fewer_samples_of_means_leave_no_alias():
+    # Samples 1.2 px apart see a wave of 2.4 px, here 4.8 of the full image, at its peaks alone or not at all.
+    grating = 128 + 120 * np.sin(2 * np.pi * np.arange(900) / 4.8)
+    source = halve(np.repeat(np.rint(grating).astype(np.uint8)[None, :, None], 900, axis=0))
+    grid_to_source, shape = turn(5.9, 0.02, 40, 10), (60, 60)
+    means = warp(source, grid_to_source, shape, averaged=True)
+    assert not np.array_equal(means, warp(source, grid_to_source, shape))
+    points = warp(source, grid_to_source, shape, interpolation="nearest")
+    assert points.std() > 40
+    assert means.std() < 0.22 * points.std()
+
+
 @pytest.mark.parametrize("step", [1.6, 2.4, 3.9, 6.0, 11.0, 24.0])
 def test_downsampling_is_within_half_a_level_of_the_area_average(step):
     source = smooth(1200, sigma=8.0)
@@ -180,7 +192,7 @@ def test_downsampling_is_within_half_a_level_of_the_area_average(step):
     assert np.sqrt(((direct - exact) ** 2).mean()) < 0.5
     reduced, grid_to_reduced = prepare_source(source, grid_to_source)
     assert step_of(grid_to_reduced) < 8
-    prepared = warp(reduced, grid_to_reduced, (side, side))[..., 0]
+    prepared = warp(reduced, grid_to_reduced, (side, side), averaged=reduced is not source)[..., 0]
     assert np.sqrt(((prepared - exact) ** 2).mean()) < 0.5
     assert abs((prepared - exact).mean()) < 0.2
 
@@ -200,7 +212,7 @@ def test_a_prepared_source_is_half_pixel_exact():
     assert reduced.shape == (256, 256, 1)
     place = positions(grid_to_reduced, (40, 40))
     assert np.allclose(place * 4 + 1.5, positions(grid_to_source, (40, 40)), rtol=0, atol=1e-9)
-    sampled = warp(reduced, grid_to_reduced, (40, 40))[..., 0]
+    sampled = warp(reduced, grid_to_reduced, (40, 40), averaged=True)[..., 0]
     exact = area_average(source, grid_to_source, (40, 40), 32)
     assert abs((sampled - exact).mean()) < 0.1
 
