@@ -54,6 +54,8 @@ _MISSING = 2**64 - 1
 #: Every so many rows of a chunk are looked at before all of it is: nearly every chunk shows there that it holds
 #: something. Looking at all of it takes 0.07 to 0.2 ms, a tenth of the time in which zstd compresses it.
 _PROBE = 64
+#: Encoded chunks of one colour that are remembered, a few kB each.
+_MOST_PLAIN = 64
 
 
 class ImageArray(NamedTuple):
@@ -183,7 +185,11 @@ def _encode_chunks(
 def encode_chunk(chunk: NDArray[np.uint8], codec: Codec) -> bytes:
     """Encode one contiguous chunk, whose last axis is that of the colours."""
     # to JPEG XL a cube is a tall image of its planes, which the codec's decoder takes apart again
-    return _encoder(codec)(chunk.reshape(-1, *chunk.shape[-2:]))
+    image = chunk.reshape(-1, *chunk.shape[-2:])
+    colour = _only_colour(image)
+    if colour is None or codec == "none":
+        return _encoder(codec)(image)
+    return _encode_plain(image.shape, colour, codec)
 
 
 def join_chunks(encoded: Iterable[tuple[int, bytes]], n_chunks: int) -> Iterator[bytes]:
@@ -232,6 +238,24 @@ def _chunks(pixels: NDArray[np.uint8], shard: tuple[int, int], fill: int) -> Ite
 def _is_empty(chunk: NDArray[np.uint8], fill: int) -> bool:
     probe = chunk[::_PROBE] != fill
     return not (probe.any() or (chunk != fill).any())
+
+
+def _only_colour(image: NDArray[np.uint8]) -> bytes | None:
+    """Return the colour of a contiguous image that has no other.
+
+    Scans have wide margins of one colour, and JPEG XL takes longer for them than for tissue: 1.1 ms a chunk, where
+    this takes 0.05 ms, or 0.01 ms where there are others.
+    """
+    if (image[::_PROBE, ::_PROBE] != image[0, 0]).any():
+        return None
+    # what has one colour is what it is moved by a pixel
+    n_values, values = image.shape[-1], image.reshape(-1)
+    return image[0, 0].tobytes() if np.array_equal(values[n_values:], values[:-n_values]) else None
+
+
+@functools.lru_cache(maxsize=_MOST_PLAIN)
+def _encode_plain(shape: tuple[int, ...], colour: bytes, codec: Codec) -> bytes:
+    return _encoder(codec)(np.full(shape, np.frombuffer(colour, dtype=np.uint8)))
 
 
 @functools.cache

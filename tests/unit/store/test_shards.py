@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
+from asyncfetch.store import shards
 from asyncfetch.store.arrays import image_document, open_array, write_array_metadata
 from asyncfetch.store.layout import CHUNK
 from asyncfetch.store.place import Place
@@ -50,6 +51,24 @@ def test_chunks_of_zeros_take_no_room():
     assert len(encode_shard(pixels, shard, "none")) == index_bytes
     pixels[CHUNK, CHUNK, 1] = 7
     assert len(encode_shard(pixels, shard, "none")) == index_bytes + 3 * CHUNK * CHUNK
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_chunks_of_one_colour_and_those_that_only_seem_so_read_back(codec):
+    pixels = np.full((CHUNK, 4 * CHUNK, 3), (240, 7, 9), np.uint8)
+    pixels[:, CHUNK : 2 * CHUNK] = (7, 9, 240)
+    pixels[1, 2 * CHUNK + 1, 2] += 1
+    pixels[-1, -1, 0] += 1
+    place, array = Place("memory"), ImageArray("image", (1, *pixels.shape[:2]), codec)
+    write_array_metadata(place, "image", image_document(array.shape, codec))
+    write_shards(place, array, 0, (0, 0), pixels)
+    np.testing.assert_array_equal(open_array(place, "image")[:, 0].transpose(1, 2, 0), pixels)
+
+
+@pytest.mark.parametrize("codec", ["zstd", "blosc-lz4", "jpegxl"])
+def test_a_chunk_of_one_colour_has_the_bytes_that_its_codec_gives(codec):
+    plain = np.full((CHUNK, CHUNK, 3), (240, 7, 9), np.uint8)
+    assert shards.encode_chunk(plain, codec) == shards._encoder(codec)(plain)
 
 
 @pytest.mark.parametrize("codec", CODECS)
