@@ -138,7 +138,8 @@ class Client(CatalogueQueries):
     ) -> None:
         settings = settings or Settings()
         self.settings = settings if base_url is None else settings.replace(base_url=base_url)
-        self.pool = Pool(self.settings.workers, idle_bytes=self.settings.memory_bytes // 8)
+        budget = self.settings.memory_bytes
+        self.pool = Pool(self.settings.workers, idle_bytes=budget // 8, total_bytes=budget // 2)
         self._engine = Engine(self.settings, transport, on_event)
         self.sync = SyncServices(self._engine, self.settings)
         self._stack = AsyncExitStack()

@@ -31,11 +31,15 @@ class Buffers:
     Parameters
     ----------
     idle_bytes : int
-        Most bytes kept while nobody uses them.
+        Most bytes kept while nobody uses them, whatever is lent.
+    total_bytes : int
+        Lent and idle arrays may be so many bytes in all, even where more of them are idle.
     """
 
-    def __init__(self, idle_bytes: int) -> None:
+    def __init__(self, idle_bytes: int, total_bytes: int = 0) -> None:
         self._idle_bytes = idle_bytes
+        self._total_bytes = total_bytes
+        self._n_lent_bytes = 0
         self._idle: list[NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 
@@ -56,18 +60,26 @@ class Buffers:
             if fitting:
                 best = min(fitting, key=lambda each: each.nbytes)
                 self._idle = [each for each in self._idle if each is not best]
-                return best
-        return np.empty(-(-n_bytes // _GRAIN_BYTES) * _GRAIN_BYTES, dtype=np.uint8)
+            else:
+                best = np.empty(-(-n_bytes // _GRAIN_BYTES) * _GRAIN_BYTES, dtype=np.uint8)
+            self._n_lent_bytes += best.nbytes
+            self._drop_what_is_too_much()
+        return best
 
     def give(self, buffer: NDArray[np.uint8]) -> None:
         """Take an array back, whole as it was lent; nobody may look at it any more."""
         if buffer.nbytes < _LEAST_BYTES:
             return
         with self._lock:
+            self._n_lent_bytes -= buffer.nbytes
             self._idle.append(buffer)
-            while self.n_idle_bytes > self._idle_bytes:
-                # the oldest goes: the sizes that are needed now came last
-                self._idle.pop(0)
+            self._drop_what_is_too_much()
+
+    def _drop_what_is_too_much(self) -> None:
+        most = max(self._idle_bytes, self._total_bytes - self._n_lent_bytes)
+        while self.n_idle_bytes > most:
+            # the oldest goes: the sizes that are needed now came last
+            self._idle.pop(0)
 
     def take_image(self, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the (y, x, 3) pixels of an image that is to be filled, and the array to give back."""

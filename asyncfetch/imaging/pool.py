@@ -42,8 +42,8 @@ class Pool:
     ----------
     n_threads : int, optional
         Default: one for each processor that this process may use.
-    idle_bytes : int
-        Most bytes of arrays that are kept to be used again.
+    idle_bytes, total_bytes : int
+        How many bytes of arrays are kept to be used again, as in :class:`Buffers`.
 
     Attributes
     ----------
@@ -56,11 +56,13 @@ class Pool:
         ``n_threads`` is below 1.
     """
 
-    def __init__(self, n_threads: int | None = None, *, idle_bytes: int = _IDLE_BYTES) -> None:
+    def __init__(
+        self, n_threads: int | None = None, *, idle_bytes: int = _IDLE_BYTES, total_bytes: int = 0
+    ) -> None:
         if n_threads is not None and n_threads < 1:
             raise SettingsError(f"a pool needs at least one thread, not {n_threads}", setting="workers")
         self.n_threads: int = n_threads or _n_processors()
-        self.buffers = Buffers(idle_bytes)
+        self.buffers = Buffers(idle_bytes, total_bytes)
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def __aenter__(self) -> Self:

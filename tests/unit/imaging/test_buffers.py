@@ -49,3 +49,17 @@ def test_an_image_is_a_view_of_what_is_given_back():
     pixels, buffer = buffers.take_image((700, 900))
     assert pixels.shape == (700, 900, 3)
     assert np.shares_memory(pixels, buffer)
+
+
+def test_more_lies_idle_while_little_is_lent():
+    buffers = Buffers(3 * MIB, total_bytes=8 * MIB)
+    lent = [buffers.take(2 * MIB) for _ in range(5)]
+    for each in lent[:3]:
+        buffers.give(each)
+    # 4 MiB are still lent
+    assert buffers.n_idle_bytes == 4 * MIB
+    for each in lent[3:]:
+        buffers.give(each)
+    assert buffers.n_idle_bytes == 8 * MIB
+    buffers.take(6 * MIB)
+    assert buffers.n_idle_bytes == 2 * MIB
