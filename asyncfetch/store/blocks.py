@@ -122,7 +122,11 @@ class BlockArray(NamedTuple):
         """
         n = tuple(side // BLOCK for side in BLOCK_SHARD)
         cubes = (_cube(voxels, place_in) for place_in in np.ndindex(n))
-        encoded = ((k, encode_chunk(cube, self.codec)) for k, cube in enumerate(cubes) if cube.any())
+        encoded = (
+            (k, piece)
+            for k, cube in enumerate(cubes)
+            if (piece := encode_chunk(cube, self.codec)) is not None
+        )
         place.set_pieces(self._key(region), join_chunks(encoded, math.prod(n)))
 
     def sweep(self, place: Place) -> None:

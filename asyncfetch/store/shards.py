@@ -51,8 +51,8 @@ BLOSC_LEVEL = 5
 
 #: Offset and length of a chunk that is not there: it reads as the fill.
 _MISSING = 2**64 - 1
-#: Every so many rows of a chunk are looked at before all of it is: nearly every chunk shows there that it holds
-#: something. Looking at all of it takes 0.07 to 0.2 ms, a tenth of the time in which zstd compresses it.
+#: Every so many pixels of a chunk are looked at before all of it is: nearly every chunk shows there that it holds
+#: several colours.
 _PROBE = 64
 #: Encoded chunks of one colour that are remembered, a few kB each.
 _MOST_PLAIN = 64
@@ -178,15 +178,17 @@ def _encode_chunks(
 ) -> Iterator[tuple[int, bytes]]:
     n_columns = shard[1] // CHUNK
     for row, column, chunk in chunks:
-        if not _is_empty(chunk, fill):
-            yield row * n_columns + column, encode_chunk(chunk, codec)
+        if (encoded := encode_chunk(chunk, codec, fill)) is not None:
+            yield row * n_columns + column, encoded
 
 
-def encode_chunk(chunk: NDArray[np.uint8], codec: Codec) -> bytes:
-    """Encode one contiguous chunk, whose last axis is that of the colours."""
+def encode_chunk(chunk: NDArray[np.uint8], codec: Codec, fill: int = 0) -> bytes | None:
+    """Encode one contiguous chunk, whose last axis is that of the colours; None where all of it is the fill."""
     # to JPEG XL a cube is a tall image of its planes, which the codec's decoder takes apart again
     image = chunk.reshape(-1, *chunk.shape[-2:])
     colour = _only_colour(image)
+    if colour is not None and colour == bytes([fill]) * len(colour):
+        return None
     if colour is None or codec == "none":
         return _encoder(codec)(image)
     return _encode_plain(image.shape, colour, codec)
@@ -233,11 +235,6 @@ def _chunks(pixels: NDArray[np.uint8], shard: tuple[int, int], fill: int) -> Ite
             chunk[...] = fill
         chunk[: part.shape[0], : part.shape[1]] = part
         yield row, column, chunk
-
-
-def _is_empty(chunk: NDArray[np.uint8], fill: int) -> bool:
-    probe = chunk[::_PROBE] != fill
-    return not (probe.any() or (chunk != fill).any())
 
 
 def _only_colour(image: NDArray[np.uint8]) -> bytes | None:
