@@ -36,8 +36,9 @@ WARP_BLOCK = 256
 # From this many source pixels a grid step on, sampling at points would skip pixels.
 _AREA_STEP = 1.5
 # Most source pixels between two samples of a mean. Pixels that are means themselves hold little that is as fine
-# as they are. For steps of 9 to 31 over images halved to steps of 4 to 8, 1.2 instead of 1 takes 30 % fewer
-# samples; the error then is 2 to 10 % smaller for tissue-like noise and edges, 5 % larger for white noise.
+# as they are. For steps of 9 to 31 over images halved to steps of 4 to 8, 1.2 instead of 1 takes up to 30 % fewer
+# samples. The RMSE then changes by -22 to +4 % for noise of sigma 8 px and edges, and rises by 12 % or 0.04 levels
+# at most for tissue of the phantom and by 10 % for white noise.
 _SAMPLE_SPACING = 1.0
 _SAMPLE_SPACING_OF_MEANS = 1.2
 # From this step on the source is averaged first. For a step of 24 from 44 MPix, 4 instead of 8 would save 30 ms
