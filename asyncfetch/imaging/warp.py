@@ -9,6 +9,7 @@ import numpy as np
 
 from asyncfetch.errors import SelectionError
 from asyncfetch.geometry import Affine2D, Box, full_to_tier, source_box
+from asyncfetch.imaging.buffers import Scratch
 from asyncfetch.imaging.opencv import MARGINS, Interpolation, area_mean, warp_affine
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ _SAMPLE_SPACING_OF_MEANS = 1.2
 _HALVING_STEP = 8.0
 # A step that is a whole number must not count as more by the rounding of its computation.
 _STEP_SLACK = 1e-9
+
+_scratch = Scratch()
 
 
 def step_of(grid_to_source: Affine2D) -> float:
@@ -269,7 +272,7 @@ class PlaneWarp:
         if n == 1:
             warp_affine(pixels, matrix, out, self._interpolation, self._fill)
             return
-        sampled = np.empty((*samples.shape, source.shape[2]), dtype=np.uint8)
+        sampled = _scratch.take("sampled", (*samples.shape, source.shape[2]))
         warp_affine(pixels, matrix, sampled, self._interpolation, self._fill)
         area_mean(sampled, n, out)
 

@@ -169,6 +169,21 @@ def test_boxes_assembled_are_the_whole(interpolation):
         assert np.array_equal(assembled, whole)
 
 
+@pytest.mark.parametrize("jump", [0.0, 900.0], ids=["smooth", "torn"])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
+def test_each_channel_is_warped_as_if_it_were_alone(interpolation, jump):
+    source = np.random.default_rng(3).integers(0, 256, (1200, 1300, 3), dtype=np.uint8)
+    dx = np.linspace(0.2, 40.9, 120 * 130).reshape(120, 130)
+    dx[:, 65:] += jump
+    field = DisplacementField(dx, np.cos(dx) + jump / 3)
+
+    together = field.warp(source, interpolation=interpolation)
+
+    for k in range(3):
+        alone = field.warp(source[..., k : k + 1], interpolation=interpolation)
+        assert np.array_equal(together[..., k], alone[..., 0])
+
+
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("border", SCIPY)
 def test_a_field_that_jumps_is_sampled_as_one_that_does_not(interpolation, border):

@@ -66,6 +66,19 @@ def test_boxes_assembled_are_the_whole(interpolation, step):
         assert np.array_equal(assembled, whole)
 
 
+@pytest.mark.parametrize("step", [0.7, 1.3, 2.6])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_each_channel_is_warped_as_if_it_were_alone(n_channels, interpolation, step):
+    source, grid_to_source = noise(400, 500, n_channels), turn(step, 0.4, 90.3, -20.8)
+
+    together = warp(source, grid_to_source, (300, 280), interpolation=interpolation, fill=9)
+
+    for k in range(n_channels):
+        alone = warp(source[..., k : k + 1], grid_to_source, (300, 280), interpolation=interpolation, fill=9)
+        assert np.array_equal(together[..., k], alone[..., 0])
+
+
 def test_the_result_can_be_written_into_part_of_an_array():
     source, grid_to_source = noise(300, 300, 3), turn(1.1, 0.2, 3, 4)
     whole = warp(source, grid_to_source, (280, 300))
