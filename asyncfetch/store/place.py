@@ -14,7 +14,7 @@ import errno
 import shutil
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 from zarr.abc.store import Store as ZarrStore
@@ -108,13 +108,13 @@ class Place:
 
     def set(self, key: str, value: bytes) -> None:
         """Write one object whole, in place of any that was there."""
-        if self._files is not None and len(value) > _PIECE_BYTES:
+        if self._files is not None:
             view = memoryview(value)
             self.set_pieces(key, (view[k : k + _PIECE_BYTES] for k in range(0, len(view), _PIECE_BYTES)))
             return
         buffer = cpu.Buffer.from_bytes(value)
         with self.mapped_errors():
-            if isinstance(self._direct, LocalStore | MemoryStore):
+            if isinstance(self._direct, MemoryStore):
                 self._direct.set_sync(key, buffer)
             else:
                 sync(self.store.set(key, buffer))
@@ -258,15 +258,23 @@ class Place:
 def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Write a file under a temporary name, as Zarr's local store does, and give it its own in the end."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with partial.open("xb") as file:
+        with _opened(partial) as file:
             for piece in pieces:
                 file.write(piece)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a new file, and make its folder only where there is none: most are written beside others."""
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 class _Group(msgspec.Struct):
