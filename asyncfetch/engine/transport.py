@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import zlib
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import aiohttp
 from yarl import URL
+from zlib_ng import zlib_ng
 
 from asyncfetch.engine.retry import parse_retry_after
 from asyncfetch.errors import (
@@ -54,6 +54,8 @@ _ERROR_BODY_BYTES = 2**16
 _MOST_TICK_S = 1.0
 # Four times aiohttp's default: fewer wake-ups for bodies of megabytes.
 _READ_BUFFER_BYTES = 2**18
+# zlib-ng's stub takes the class for an instance.
+_GzipError = cast("type[Exception]", zlib_ng.error)
 
 
 class Reply(NamedTuple):
@@ -582,7 +584,7 @@ class _Inflater:
     """Decompress a gzip body in pieces, never making more bytes than asked for."""
 
     def __init__(self) -> None:
-        self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._stream = zlib_ng.decompressobj(16 + zlib_ng.MAX_WBITS)
         self._is_fresh = True
 
     @classmethod
@@ -607,11 +609,11 @@ class _Inflater:
             if self._stream.eof:
                 if not piece.startswith(b"\x1f"):
                     break
-                self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                self._stream = zlib_ng.decompressobj(16 + zlib_ng.MAX_WBITS)
             self._is_fresh = False
             try:
                 made.append(self._stream.decompress(piece, room))
-            except zlib.error as error:
+            except _GzipError as error:
                 raise _UndecodableError(str(error)) from error
             room -= len(made[-1])
             piece = self._stream.unused_data

@@ -22,6 +22,7 @@ import numpy as np
 import simplejpeg
 from numcodecs import blosc
 from numcodecs.zstd import Zstd
+from zlib_ng import zlib_ng
 
 from benchmarks.contenders.job import Job
 from benchmarks.contenders.meter import metered
@@ -44,6 +45,7 @@ MOST_SPACING = 1.2
 def main(job: Job) -> None:
     """Do the work of one data set."""
     cv2.setNumThreads(1)
+    aiohttp.set_zlib_backend(zlib_ng)
     blosc.set_nthreads(1)
     folder = Path(job.out)
     folder.mkdir(parents=True, exist_ok=True)
