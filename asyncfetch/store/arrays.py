@@ -34,6 +34,7 @@ __all__ = [
     "Axis",
     "block_document",
     "image_document",
+    "one_chunk_key",
     "open_array",
     "source_document",
     "write_array_metadata",
@@ -44,6 +45,8 @@ __all__ = [
 Axis = Literal["z", "y", "x"]
 Document = dict[str, Any]
 
+# Names the one chunk of an array ``c.0.0`` beside its metadata; with ``/`` each axis would be a folder of its own.
+_ONE_CHUNK_KEYS = {"name": "default", "separator": "."}
 # From (c, z, y, x) to (z, y, x, c): pixels stay interleaved, as they were decoded and as JPEG XL wants them.
 _INTERLEAVED = (1, 2, 3, 0)
 
@@ -102,6 +105,11 @@ def source_document(shape: tuple[int, int, int]) -> Document:
         (y, x, c) of the JPEG.
     """
     return _resized(_source_template(), shape, shape)
+
+
+def one_chunk_key(n_axes: int) -> str:
+    """Return the name of the one chunk of a source, a column or coordinates, below the path of the array."""
+    return ".".join(["c", *["0"] * n_axes])
 
 
 def write_array_metadata(place: Place, path: str, document: Document) -> None:
@@ -175,7 +183,7 @@ def _write_plain(
     """Write numbers as one chunk: a few kilobytes, for which Zarr's pipeline would take a hundred times as long."""
     if values.size:
         little_endian = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-        place.set("/".join([path, "c", *["0"] * values.ndim]), little_endian.tobytes())
+        place.set(f"{path}/{one_chunk_key(values.ndim)}", little_endian.tobytes())
     write_array_metadata(place, path, _whole(values, axes) | {"attributes": dict(attributes or {})})
 
 
@@ -234,6 +242,7 @@ def _source_template() -> Document:
         chunks=(1, 1, 3),
         serializer=Jpeg(),
         compressors=None,
+        chunk_key_encoding=_ONE_CHUNK_KEYS,
         dimension_names=("y", "x", "c"),
     )
 
@@ -241,7 +250,14 @@ def _source_template() -> Document:
 @functools.cache
 def _plain_template(dtype: np.dtype[Any]) -> Document:
     serializer: Any = "auto" if _is_text(dtype) else BytesCodec(endian="little")
-    return _document_of(shape=(1,), dtype=dtype, chunks=(1,), serializer=serializer, compressors=None)
+    return _document_of(
+        shape=(1,),
+        dtype=dtype,
+        chunks=(1,),
+        serializer=serializer,
+        compressors=None,
+        chunk_key_encoding=_ONE_CHUNK_KEYS,
+    )
 
 
 def _is_text(dtype: np.dtype[Any]) -> bool:

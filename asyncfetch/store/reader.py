@@ -14,7 +14,7 @@ from asyncfetch.errors import SelectionError, StoreLayoutError
 from asyncfetch.imaging.jet import put_levels
 from asyncfetch.imaging.jpeg import decode
 from asyncfetch.imaging.pyramid import halve
-from asyncfetch.store.arrays import open_array
+from asyncfetch.store.arrays import one_chunk_key, open_array
 from asyncfetch.store.atlas import read_catalogue
 from asyncfetch.store.layout import (
     data_set_path,
@@ -348,7 +348,10 @@ class StoredSection:
                 f"section {commit.image_id} was stored without its JPEG; mirror it with the layer source"
             )
         path = source_path(commit.data_set_id, commit.view, commit.image_id)
-        data = self._place.get(f"{path}/c/0/0/0")
+        data = self._place.get(f"{path}/{one_chunk_key(3)}")
+        if data is None:
+            # as it was named at first
+            data = self._place.get(f"{path}/c/0/0/0")
         if data is None:
             raise StoreLayoutError(
                 f"{self._place.name}/{path} is missing though it is committed; fetch the section again",

@@ -21,6 +21,7 @@ from asyncfetch.imaging.pyramid import halve
 from asyncfetch.store.arrays import (
     Axis,
     image_document,
+    one_chunk_key,
     source_document,
     write_array_metadata,
     write_column,
@@ -280,7 +281,7 @@ class StoreWriter:
             (y, x, c) of the JPEG; c is 1 for a gray one.
         """
         path = source_path(data_set_id, view, image_id)
-        self._place.set(f"{path}/c/0/0/0", jpeg)
+        self._place.set(f"{path}/{one_chunk_key(3)}", jpeg)
         write_array_metadata(self._place, path, source_document(shape))
 
     def create_levels(

@@ -86,7 +86,17 @@ def test_a_layer_that_was_not_stored_is_named(mirror, opened):
         _ = opened.data_set(70813257).section(101349753).jpeg
 
 
+def test_a_jpeg_is_found_under_the_name_that_it_first_had(opened, mirror):
+    folder = mirror.writer.store.root / "data_sets/70813257/image/source/101349756"
+    section = opened.data_set(70813257).section(101349756)
+    jpeg = section.jpeg
+    (folder / "c/0/0").mkdir(parents=True)
+    (folder / "c.0.0.0").rename(folder / "c/0/0/0")
+
+    assert section.jpeg == jpeg
+
+
 def test_a_committed_object_that_is_gone_is_named(opened, mirror):
-    (mirror.writer.store.root / "data_sets/70813257/image/source/101349756/c/0/0/0").unlink()
+    (mirror.writer.store.root / "data_sets/70813257/image/source/101349756/c.0.0.0").unlink()
     with pytest.raises(StoreLayoutError, match="missing though it is committed"):
         _ = opened.data_set(70813257).section(101349756).jpeg

@@ -23,7 +23,7 @@ def objects(root) -> dict[str, bytes]:
 def test_the_source_chunk_is_the_jpeg_and_zarr_reads_its_pixels(mirror):
     jpeg = mirror.write(101349756)
     path = mirror.writer.store.root / VIEW / "source" / "101349756"
-    assert (path / "c/0/0/0").read_bytes() == jpeg
+    assert (path / "c.0.0.0").read_bytes() == jpeg
     array = zarr.open_array(path, mode="r")
     assert (array.shape, array.chunks, array.metadata.dimension_names) == ((700, 1101, 3),) * 2 + (
         ("y", "x", "c"),
@@ -121,7 +121,7 @@ def test_a_layer_that_is_kept_stays_while_the_commit_goes(mirror):
     jpeg = mirror.write(101349756)
     mirror.writer.begin_section(70813257, "image", 101349756, keep=("source",))
     root = mirror.writer.store.root / VIEW
-    assert (root / "source/101349756/c/0/0/0").read_bytes() == jpeg
+    assert (root / "source/101349756/c.0.0.0").read_bytes() == jpeg
     assert not (root / "sections/101349756").exists()
     assert mirror.writer.commits(70813257, "image") == {}
 
