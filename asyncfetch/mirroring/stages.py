@@ -62,10 +62,18 @@ async def mirror_section(
             has_levels=is_numeric(plan.view, settings),
         )
         layers = _Layers(client.pool.buffers, writer, view_plan, plan, settings)
+
+        def write(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> Commit | None:
+            try:
+                return layers.write(jpeg, pixels)
+            finally:
+                # before the thread takes the next image, for which the array would not be back from the event loop
+                decoded.give_back()
+
         try:
             async with layers.helped_by(client.pool):
                 _, commit = await client.fetch_jpeg(
-                    plan.request, plan.shape, check=decoded.decode, then=layers.write, parked=reservation.lent
+                    plan.request, plan.shape, check=decoded.decode, then=write, parked=reservation.lent
                 )
             return await _whole(commit)
         finally:

@@ -13,6 +13,7 @@ import asyncfetch
 from asyncfetch.errors import SettingsError
 from asyncfetch.events import DataSetCompleted
 from asyncfetch.imaging import decode
+from asyncfetch.mirroring.pixels import Decoded
 from asyncfetch.server import QUERY, Fault, open_replica, sample_atlas
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter
@@ -84,6 +85,31 @@ def commits(location, data_set_id=SMALL, view="image"):
 def lasting(commit):
     """Return a commit without what differs from run to run."""
     return msgspec.structs.replace(commit, time="", url=commit.url.partition("/api")[2])
+
+
+def test_a_thread_decodes_the_next_image_once_the_array_of_the_last_is_back(mirror, tmp_path, monkeypatch):
+    n_held, held = 0, []
+    decode_image, give_back = Decoded.decode, Decoded.give_back
+
+    def counted_decode(self, data):
+        nonlocal n_held
+        held.append(n_held)
+        n_held += 1
+        return decode_image(self, data)
+
+    def counted_give_back(self):
+        nonlocal n_held
+        n_held -= len(self._lent)
+        give_back(self)
+
+    monkeypatch.setattr(Decoded, "decode", counted_decode)
+    monkeypatch.setattr(Decoded, "give_back", counted_give_back)
+
+    report, _ = mirror(f"dataset:{SMALL}", tmp_path / "out.zarr", layers=ALL_LAYERS, workers=1)
+
+    assert report.n_committed == 10
+    assert held == [0] * 10
+    assert n_held == 0
 
 
 @pytest.mark.parametrize(
