@@ -262,14 +262,9 @@ class PlaneWarp:
             out[...] = self._fill
             return
         samples, n = self._samples(block), self._n_samples
-        # Plain floats: a full plane has hundreds of blocks, and small arrays would take five times as long.
-        (a, b, c), (d, e, f) = self._sample_to_source.matrix.tolist()
-        x, y = samples.x0, samples.y0
-        matrix = np.array([[a, b, a * x + b * y + c - crop.x0], [d, e, d * x + e * y + f - crop.y0]])
-        pixels = source[
-            crop.y0 - origin[0] : crop.y1 - origin[0],
-            crop.x0 - origin[1] : crop.x1 - origin[1],
-        ]
+        matrix = self._sample_to_source.matrix.copy()
+        matrix[:, 2] = self._sample_to_source.apply((samples.x0, samples.y0)) - (crop.x0, crop.y0)
+        pixels = source[crop.shift(-origin[0], -origin[1]).slices]
         if pixels.shape[:2] != crop.shape:
             raise SelectionError(
                 f"{crop} of the image is not among the {source.shape[:2]} pixels at {origin}"
