@@ -70,14 +70,11 @@ async def mirror_section(
                 # before the thread takes the next image, for which the array would not be back from the event loop
                 decoded.give_back()
 
-        try:
-            async with layers.helped_by(client.pool):
-                _, commit = await client.fetch_jpeg(
-                    plan.request, plan.shape, check=decoded.decode, then=write, parked=reservation.lent
-                )
-            return await _whole(commit)
-        finally:
-            decoded.give_back()
+        async with layers.helped_by(client.pool):
+            _, commit = await client.fetch_jpeg(
+                plan.request, plan.shape, check=decoded.decode, then=write, parked=reservation.lent
+            )
+        return await _whole(commit)
 
 
 async def write_layers(
