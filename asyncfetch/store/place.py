@@ -3,8 +3,8 @@
 A place is a local directory, memory, or any Zarr store. Local and memory stores are called directly from the
 caller's thread; others go through Zarr's own loop thread, so that every function here blocks.
 
-Nothing is synced to the disk: a killed process leaves no half-written file under a final name (Zarr's local
-store writes a temporary file and renames it), but a power cut can lose what the system had not yet written.
+Nothing is synced to the disk: a killed process leaves no half-written file under a final name (files are written
+under temporary names and renamed), but a power cut can lose what the system had not yet written.
 """
 
 from __future__ import annotations
@@ -258,8 +258,9 @@ class Place:
 def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Write a file under a temporary name, as Zarr's local store does, and give it its own in the end."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
+    file = _opened(partial)
     try:
-        with _opened(partial) as file:
+        with file:
             for piece in pieces:
                 file.write(piece)
         partial.replace(path)
