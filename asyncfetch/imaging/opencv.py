@@ -37,7 +37,6 @@ _MOST_COPIED = 8
 # What cv2.remap takes for positions that are whole pixels.
 _NO_FRACTIONS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 
-
 _scratch = Scratch()
 
 
