@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 
 import pytest
@@ -9,6 +11,7 @@ from asyncfetch.server.sample import LARGE_DATA_SET_ID
 from benchmarks.contenders.job import Job
 from benchmarks.kinds import KINDS, OURS, images_of, megapixels_of
 from benchmarks.peers import PEERS, peer_python
+from benchmarks.whole_runs import ROOT
 
 
 def test_a_job_travels_whole_as_an_argument():
@@ -56,3 +59,18 @@ def test_a_peer_that_is_not_there_is_told_of(monkeypatch):
     python, reason = peer_python("atldld")
     assert python is None
     assert "cannot import atldld: ModuleNotFoundError" in reason
+
+
+def test_memory_warmed_before_the_clock_does_not_count(tmp_path):
+    source = (
+        "import sys\n"
+        "from benchmarks.contenders.meter import metered\n"
+        "with metered(sys.argv[1]) as figures:\n"
+        "    figures['n_images'] = 1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(tmp_path)], cwd=ROOT, capture_output=True, check=True
+    )
+    figures = json.loads(done.stdout)
+    assert figures["peak_mib"] < 256
+    assert figures["children_cpu_s"] == 0
