@@ -19,7 +19,7 @@ __all__ = ["metered"]
 
 # kilobytes, but bytes on macOS (getrusage(2))
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
-# more than any contender writes and holds in a run
+# more than a run of planes writes and holds; a run at full resolution comes near it
 _WARMED_BYTES = 2**31
 _TOUCH = """
 import mmap, sys
