@@ -8,6 +8,7 @@ first one counts.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,12 +85,12 @@ class Alignment3d(_Record, frozen=True, kw_only=True):
     @property
     def tvr(self) -> Affine3D | None:
         """The map from volume to reference."""
-        return None if self.tvr_numbers is None else Affine3D.from_api(self.tvr_numbers)
+        return None if self.tvr_numbers is None else _affine3d(self.tvr_numbers)
 
     @property
     def trv(self) -> Affine3D | None:
         """The map from reference to volume."""
-        return None if self.trv_numbers is None else Affine3D.from_api(self.trv_numbers)
+        return None if self.trv_numbers is None else _affine3d(self.trv_numbers)
 
 
 class Gene(_Record, frozen=True, kw_only=True):
@@ -284,6 +285,12 @@ def parse_data_set(
             section = parse_section_image(each)
             sections.setdefault(section.id, section)
     return msgspec.structs.replace(data_set, section_images=tuple(sections.values()))
+
+
+@functools.lru_cache
+def _affine3d(numbers: tuple[float, ...]) -> Affine3D:
+    """Return a map of a data set, for which each of its sections asks."""
+    return Affine3D.from_api(numbers)
 
 
 def _one(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from asyncfetch.errors import SelectionError, SettingsError
 from asyncfetch.geometry.affine import Affine2D
 
@@ -20,9 +22,7 @@ def tier_to_full(downsample: int) -> Affine2D:
     SelectionError
         ``downsample`` is negative.
     """
-    scale = 2.0 ** _checked(downsample)
-    offset = (scale - 1) / 2
-    return Affine2D.translation(offset, offset) @ Affine2D.scaling(scale)
+    return _between_tiers(2.0 ** _checked(downsample))
 
 
 def full_to_tier(downsample: int) -> Affine2D:
@@ -33,9 +33,7 @@ def full_to_tier(downsample: int) -> Affine2D:
     SelectionError
         ``downsample`` is negative.
     """
-    scale = 0.5 ** _checked(downsample)
-    offset = (scale - 1) / 2
-    return Affine2D.translation(offset, offset) @ Affine2D.scaling(scale)
+    return _between_tiers(0.5 ** _checked(downsample))
 
 
 def tier_shape(height: int, width: int, downsample: int) -> tuple[int, int]:
@@ -89,3 +87,9 @@ def _checked(downsample: int) -> int:
     if downsample < 0:
         raise SelectionError(f"downsample counts halvings and cannot be {downsample}")
     return downsample
+
+
+def _between_tiers(scale: float) -> Affine2D:
+    """Scale pixels whose first corners coincide: centres are half a pixel further."""
+    offset = (scale - 1) / 2
+    return Affine2D(np.array([[scale, 0.0, offset], [0.0, scale, offset]]))

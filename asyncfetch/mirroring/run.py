@@ -399,6 +399,7 @@ class _Run:
                 spaces: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
                     tasks.start_soon(find_data_sets, self._client, selections, to_plan)
+                    tasks.start_soon(self._client.pool.run, self._writer.prepare, self._settings.codec)
                     async for each in found:
                         if isinstance(each, FoundDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
@@ -433,18 +434,19 @@ class _Run:
         pool, data_set = self._client.pool, found.data_set
         layout = view_layout(data_set, view, self._settings)
         await pool.run(self._writer.begin_view, layout)
-        if view == self._settings.views[0]:
-            # the table is that of the data set: all its views share it
-            await pool.run(self._writer.write_table, data_set)
         commits = await pool.run(self._writer.commits, data_set.id, view)
         slots = layout.registered.z_by_image if layout.registered else {}
         plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids)
         self._tell_plan(found, plan)
         opened = _OpenView(found, plan)
+        async with anyio.create_task_group() as beside:
+            if view == self._settings.views[0]:
+                # the table is that of the data set: all its views share it, and no image has to wait for it
+                beside.start_soon(pool.run, self._writer.write_table, data_set)
+            for section in plan.to_fetch:
+                await send.send((opened, section))
         if not plan.to_fetch:
             await self._complete(plan)
-        for section in plan.to_fetch:
-            await send.send((opened, section))
 
     def _tell_plan(self, found: FoundDataSet, plan: ViewPlan) -> None:
         self._listen(
