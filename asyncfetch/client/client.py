@@ -280,10 +280,11 @@ class Client(CatalogueQueries):
         AsyncFetchError
             The API could not be asked, or its answer is none.
         """
-        found = await self.rows(data_set_query([data_set_id]))
-        if not found:
-            raise self._not_found("data set", data_set_id)
-        return parse_data_set(found[0], await self.rows(section_images_query(data_set_id)))
+        async with self.open_rows(section_images_query(data_set_id)) as sections:
+            found = await self.rows(data_set_query([data_set_id]))
+            if not found:
+                raise self._not_found("data set", data_set_id)
+            return parse_data_set(found[0], [row async for row in sections])
 
     def open_sections(
         self,

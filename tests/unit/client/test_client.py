@@ -20,6 +20,7 @@ from asyncfetch.errors import (
     ReplyError,
     SelectionError,
     SettingsError,
+    StatusError,
 )
 from asyncfetch.events import RequestAccepted, RequestFailed, RequestRetried
 from asyncfetch.imaging import decode
@@ -193,8 +194,34 @@ async def test_a_data_set_comes_with_its_sections(service):
     assert data_set.id == 7
     assert [each.id for each in data_set.section_images] == [100, 101, 102, 103]
     assert section == data_set.section_images[2]
-    assert "alignment3d" in service.criteria[0]
-    assert "alignment2d" in service.criteria[1]
+    assert sum("alignment3d" in each for each in service.criteria) == 1
+    assert all("alignment3d" in each or "alignment2d" in each for each in service.criteria)
+
+
+async def test_a_data_set_and_its_sections_are_asked_for_side_by_side(service):
+    service.tables["SectionDataSet"] = [{"id": 7}]
+    service.tables["SectionImage"] = [{"id": 9, "data_set_id": 7, "width": 40, "height": 30}]
+    answer, are_both_asked = service.fetch, anyio.Event()
+
+    async def answer_once_both_are_asked(url, *rest):
+        if service.urls:
+            are_both_asked.set()
+        reply = await answer(url, *rest)
+        with anyio.fail_after(5):
+            await are_both_asked.wait()
+        return reply
+
+    service.fetch = answer_once_both_are_asked
+    async with Client(settings=FREE, transport=service) as client:
+        assert (await client.data_set(7)).section_images[0].id == 9
+
+
+async def test_a_data_set_whose_sections_cannot_be_had_is_an_error(service):
+    service.tables["SectionDataSet"] = [{"id": 7}]
+    service.faults = [StatusError("the server is down", status=503), ConnectError("no connection")]
+    async with Client(settings=FREE, transport=service) as client:
+        with pytest.raises((StatusError, ConnectError)):
+            await client.data_set(7)
 
 
 async def test_an_id_that_has_no_row_is_not_found_by_name(service):
