@@ -86,6 +86,14 @@ def _full(codec: str, *others: Contender) -> Kind:
     )
 
 
+def _codecs(name: str, title: str, *, on_disk: bool, bar: float | None = None) -> Kind:
+    def ours(name: str, codec: str, bar: float | None = None) -> Contender:
+        return Contender(name, "mirror", bar=bar, changes={"codec": codec, "on_disk": on_disk})
+
+    others = (ours("blosc-lz4 instead", "blosc-lz4", bar), ours("zstd instead", "zstd"))
+    return Kind(name, title, "source,sections,registered", "full", "jpegxl", (ours(OURS, "jpegxl"), *others))
+
+
 def _slow(name: str, title: str, layers: str, *others: Contender) -> Kind:
     ours = (
         Contender(OURS, "mirror", changes={"jobs": 32}),
@@ -117,6 +125,10 @@ KINDS = {
         _full("zstd", _PLAIN),
         _full("blosc-lz4", _PLAIN),
         _full("jpegxl"),
+        _codecs("codecs", "JPEG XL beside other codecs, written to the system's memory", on_disk=False),
+        _codecs(
+            "codecs-on-disk", "JPEG XL beside other codecs, until the disk has it", on_disk=True, bar=1.0
+        ),
         Kind(
             "warp",
             "Full-resolution JPEGs onto a 2 µm grid",

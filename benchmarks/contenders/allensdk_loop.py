@@ -19,7 +19,7 @@ def main(job: Job) -> None:
     folder = Path(job.out)
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(job.image_ids)
-    with metered(job.out) as figures:
+    with metered(job) as figures:
         api = ImageDownloadApi(job.base_url)
         images = [
             image for image in api.section_image_query(job.data_set_id) if not wanted or image["id"] in wanted

@@ -45,7 +45,7 @@ def main(job: Job) -> None:
     from atldld.utils import get_image
 
     wanted = set(job.image_ids)
-    with metered(job.out) as figures:
+    with metered(job) as figures:
         pitch = int(float(job.um)) if job.does("registered") else 25
         downloader = DatasetDownloader(job.data_set_id, downsample_ref=pitch)
         downloader.fetch_metadata()

@@ -15,7 +15,7 @@ from benchmarks.contenders.meter import metered
 def main(job: Job) -> None:
     """Fetch all bodies and do nothing with them."""
     Path(job.out).mkdir(parents=True, exist_ok=True)
-    with metered(job.out) as figures:
+    with metered(job) as figures:
         anyio.run(fetch_all, job)
         figures["n_images"] = len(job.image_ids)
 

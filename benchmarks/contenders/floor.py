@@ -51,7 +51,7 @@ def main(job: Job) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     images = anyio.run(placed_images, job)
     work = Work(folder, job)
-    with metered(job.out) as figures:
+    with metered(job) as figures:
         anyio.run(fetch_all, job, images, work)
         figures["n_images"] = len(images)
 

@@ -31,6 +31,8 @@ class Job:
         Requests in flight, for those that have several; None leaves it to the contender.
     save : bool
         Whether registered planes are kept.
+    on_disk : bool
+        Whether the clock runs until the disk itself holds what was written, and not the system's memory.
     """
 
     base_url: str
@@ -42,6 +44,7 @@ class Job:
     image_ids: list[int] = field(default_factory=list)
     jobs: int | None = 8
     save: bool = True
+    on_disk: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> Job:

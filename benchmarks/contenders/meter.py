@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from benchmarks.contenders.job import Job
+
 __all__ = ["metered"]
 
 # kilobytes, but bytes on macOS (getrusage(2))
@@ -31,13 +33,13 @@ for k in range(0, n, mmap.PAGESIZE):
 
 
 @contextmanager
-def metered(out: str) -> Iterator[dict[str, Any]]:
+def metered(job: Job) -> Iterator[dict[str, Any]]:
     """Time the block and print what it took, with the figures that the block adds.
 
     Parameters
     ----------
-    out : str
-        Where the contender writes; its size afterwards is reported.
+    job : Job
+        Where the contender writes, the size of which is reported; and whether it has to reach the disk.
 
     Yields
     ------
@@ -46,15 +48,20 @@ def metered(out: str) -> Iterator[dict[str, Any]]:
     """
     figures: dict[str, Any] = {}
     _warm_memory()
+    if job.on_disk:
+        # what others left to be written is not this one's
+        os.sync()
     before, started_s = _cpu_s(), time.perf_counter()
     yield figures
+    if job.on_disk:
+        os.sync()
     wall_s, after = time.perf_counter() - started_s, _cpu_s()
     figures |= {
         "wall_s": wall_s,
         "cpu_s": after[0] - before[0],
         "children_cpu_s": after[1] - before[1],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT / 2**20,
-        "disk_mb": sum(path.stat().st_size for path in Path(out).rglob("*") if path.is_file()) / 1e6,
+        "disk_mb": sum(path.stat().st_size for path in Path(job.out).rglob("*") if path.is_file()) / 1e6,
     }
     json.dump(figures, sys.stdout)
 

@@ -34,7 +34,7 @@ def main(job: Job) -> None:
         assert not report.unplaced, report.unplaced
         return report.n_committed
 
-    with metered(job.out) as figures:
+    with metered(job) as figures:
         figures["n_images"] = anyio.run(run)
 
 

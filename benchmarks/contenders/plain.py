@@ -33,7 +33,7 @@ def main(job: Job) -> None:
     """Do the work of one data set."""
     images = anyio.run(placed_images, job)
     Path(job.out).mkdir(parents=True, exist_ok=True)
-    with metered(job.out) as figures:
+    with metered(job) as figures:
         anyio.run(fetch_all, job, images)
         figures["n_images"] = len(images)
 

@@ -8,6 +8,7 @@ import pytest
 
 from asyncfetch.server import sample_atlas
 from asyncfetch.server.sample import LARGE_DATA_SET_ID
+from benchmarks.contenders import meter
 from benchmarks.contenders.job import Job
 from benchmarks.kinds import KINDS, OURS, images_of, megapixels_of
 from benchmarks.peers import PEERS, peer_python
@@ -64,10 +65,11 @@ def test_a_peer_that_is_not_there_is_told_of(monkeypatch):
 def test_memory_warmed_before_the_clock_does_not_count(tmp_path):
     source = (
         "import resource, sys\n"
+        "from benchmarks.contenders.job import Job\n"
         "from benchmarks.contenders.meter import metered\n"
         # on Linux a process starts with the peak of the one that made it
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "with metered(sys.argv[1]) as figures:\n"
+        "with metered(Job('', 1, 'source', 'full', 'zstd', sys.argv[1])) as figures:\n"
         "    pass\n"
         "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.5 * before, before\n"
     )
@@ -76,3 +78,13 @@ def test_memory_warmed_before_the_clock_does_not_count(tmp_path):
     )
     figures = json.loads(done.stdout)
     assert figures["children_cpu_s"] == 0
+
+
+@pytest.mark.parametrize(("on_disk", "expected"), [(False, ["work"]), (True, ["sync", "work", "sync"])])
+def test_the_clock_runs_until_the_disk_has_it_where_that_is_asked(tmp_path, monkeypatch, on_disk, expected):
+    done = []
+    monkeypatch.setattr(meter, "_warm_memory", lambda: None)
+    monkeypatch.setattr(meter.os, "sync", lambda: done.append("sync"))
+    with meter.metered(Job("", 1, "source", "full", "zstd", str(tmp_path), on_disk=on_disk)):
+        done.append("work")
+    assert done == expected
