@@ -264,8 +264,12 @@ class PlaneWarp:
             out[...] = self._fill
             return
         samples, n = self._samples(block), self._n_samples
-        matrix = self._sample_to_source.matrix.copy()
-        matrix[:, 2] = self._sample_to_source.apply((samples.x0, samples.y0)) - (crop.x0, crop.y0)
+        # plain floats, as for the crop
+        (a, b, c), (d, e, f) = self._sample_to_source.matrix.tolist()
+        x, y = samples.x0, samples.y0
+        matrix = np.array(
+            [[a, b, a * x + b * y + c - crop.x0], [d, e, d * x + e * y + f - crop.y0]], dtype=np.float64
+        )
         pixels = source[crop.shift(-origin[0], -origin[1]).slices]
         if pixels.shape[:2] != crop.shape:
             raise SelectionError(
