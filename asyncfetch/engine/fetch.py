@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import anyio
+import anyio.lowlevel
 
 from asyncfetch.engine.clock import now
 from asyncfetch.engine.gate import Gate
@@ -292,6 +293,8 @@ class Engine:
             with self._ended_by_closing(url):
                 waits = await slot.take()
         try:
+            # what was cancelled is not sent any more, even where nothing had to be waited for meanwhile
+            await anyio.lowlevel.checkpoint_if_cancelled()
             attempt.opened, attempt.came = waits.opened, math.inf
             if on_sent is not None:
                 on_sent()

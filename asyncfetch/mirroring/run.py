@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from asyncfetch.allen import SectionDataSet
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
@@ -361,6 +362,7 @@ class _Run:
         self._report = report
         self._listen = listen
         self._flights = flights
+        self._table_turn = anyio.Semaphore(1)
         self._planning = anyio.CancelScope()
         self._everything = anyio.CancelScope()
 
@@ -383,7 +385,7 @@ class _Run:
     async def _plan_and_mirror(self, selections: tuple[Selection, ...]) -> None:
         send, receive = anyio.create_memory_object_stream[tuple[_OpenView, "SectionPlan"]](0)
         async with anyio.create_task_group() as tasks, receive:
-            tasks.start_soon(self._plan_all, selections, send)
+            tasks.start_soon(self._plan_all, selections, send, tasks)
             # as many as keep every connection and every thread busy; the gate and the pool decide the rest
             for _ in range(self._settings.most_images_at_once + 2 * self._client.pool.n_threads):
                 tasks.start_soon(self._mirror_sections, receive.clone(), tasks)
@@ -392,6 +394,7 @@ class _Run:
         self,
         selections: tuple[Selection, ...],
         send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+        beside: TaskGroup,
     ) -> None:
         async with send:
             with self._planning:
@@ -403,12 +406,15 @@ class _Run:
                     async for each in found:
                         if isinstance(each, FoundDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
-                        await self._take(each, send)
+                        await self._take(each, send, beside)
                 notes = await complete_catalogue(self._client, self._writer, spaces - {0})
                 self._report.notes.extend(notes)
 
     async def _take(
-        self, found: Finding, send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]]
+        self,
+        found: Finding,
+        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+        beside: TaskGroup,
     ) -> None:
         if isinstance(found, Failure):
             self._report.failures.append(found)
@@ -419,7 +425,7 @@ class _Run:
             self._report.n_data_sets += 1
             try:
                 for view in self._settings.views:
-                    await self._plan_view(found, view, send)
+                    await self._plan_view(found, view, send, beside)
             except (StoreError, SettingsError, OutageError):
                 raise
             except AsyncFetchError as error:
@@ -430,6 +436,7 @@ class _Run:
         found: FoundDataSet,
         view: View,
         send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+        beside: TaskGroup,
     ) -> None:
         pool, data_set = self._client.pool, found.data_set
         layout = view_layout(data_set, view, self._settings)
@@ -439,14 +446,21 @@ class _Run:
         plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids)
         self._tell_plan(found, plan)
         opened = _OpenView(found, plan)
-        async with anyio.create_task_group() as beside:
-            if view == self._settings.views[0]:
-                # the table is that of the data set: all its views share it, and no image has to wait for it
-                beside.start_soon(pool.run, self._writer.write_table, data_set)
-            for section in plan.to_fetch:
-                await send.send((opened, section))
+        if view == self._settings.views[0]:
+            # the table is that of the data set: all its views share it
+            await self._table_turn.acquire()
+            beside.start_soon(self._write_table, data_set)
         if not plan.to_fetch:
             await self._complete(plan)
+        for section in plan.to_fetch:
+            await send.send((opened, section))
+
+    async def _write_table(self, data_set: SectionDataSet) -> None:
+        """Write a table while images come; the next data set waits for its turn."""
+        try:
+            await self._client.pool.run(self._writer.write_table, data_set)
+        finally:
+            self._table_turn.release()
 
     def _tell_plan(self, found: FoundDataSet, plan: ViewPlan) -> None:
         self._listen(

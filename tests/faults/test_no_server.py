@@ -81,7 +81,8 @@ def test_a_server_that_never_listens_is_named(mirror_late, closed_port, tmp_path
     (failure,) = report.failures
     assert (failure.item, failure.error, failure.is_transient) == (SELECTION, "ConnectError", True)
     assert f"no connection to 127.0.0.1:{closed_port} (Connection refused)" in failure.message
-    assert len(errors) == 2
+    # the data set and its sections are asked for side by side
+    assert len(errors) == 2 * 2
 
 
 @pytest.fixture
