@@ -402,7 +402,7 @@ class _Run:
                 spaces: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
                     tasks.start_soon(find_data_sets, self._client, selections, to_plan)
-                    tasks.start_soon(self._client.pool.run, self._writer.prepare, self._settings.codec)
+                    tasks.start_soon(self._prepare)
                     async for each in found:
                         if isinstance(each, FoundDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
@@ -454,6 +454,9 @@ class _Run:
             await self._complete(plan)
         for section in plan.to_fetch:
             await send.send((opened, section))
+
+    async def _prepare(self) -> None:
+        await self._client.pool.run(self._writer.prepare, self._settings.codec)
 
     async def _write_table(self, data_set: SectionDataSet) -> None:
         """Write a table while images come; the next data set waits for its turn."""

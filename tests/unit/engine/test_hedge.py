@@ -189,7 +189,8 @@ async def test_both_requests_stay_within_the_places():
 @pytest.mark.anyio
 async def test_a_server_that_became_slow_gets_one_request_in_twenty_more_at_the_most():
     host, got = Host(), {}
-    async with Engine(HEDGED, host) as engine:
+    # with room for all, so that no second request waits until the first is answered
+    async with Engine(HEDGED.replace(jobs=300), host) as engine:
         await learn(engine, 20)
         for k in range(200):
             host.plans[f"http://x/{k}"] = [1000.0, 1000.0]
@@ -198,6 +199,18 @@ async def test_a_server_that_became_slow_gets_one_request_in_twenty_more_at_the_
                 group.start_soon(fetch, engine, k, got)
     assert len(got) == 200
     assert 220 < len(host.asked) <= 220 * 1.05 + 1
+
+
+@pytest.mark.anyio
+async def test_a_second_request_whose_first_is_answered_while_it_waits_is_not_sent():
+    host, got = Host({f"http://x/{k}": [1000.0, 1000.0] for k in range(4)}), {}
+    async with Engine(HEDGED.replace(jobs=4), host) as engine:
+        await learn(engine, 20)
+        async with anyio.create_task_group() as group:
+            for k in range(4):
+                group.start_soon(fetch, engine, k, got)
+    assert len(got) == 4
+    assert len(host.asked) == 20 + 4
 
 
 @pytest.mark.anyio
