@@ -12,6 +12,7 @@ __all__ = ["KINDS", "OURS", "Contender", "Kind", "Link", "images_of", "megapixel
 #: The contender that the others are compared with.
 OURS = "asyncfetch"
 _DATA_SET_ID = 123
+_ALL_LAYERS = "source,sections,registered"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _full(codec: str, *others: Contender) -> Kind:
     return Kind(
         f"full-{codec}",
         f"Everything at full resolution, {codec}",
-        "source,sections,registered",
+        _ALL_LAYERS,
         "full",
         codec,
         (Contender(OURS, "mirror"), Contender("floor", "floor", bar=0.9), *others),
@@ -87,11 +88,13 @@ def _full(codec: str, *others: Contender) -> Kind:
 
 
 def _codecs(name: str, title: str, *, on_disk: bool, bar: float | None = None) -> Kind:
-    def ours(name: str, codec: str, bar: float | None = None) -> Contender:
-        return Contender(name, "mirror", bar=bar, changes={"codec": codec, "on_disk": on_disk})
-
-    others = (ours("blosc-lz4 instead", "blosc-lz4", bar), ours("zstd instead", "zstd"))
-    return Kind(name, title, "source,sections,registered", "full", "jpegxl", (ours(OURS, "jpegxl"), *others))
+    where = {"on_disk": on_disk}
+    contenders = (
+        Contender(OURS, "mirror", changes=where),
+        Contender("blosc-lz4 instead", "mirror", bar=bar, changes={**where, "codec": "blosc-lz4"}),
+        Contender("zstd instead", "mirror", changes={**where, "codec": "zstd"}),
+    )
+    return Kind(name, title, _ALL_LAYERS, "full", "jpegxl", contenders)
 
 
 def _slow(name: str, title: str, layers: str, *others: Contender) -> Kind:

@@ -110,22 +110,19 @@ def source_box(grid_to_source: Affine2D, tile: Box, margin: int, source_shape: t
         return _EMPTY
     # An affine map takes the tile to a parallelogram, where each term of a sum is extreme at one end of its axis. Plain
     # floats: a plane asks this for hundreds of blocks, and small arrays would take ten times as long.
-    ends, (height, width) = (tile.x0, tile.y0, tile.x1 - 1, tile.y1 - 1), source_shape
+    height, width = source_shape
     row_x, row_y = grid_to_source.matrix.tolist()
-    x0, x1 = _touched(row_x, ends, margin, width)
-    y0, y1 = _touched(row_y, ends, margin, height)
+    x0, x1 = _touched(row_x, tile, margin, width)
+    y0, y1 = _touched(row_y, tile, margin, height)
     return Box(y0, x0, y1, x1).intersect(Box.of_shape(source_shape))
 
 
-def _touched(
-    row: tuple[float, float, float], ends: tuple[int, int, int, int], margin: int, size: int
-) -> tuple[int, int]:
-    """Return the first pixel of an axis that is touched, and the one behind the last."""
+def _touched(row: tuple[float, float, float], tile: Box, margin: int, size: int) -> tuple[int, int]:
+    """Return the first pixel along an axis of the source that a tile touches, and the one behind the last."""
     a, b, c = row
-    x0, y0, x1, y1 = ends
-    ax0, ax1, by0, by1 = a * x0, a * x1, b * y0, b * y1
-    low = (ax0 if a > 0 else ax1) + (by0 if b > 0 else by1) + c - _POSITION_SLACK_PX
-    high = (ax1 if a > 0 else ax0) + (by1 if b > 0 else by0) + c + _POSITION_SLACK_PX
+    along_x, along_y = (a * tile.x0, a * (tile.x1 - 1)), (b * tile.y0, b * (tile.y1 - 1))
+    low = min(along_x) + min(along_y) + c - _POSITION_SLACK_PX
+    high = max(along_x) + max(along_y) + c + _POSITION_SLACK_PX
     limit = size + margin + 2
     return _floor(low, limit) - margin, _floor(high, limit) + margin + 2
 

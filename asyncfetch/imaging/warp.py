@@ -267,9 +267,7 @@ class PlaneWarp:
         # plain floats, as for the crop
         (a, b, c), (d, e, f) = self._sample_to_source.matrix.tolist()
         x, y = samples.x0, samples.y0
-        matrix = np.array(
-            [[a, b, a * x + b * y + c - crop.x0], [d, e, d * x + e * y + f - crop.y0]], dtype=np.float64
-        )
+        matrix = np.array([[a, b, a * x + b * y + c - crop.x0], [d, e, d * x + e * y + f - crop.y0]])
         pixels = source[crop.shift(-origin[0], -origin[1]).slices]
         if pixels.shape[:2] != crop.shape:
             raise SelectionError(

@@ -33,7 +33,7 @@ from asyncfetch.mirroring.report import Failure, Report, first_error
 from asyncfetch.mirroring.selection import Selection, parse_selection
 from asyncfetch.mirroring.stages import mirror_section
 from asyncfetch.settings import Settings
-from asyncfetch.store import AtlasRecord, StoreWriter
+from asyncfetch.store import AtlasRecord, StoreWriter, prepare_documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -456,7 +456,7 @@ class _Run:
             await send.send((opened, section))
 
     async def _prepare(self) -> None:
-        await self._client.pool.run(self._writer.prepare, self._settings.codec)
+        await self._client.pool.run(prepare_documents, self._settings.codec)
 
     async def _write_table(self, data_set: SectionDataSet) -> None:
         """Write a table while images come; the next data set waits for its turn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncfetch.store.arrays import prepare_documents
 from asyncfetch.store.commit import Commit, SectionAffine
 from asyncfetch.store.layout import CHUNK, LAYOUT_VERSION, SHARD, Slot, level_shapes, plan_slots, shard_shape
 from asyncfetch.store.place import Location
@@ -33,5 +34,6 @@ __all__ = [
     "level_shapes",
     "open",
     "plan_slots",
+    "prepare_documents",
     "shard_shape",
 ]

@@ -22,7 +22,6 @@ from asyncfetch.store.arrays import (
     Axis,
     image_document,
     one_chunk_key,
-    prepare_documents,
     source_document,
     write_array_metadata,
     write_column,
@@ -70,7 +69,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
     from asyncfetch.allen import SectionDataSet
-    from asyncfetch.settings import Codec, Layer
+    from asyncfetch.settings import Layer
     from asyncfetch.store.commit import Commit
     from asyncfetch.store.shards import Chunk
     from asyncfetch.store.view import RegisteredLayout, ViewLayout
@@ -180,10 +179,6 @@ class StoreWriter:
     def has_space_transforms(self) -> bool:
         """Whether the store holds the transforms between reference spaces."""
         return read_space_transforms(self._place) is not None
-
-    def prepare(self, codec: Codec) -> None:
-        """Do what the first data set would wait for: worth it while nothing has come yet."""
-        prepare_documents(codec)
 
     def write_structure_centers(self, reference_space_id: int, rows: list[dict[str, Any]]) -> None:
         """Write the centres of structures in a reference space: rows of StructureCenter."""
