@@ -202,7 +202,7 @@ class StructureCenters:
                     [[float(row[axis]) for axis in "xyz"] for row in rows], dtype=np.float64
                 ).reshape(-1, 3),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SelectionError(
                 "a structure centre has structure_id, reference_space_id, x, y and z; "
                 f"one of the rows has not: {error}"

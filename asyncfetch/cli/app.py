@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
-from asyncfetch.errors import AsyncFetchError, SettingsError
+from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
@@ -167,9 +167,11 @@ def settings_from(config: Path | None, **arguments: Any) -> Settings:
 def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
+    from asyncfetch.cli.reading import read_text
+
     try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}", setting="config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is no TOML file: {error}", setting="config") from error
+        return tomllib.loads(read_text(str(path), "the settings"))
+    except SelectionError as error:
+        raise SettingsError(error.message, setting="config") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError(f"{path} is not a valid TOML file: {error}", setting="config") from error

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["conclude", "describe", "mirror", "resume", "run_to_report"]
 
 _MOST_LISTED = 20
+# what a spreadsheet writes around a cell, and after the last one that is filled
+_AROUND_A_LINE = " \t\v\f\u00a0\"',;"
 _HOLDERS = {
     "budget": "memory (--memory)",
     "window": "a free connection (--jobs)",
@@ -44,8 +46,8 @@ Chosen = Annotated[
     list[str],
     typer.Argument(
         metavar="SELECTION...",
-        help="dataset:ID, gene:ACRONYM, product:ID, atlas:ID, image:ID, or @FILE with one of these a line; "
-        "several allowed.",
+        help="dataset:ID, gene:ACRONYM, product:ID, atlas:ID, image:ID, or @FILE with one of these on each line "
+        "(@- reads stdin); several allowed.",
     ),
 ]
 Um = Annotated[
@@ -310,38 +312,41 @@ def run_to_report(
 
 
 def expand_files(selection: list[str]) -> list[str]:
-    """Put the lines of a file in the place of each ``@FILE``; blank lines and lines after ``#`` are left out.
+    """Put the selections of a file in the place of each ``@FILE``, and those of stdin in the place of ``@-``.
+
+    Blank lines and what follows a ``#`` are left out. A line may hold several selections, and may be a line of a
+    spreadsheet: quotes around it and separators at its end do not count.
 
     Raises
     ------
     SelectionError
-        A file cannot be read, or a line of it is no selection; the message names both.
+        A file cannot be read or holds nothing, or a line of it is not valid; the message names both.
     """
+    return [each for item in selection for each in (_listed_in(item[1:]) if item[:1] == "@" else [item])]
+
+
+def _listed_in(location: str) -> list[str]:
+    from asyncfetch.cli.reading import read_text
     from asyncfetch.mirroring import parse_selection
 
+    name = "stdin" if location == "-" else location
     items: list[str] = []
-    for item in selection:
-        if not item.startswith("@"):
-            items.append(item)
+    for number, line in enumerate(read_text(location, "the selection").split("\n"), start=1):
+        text = line.partition("#")[0].strip(_AROUND_A_LINE)
+        if not text:
             continue
-        for number, line in enumerate(_read_lines(Path(item[1:])), start=1):
-            text = line.partition("#")[0].strip()
-            if not text:
-                continue
-            try:
-                parse_selection(text)
-            except SelectionError as error:
-                raise SelectionError(f"{item[1:]}, line {number}: {error.message}") from None
-            items.append(text)
+        if text.startswith("@"):
+            raise SelectionError(
+                f"{name}, line {number}: a list cannot name another list; give {text} as an argument of its own"
+            )
+        try:
+            parse_selection(text)
+        except SelectionError as error:
+            raise SelectionError(f"{name}, line {number}: {error.message}") from None
+        items.append(text)
+    if not items:
+        raise SelectionError(f"{name} holds no selections; write one on each line, such as dataset:479")
     return items
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise SelectionError(f"the selection {path} cannot be read: {reason}") from error
 
 
 def conclude(report: Report, *, as_json: bool, go_on: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import enum
 import json
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import typer
 from asyncfetch.cli.app import app, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate  # noqa: TC001 - typer reads annotations
-from asyncfetch.cli.tables import BadRow, Points, read_points, write_table
+from asyncfetch.cli.reading import read_text
+from asyncfetch.cli.tables import BadRow, Points, read_points, read_rows, write_table
 from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -200,8 +202,8 @@ def sync(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Structure centres instead of those of --store: rows of the model StructureCenter as JSON, or a "
-            "reply with them.",
+            help="Structure centres instead of those of --store: rows of the model StructureCenter as JSON or CSV, "
+            "or a reply with them.",
         ),
     ] = None,
     ties: Annotated[
@@ -296,15 +298,15 @@ def open_atlas(
 
 
 def _read_centers(location: str) -> list[dict[str, Any]]:
-    from pathlib import Path
-
+    text = read_text(location, "the structure centres")
     try:
-        rows = json.loads(Path(location).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        # rows of the API begin with a bracket or a brace; a table with the name of a column
+        rows = json.loads(text) if text.lstrip()[:1] in {"[", "{"} else read_rows(text)
+    except (ValueError, RecursionError, csv.Error) as error:
         raise SelectionError(f"the structure centres {location} cannot be read: {error}") from error
     rows = rows.get("msg") if isinstance(rows, dict) else rows
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise SelectionError(f"{location} holds no list of structure centres")
+        raise SelectionError(f"{location} is not a list of structure centres")
     return rows
 
 

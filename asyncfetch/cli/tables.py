@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from asyncfetch.cli.reading import read_text
 from asyncfetch.errors import SelectionError, StoreAccessError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-__all__ = ["BadRow", "Points", "TableFormat", "read_points", "write_table"]
+__all__ = ["BadRow", "Points", "TableFormat", "read_points", "read_rows", "write_table"]
 
 type TableFormat = Literal["csv", "json", "parquet"]
 _FORMATS: dict[str, TableFormat] = {".json": "json", ".parquet": "parquet", ".pq": "parquet"}
@@ -60,7 +61,8 @@ def read_points(location: str, integers: Sequence[str], numbers: Sequence[str]) 
     Parameters
     ----------
     location : str
-        A CSV file with a header, a Parquet file (ending in .parquet or .pq), or ``-`` for CSV on stdin.
+        A CSV file with a header, a Parquet file (ending in .parquet or .pq), or ``-`` for CSV on stdin. Commas,
+        semicolons or tabs stand between the cells.
     integers, numbers : sequence of str
         The columns that hold ids, and finite numbers.
 
@@ -70,15 +72,10 @@ def read_points(location: str, integers: Sequence[str], numbers: Sequence[str]) 
         The table cannot be read, or lacks a column.
     """
     try:
-        if _FORMATS.get(Path(location).suffix) == "parquet":
+        if _FORMATS.get(Path(location).suffix.lower()) == "parquet":
             return _from_parquet(location, integers, numbers)
-        if location == "-":
-            return _from_csv(
-                io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline=""), location, integers, numbers
-            )
-        with Path(location).open(encoding="utf-8-sig", newline="") as lines:
-            return _from_csv(lines, location, integers, numbers)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return _from_csv(read_text(location, "the table"), location, integers, numbers)
+    except (OSError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SelectionError(f"the table {location} cannot be read: {reason}") from error
 
@@ -100,7 +97,7 @@ def write_table(table: pa.Table, location: str | None, fmt: TableFormat | None) 
     StoreAccessError
         The file cannot be written.
     """
-    fmt = fmt or _FORMATS.get(Path(location or "").suffix, "csv")
+    fmt = fmt or _FORMATS.get(Path(location or "").suffix.lower(), "csv")
     data = _encoded(table, fmt)
     if location is None:
         sys.stdout.flush()
@@ -132,11 +129,26 @@ def _encoded(table: pa.Table, fmt: TableFormat) -> bytes:
     return sink.getvalue()
 
 
-def _from_csv(lines: Any, location: str, integers: Sequence[str], numbers: Sequence[str]) -> Points:
-    reader = csv.DictReader(lines, skipinitialspace=True)
+def read_rows(text: str) -> list[dict[str, Any]]:
+    """Return the rows of a CSV table, by the names of its header; commas, semicolons or tabs stand between cells."""
+    return list(_reader_of(text))
+
+
+def _reader_of(text: str) -> csv.DictReader[str]:
+    # where a comma is the decimal sign, spreadsheets put semicolons between cells
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    return csv.DictReader(io.StringIO(text), skipinitialspace=True, delimiter=delimiter)
+
+
+def _from_csv(text: str, location: str, integers: Sequence[str], numbers: Sequence[str]) -> Points:
+    reader = _reader_of(text)
     _require_columns(location, reader.fieldnames or (), [*integers, *numbers])
     points = Points([], [], {name: [] for name in (*integers, *numbers)}, [])
+    has_decimal_commas = reader.reader.dialect.delimiter == ";"
     for row, cells in enumerate(reader, start=1):
+        if has_decimal_commas:
+            cells |= {name: cells[name].replace(",", ".") for name in numbers if cells[name]}
         _append(points, row, reader.line_num, cells, integers, numbers)
     return points
 

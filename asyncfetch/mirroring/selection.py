@@ -26,6 +26,9 @@ _NAME = r"[^\s,'\"\[\]$](?:[^,'\"\[\]$\n]*[^\s,'\"\[\]$])?"
 _BY_ID = re.compile(rf"(?P<kind>dataset|image|atlas):(?P<values>{_ID}(?:\s*,\s*{_ID})*)")
 _BY_NAME = re.compile(rf"(?P<kind>gene|product):(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)")
 
+# a name may hold blanks, so that only the word of the next selection ends it
+_BETWEEN = re.compile(r"[\s,;]+(?=(?:dataset|image|atlas|gene|product):)", re.IGNORECASE)
+
 _MOST_SHOWN = 80
 
 
@@ -55,7 +58,8 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
     ----------
     texts : str or iterable of str
         Items such as ``dataset:69289763``, ``image:69177634``, ``dataset:479,123``, ``gene:Pvalb``,
-        ``product:1``, ``product:Mouse`` or ``atlas:1``. Digits alone are an id.
+        ``product:1``, ``product:Mouse`` or ``atlas:1``. Digits alone are an id. One text may hold several,
+        with blanks, commas or semicolons between them.
 
     Returns
     -------
@@ -68,7 +72,12 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
         There is nothing to select, or an item is malformed; the message names it.
     """
     items = [texts] if isinstance(texts, str) else list(texts)
-    selections = [selection for text in items for selection in _parse_item(text.strip())]
+    selections = [
+        selection
+        for text in items
+        for item in _BETWEEN.split(text.strip())
+        for selection in _parse_item(item)
+    ]
     if not selections:
         raise SelectionError(f"nothing is selected: name at least one of {SELECTION_FORMS}")
     return tuple(dict.fromkeys(selections))

@@ -34,6 +34,7 @@ from typing import Any, Literal, Self
 from urllib.parse import unquote
 
 from asyncfetch.errors import SettingsError
+from asyncfetch.text import decode_text
 
 __all__ = ["FAULT_KINDS", "QUERY", "SYNC", "Fault", "FaultPlan", "FaultRule", "FaultScript", "FaultSource"]
 
@@ -222,10 +223,10 @@ class FaultScript:
         """
         path = Path(path)
         try:
-            text = path.read_text()
-            plan = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"{path} is no plan of faults: {error}", setting="faults") from error
+            text = decode_text(path.read_bytes())
+            plan = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        except (OSError, ValueError, RecursionError) as error:
+            raise SettingsError(f"{path} is not a plan of faults: {error}", setting="faults") from error
         return cls.of(plan)
 
     @classmethod

@@ -170,7 +170,7 @@ def test_pages_of_html_for_ever_mean_that_the_service_is_unavailable(invoke, sta
         ([SMALL, "--memory", "much"], "--memory: memory_bytes = 'much': write a size such as 1GiB"),
         ([SMALL, "--base-url", "ftp://x"], "--base-url: base_url"),
         ([SMALL, "--config", "none.toml"], "none.toml cannot be read: No such file or directory"),
-        ([SMALL, "--config", "broken.toml"], "broken.toml is no TOML file"),
+        ([SMALL, "--config", "broken.toml"], "broken.toml is not a valid TOML file"),
         ([SMALL, "--config", "wrong.toml"], "wrong.toml: there is no setting 'jbos'"),
         ([SMALL, "--config", "range.toml"], "range.toml: jobs = 0 is not allowed"),
         ([SMALL, "--config", "table.toml"], "table.toml: jobs = "),

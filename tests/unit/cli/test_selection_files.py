@@ -34,5 +34,5 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_that_is_no_text_is_named(tmp_path):
     path = tmp_path / "picture.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(SelectionError, match="it is no text"):
+    with pytest.raises(SelectionError, match="line 1: byte 0xff is not valid UTF-8"):
         expand_files([f"@{path}"])

@@ -1,0 +1,107 @@
+"""Text that comes from outside: bytes become characters, and foreign words become safe to show. Pure."""
+
+from __future__ import annotations
+
+import codecs
+
+__all__ = ["UnreadableTextError", "decode_text", "shown"]
+
+# UTF-32 first: its little-endian mark begins as that of UTF-16 does
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+class UnreadableTextError(ValueError):
+    """Bytes that are not text in an encoding that is read.
+
+    Attributes
+    ----------
+    line : int
+        The line that holds the first such byte, from 1.
+    """
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message, line)
+        self.line = line
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.args[0]}"
+
+
+def decode_text(data: bytes) -> str:
+    r"""Return a text that a person, a spreadsheet or a program has saved.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one. The locale does not matter.
+
+    Returns
+    -------
+    str
+        Without the mark; every line ends in ``\n``, whether it was written as ``\n``, ``\r\n`` or ``\r``.
+
+    Raises
+    ------
+    UnreadableTextError
+        A byte is not of that encoding, or the text holds a NUL.
+    """
+    mark, encoding = next((each for each in _MARKS if data.startswith(each[0])), (b"", "utf-8"))
+    body = data[len(mark) :]
+    try:
+        text = body.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = body[: error.start].decode(encoding, "replace")
+        name = encoding.upper().removesuffix("-LE").removesuffix("-BE")
+        wrong = f"byte 0x{body[error.start]:02x} is not valid {name}; save the file as UTF-8"
+        raise UnreadableTextError(wrong, _with_line_feeds(before).count("\n") + 1) from None
+    text = _with_line_feeds(text)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UnreadableTextError("there is a NUL character, so this is not text; save it as UTF-8", line)
+    return text
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def shown(words: object, width: int | None = None) -> str:
+    r"""Return words of a server, of a store or of a user so that they can be shown inside a line.
+
+    Characters that a terminal would obey or hide (controls, escape sequences, marks of direction, characters of no
+    width, ends of lines, lone surrogates) are written as escapes such as ``\x1b``.
+
+    Parameters
+    ----------
+    words : object
+        Its ``str``.
+    width : int, optional
+        The most characters that are shown; what is longer ends in ``…``.
+
+    Examples
+    --------
+    >>> shown("Site\tunavailable\x1b[2J")
+    'Site\\tunavailable\\x1b[2J'
+    >>> shown("a very long name", 8)
+    'a very …'
+    """
+    text = str(words)
+    if width is not None:
+        # what is cut off need not be looked at: a body may be megabytes
+        text = text[: width + 1]
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+    if width is not None and len(text) > width:
+        text = f"{text[: max(width - 1, 0)]}…"
+    return text
+
+
+def _escaped(character: str) -> str:
+    return _SHORT.get(character) or character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,0 +1,63 @@
+"""Text that comes from outside is read whoever saved it, and shown so that it cannot move a cursor."""
+
+from __future__ import annotations
+
+import codecs
+
+import pytest
+
+from asyncfetch.text import UnreadableTextError, decode_text, shown
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "µ\nß".encode(),
+        codecs.BOM_UTF8 + "µ\r\nß".encode(),
+        codecs.BOM_UTF16_LE + "µ\rß".encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + "µ\r\nß".encode("utf-16-be"),
+        codecs.BOM_UTF32_LE + "µ\nß".encode("utf-32-le"),
+        codecs.BOM_UTF32_BE + "µ\nß".encode("utf-32-be"),
+    ],
+)
+def test_a_text_is_the_same_whatever_its_mark_and_its_ends_of_lines(data):
+    assert decode_text(data) == "µ\nß"
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "words"),
+    [
+        (b"a\nb\r\n\xe9", 3, "byte 0xe9 is not valid UTF-8"),
+        (b"\xff\xfea\0\n\0x", 2, "byte 0x78 is not valid UTF-16"),
+        ("a\rb".encode("utf-16-le"), 1, "NUL"),
+    ],
+)
+def test_what_is_not_text_is_named_by_its_line(data, line, words):
+    with pytest.raises(UnreadableTextError, match=words) as caught:
+        decode_text(data)
+    assert caught.value.line == line
+    assert str(caught.value).startswith(f"line {line}: ")
+
+
+@pytest.mark.parametrize(
+    "character",
+    [
+        *("\x1b", "\x07", "\x9b", "\x7f", "\n", "\r", "\t", "\u202e", "\u2066", "\u200e", "\u061c"),
+        *("\u200b", "\u2028", "\u2029", "\ufeff", "\ud800", "\U000e0041"),
+    ],
+)
+def test_what_a_terminal_would_obey_or_hide_is_escaped(character):
+    text = shown(f"a{character}b")
+    assert text.isprintable()
+    assert text == f"a{character.encode('unicode_escape', 'surrogatepass').decode()}b"
+    assert shown(text) == text
+
+
+def test_printable_words_stay_as_they_are():
+    assert shown("Pvalb, 25 µm × 3, Größe 脳") == "Pvalb, 25 µm × 3, Größe 脳"
+
+
+def test_long_words_are_cut_to_their_width():
+    assert shown("x" * 10, 10) == "x" * 10
+    assert shown("x" * 11, 10) == "x" * 9 + "…"
+    assert shown("\x1b" * 11, 10) == "\\x1b\\x1b\\…"
