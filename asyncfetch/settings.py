@@ -54,13 +54,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes
     ----------
     base_url : str
-        Where the API answers. Paths such as ``/api/v2/data`` are appended.
+        Where the API answers (ADDR-1, ADDR-3). Paths such as ``/api/v2/data`` are appended.
     jobs : int or "auto"
         Image requests in flight at once; ``"auto"`` finds how many the server bears.
     most_jobs : int
         The most that ``"auto"`` goes to.
     requests_per_s : float
-        Most requests that start in any one second. No limit is published (FACTS.md section 4); the default
+        Most requests that start in any one second. No limit is published (HTTP-7); the default
         stays near what polite scripts do.
     bytes_per_s : float or None
         Most bytes received a second, or None for no limit of our own.

@@ -1,7 +1,7 @@
 """A server of canned bodies, as light as Python allows, in a process of its own.
 
 ``GET /N`` answers N bytes, ``GET /to/N`` redirects there first, ``GET /log`` tells when each request for bytes came,
-in seconds of the machine's monotonic clock. Bodies are chunked as the API's are (FACTS.md section 4), or announced by
+in seconds of the machine's monotonic clock. Bodies are chunked as the API's are (HTTP-3), or announced by
 a length. The whole answer is handed to the socket at once, so that what is measured against it is the client.
 """
 

@@ -1,9 +1,9 @@
 """Replies of the API: rows, or an error with the service's own words. Pure.
 
-JSON and XML carry the same envelope (FACTS.md section 2). Errors come under HTTP 200 with ``success`` false and a
-plain string; outages give HTML, or a body that is no JSON. Which messages mean a failure that passes is known for
-one only (``… Informatics service request failed``); `TRANSIENT_WORDS` adds the usual words for the same, to be on
-the safe side: asking again costs little, giving up costs a section.
+JSON and XML carry the same envelope (allen-api.md RMA-1, RMA-2). Errors come under HTTP 200 with ``success`` false
+and a plain string (RMA-8); outages give HTML, or a body that is no JSON. Which messages mean a failure that passes is
+known for one only (``… Informatics service request failed``); `TRANSIENT_WORDS` adds the usual words for the same, to
+be on the safe side: asking again costs little, giving up costs a section.
 
 Unknown, and taken as follows: an error in XML carries ``success="false"`` and its words as text or as an attribute
 ``msg``; a JSON ``msg`` that is one object is one row; a count that is no number is as good as none. What is read as
@@ -102,7 +102,7 @@ def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
 
 
 def parse_csv(body: bytes | bytearray, *, url: str | None = None) -> Page:
-    """Read a reply in CSV: a header row, then one row a record, and no paging fields (FACTS.md section 2).
+    """Read a reply in CSV: a header row, then one row a record, and no paging fields (RMA-3).
 
     Values stay text, since CSV carries no types. How errors come in CSV is not recorded, so an envelope in JSON and a
     page are recognised by how they begin.
@@ -142,7 +142,7 @@ def parse_xml(body: bytes | bytearray, *, url: str | None = None) -> Page:
     """Read a reply in XML, without entities, document types or network.
 
     Elements with ``type`` integer, float or boolean become numbers and truth values, ``type="array"`` lists,
-    ``nil="true"`` None; dashes become underscores. Top-level fields carry no type (FACTS.md section 2) and stay text.
+    ``nil="true"`` None; dashes become underscores. Top-level fields carry no type (RMA-2) and stay text.
     An element without a type is a list where it holds records named by its own singular, as
     ``<section-images><section-image>``. A record that stands alone, as in a file, is a page of one row.
 

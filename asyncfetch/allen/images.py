@@ -1,4 +1,4 @@
-"""Requests for images, with the rules of every parameter (image_download_services.txt, FACTS.md section 4). Pure.
+"""Requests for images, with the rules of every parameter (allen-api.md, IMG-1 to IMG-7). Pure.
 
 Not known, and left to the server: what it sends beyond the last tier, and for a box that reaches out of the image;
 what left and top of a box become on a tier whose pixels they do not begin; what a view means for an atlas image; how

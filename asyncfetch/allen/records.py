@@ -1,7 +1,8 @@
 """Rows of the API as typed records. A row that does not fit says which, of what model, in which field. Pure.
 
-The model reference allows null nearly everywhere, and nulls do occur (FACTS.md section 3). None stands for them, but
-not in an id, in a section image's data set, or in its width and height: without these nothing can be asked for.
+The model reference allows null nearly everywhere, and nulls do occur (allen-api.md REC-1, RMA-7). None stands for
+them, but not in an id, in a section image's data set, or in its width and height: without these nothing can be asked
+for. Ids are positive and below 2^63 (REC-2).
 Unknown, and chosen here: a matrix of which one number is missing is missing as a whole; where a row comes twice, the
 first one counts.
 """
@@ -118,7 +119,7 @@ class SectionImage(_Record, frozen=True, kw_only=True):
     width, height : int
         Size in full-resolution pixels.
     x, y : int
-        Where the box lies on the scan of image_width x image_height pixels.
+        Where the box lies on the scan of image_width x image_height pixels (REC-9).
     resolution : float or None
         Pitch of a full-resolution pixel in µm.
     section_number : int or None

@@ -5,7 +5,7 @@ A query is built from the model outwards, prints as the service's criteria strin
     >>> text(Query("SectionImage").where(data_set_id=479).include("alignment2d").order("sub_images.id"))
     "model::SectionImage,rma::criteria,[data_set_id$eq479],rma::include,alignment2d,rma::options[order$eq'sub_images.id']"
 
-The grammar is that of FACTS.md section 2. Values cannot hold a quote, because the service has no way to escape one.
+The grammar is that of allen-api.md RMA-9. Values cannot hold a quote, because the service has no way to escape one.
 Unknown, and chosen here: whether blanks beside brackets are allowed everywhere (they are read, never written); whether
 the service tells ``'null'`` and ``'$name'`` in quotes from the bare words (they are taken for the same, and written
 bare); whether an option named twice counts once (the last one does). Words such as ``true`` are written in quotes,
@@ -347,7 +347,7 @@ def query_url(base_url: str, query: Query, fmt: Literal["json", "xml", "csv"] = 
     """Return the address that answers a query.
 
     Everything but letters, digits and ``_.-~:,$*`` is percent-encoded; the service takes brackets and quotes raw as
-    well (FACTS.md section 2).
+    well (RMA-9).
     """
     return f"{base_url.rstrip('/')}/api/v2/data/query.{fmt}?criteria={quote(text(query), safe=':,$*')}"
 
@@ -392,7 +392,7 @@ def parse_criteria(criteria: str) -> Query:
 
 
 def _end_of_text(criteria: str) -> QueryError:
-    """Return the error of an unbalanced quote, in the words of data/rma_errors_recorded.json."""
+    """Return the error of an unbalanced quote, in the words of a recorded one (RMA-8)."""
     line = criteria.count("\n") + 1
     column = len(criteria) - criteria.rfind("\n") - 1
     return QueryError(f'line {line}, column {column}: mismatched character <EOF>; expecting "\'"')

@@ -1,4 +1,4 @@
-"""Requests and replies of the six synchronization services (image_synchronization_services.txt, FACTS.md 1). Pure.
+"""Requests and replies of the six synchronization services (allen-api.md, SYNC-3). Pure.
 
 Everything that is known of their shapes stands here, for all who speak it: the client asks and reads, the replica
 and the local services answer.
@@ -166,7 +166,7 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Return what to send.
 
         A coordinate is sent in the fewest decimals that give the same float64 again. Clients send six decimals
-        (FACTS.md section 1), which is 5e-7 pixels off; exponents, which no client sends, are avoided.
+        (SYNC-3), which is 5e-7 pixels off; exponents, which no client sends, are avoided.
         """
         shape = _SHAPES[self.service]
         parameters = [

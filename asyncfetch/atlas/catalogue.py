@@ -4,7 +4,7 @@ Columns are numpy arrays, one entry a section or data set, so that a lookup is o
 A missing number or matrix is NaN, a missing id -1.
 
 Two facts are built in, because no data set tells them: the transform between the reference spaces 10 and 9 of the
-adult mouse, and the data set behind atlas 1 (both FACTS.md section 3). The transform mirrors r at 11350 µm; the
+adult mouse, and the data set behind atlas 1 (allen-api.md REC-6). The transform mirrors r at 11350 µm; the
 structure centres of the two spaces are mirrored at 11400 µm, so that centres are never converted.
 """
 
@@ -40,14 +40,14 @@ type Ids = NDArray[np.int64]
 type Floats = NDArray[np.float64]
 type Flags = NDArray[np.bool_]
 
-#: Atlas id to the data set that holds its plates: "Mouse, P56, Coronal" (FACTS.md section 3).
+#: Atlas id to the data set that holds its plates: "Mouse, P56, Coronal".
 ATLAS_DATA_SETS: Mapping[int, int] = {1: 100048576}
 
 _MIRROR = Affine3D(np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 11350.0]]))
 #: ReferenceToReferenceTransform of the adult mouse, by (from, to); it is its own inverse.
 SPACE_TRANSFORMS: Mapping[tuple[int, int], Affine3D] = {(10, 9): _MIRROR, (9, 10): _MIRROR}
 
-# Where the API's numbers stand in a matrix: [[00, 01, 04], [02, 03, 05]] (FACTS.md section 5).
+# Where the API's numbers stand in a matrix: [[00, 01, 04], [02, 03, 05]] (REC-3).
 _LAYOUT_2D = np.array([[0, 1, 4], [2, 3, 5]])
 
 

@@ -1,20 +1,21 @@
 """The six synchronization services, computed in float64 for many points and targets at once. Pure.
 
-The formulas are those that reproduce the recorded answers of the service (FACTS.md section 5)::
+The formulas are those that reproduce the recorded answers of the service (allen-api.md SYNC-1, SYNC-2)::
 
     image to reference: v = tsv · [x, y, 1];  z = section_number · section_thickness;  ref = tvr · [v_x, v_y, z, 1]
     reference to image: v = trv · [p, i, r, 1];  section = argmin |section_number − v_z / section_thickness|
                         (x, y) = tvs(section) · [v_x, v_y, 1]
 
 image_to_image is the one after the other, image_to_atlas the same among annotated plates, image_to_image_2d
-tvs(target) · tsv(seed), structure_to_image the second formula for the structure's centre (inferred, FACTS.md
-section 5).
+tvs(target) · tsv(seed), structure_to_image the second formula for the structure's centre (inferred,
+SYNC-5).
 
-Unknown, and chosen here or by the arguments of `Atlas`: which section is taken for a point in the middle between two
-(``ties``) and of several with the same number (that of the lowest id); whether images that failed are answered with
-(``failed_images``; they are); that sections without a number or without tvs are passed over; that a query in another
-space than the data set's is converted at all (``convert_spaces``; it is not); whether a target that is not known or
-cannot be placed stays in the list (it does, without an image); that image_to_image_2d gives the seed its own point.
+Unknown (SYNC-6), and chosen here or by the arguments of `Atlas`: which section is taken for a point in the middle
+between two (``ties``) and of several with the same number (that of the lowest id); whether images that failed are
+answered with (``failed_images``; they are); that sections without a number or without tvs are passed over; that a
+query in another space than the data set's is converted at all (``convert_spaces``; it is not); whether a target that
+is not known or cannot be placed stays in the list (it does, without an image); that image_to_image_2d gives the seed
+its own point.
 """
 
 from __future__ import annotations

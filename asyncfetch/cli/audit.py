@@ -24,7 +24,7 @@ __all__ = ["Comparison", "audit", "compare_services"]
 
 _MOST_TARGETS = 5
 _MOST_LISTED = 5
-# Around the largest mouse sections, and the box of the adult mouse with a margin (FACTS.md sections 4 and 5).
+# Around the largest mouse sections, and the box of the adult mouse with a margin (REC-4).
 _IMAGE_LOW, _IMAGE_HIGH = -500.0, 16_000.0
 _SPACE_LOW, _SPACE_HIGH = (-500.0, -500.0, -500.0), (13_700.0, 8_500.0, 11_900.0)
 

@@ -219,10 +219,10 @@ class Client(CatalogueQueries):
         ----------
         query : Query
             A ``num_rows`` of its own is the most rows wanted, a ``start_row`` where they begin. Without an order
-            it is sorted by ``id``, or rows could move between pages (FACTS.md section 2).
+            it is sorted by ``id``, or rows could move between pages (RMA-6).
         fmt : "json", "xml" or "csv"
             What is asked for. JSON keeps all types; fields at the top of an XML row, and all of CSV, are text. CSV
-            implies a tabular query (FACTS.md section 2).
+            implies a tabular query (RMA-3).
 
         Raises
         ------
@@ -243,8 +243,8 @@ class Client(CatalogueQueries):
         One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before are
         dropped. A page begins with the last row of the one before; where that is another row, rows were added or
         taken away meanwhile, and the listing begins anew, so that none is missing. ``total_rows`` counts joined
-        rows and does not end anything: a page that is short of what was asked for is the last, unless more rows
-        are announced, and an empty one is the last in any case.
+        rows (RMA-5) and does not end anything: a page that is short of what was asked for (RMA-4) is the last, unless
+        more rows are announced, and an empty one is the last in any case.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """The catalogue of the API by name: data sets, images, plates, windows, products, structures and atlases.
 
-Each method is one query that existing clients are known to send (FACTS.md section 2), with an order, page after page.
+Each method is one query that existing clients are known to send (RMA-9), with an order, page after page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ type Row = dict[str, Any]
 type Names = int | str | Iterable[int | str]
 type Ids = int | Iterable[int]
 
-#: Ids of one request: a hundred in one GET are known to work (FACTS.md section 1).
+#: Ids of one request: a hundred in one GET are known to work (RMA-10).
 _MOST_IDS = 100
 _WINDOW = tuple(f"{colour}_{end}" for colour in ("red", "green", "blue") for end in ("lower", "upper"))
 
@@ -78,7 +78,7 @@ class CatalogueQueries(ABC):
         specimen, reference_space : int or iterable of int, optional
             Ids.
         failed : bool or None
-            Whether failed sets are meant, or the others, or with None both.
+            Whether failed sets are meant, or the others, or with None both (REC-8).
 
         Returns
         -------

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FetchedSection", "SectionStream", "open_sections"]
 
-#: The largest image whose bytes are known has 0.16 a pixel (2980 x 1888 in 898 kB, FACTS.md section 4).
+#: The largest image whose bytes are known has 0.16 a pixel (2980 x 1888 in 898 kB, IMG-8).
 _PIXELS_A_JPEG_BYTE = 6
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockingSyncServices", "SyncServices"]
 
-#: Targets of one request: 100 ids in one GET are known to work (FACTS.md section 1).
+#: Targets of one request: 100 ids in one GET are known to work (RMA-10).
 MOST_TARGETS = 100
 # A hundred answers of 200 bytes, and room for XML and blanks.
 _REPLY_LIMIT_BYTES = 2**20
@@ -109,7 +109,7 @@ class SyncServices:
         Returns
         -------
         list of n ImageSync, or lists of these lists
-            In the order of ``section_image_ids``. The service probably leaves the seed out (FACTS.md section 1);
+            In the order of ``section_image_ids``. The service probably leaves the seed out (SYNC-5);
             then it is given its own point here.
         """
         return await self._ask_all("image_to_image_2d", section_image_id, _points(xy, 2), section_image_ids)

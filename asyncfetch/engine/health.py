@@ -52,7 +52,7 @@ def is_refusal(error: AsyncFetchError) -> bool:
 def is_of_the_host(error: AsyncFetchError) -> bool:
     """Tell whether an error can mean that the host, and not this one item, is in trouble.
 
-    An outage gives 5xx, no connection, no byte, or a page of HTML under status 200 (FACTS.md sections 2 and 4).
+    An outage gives 5xx, no connection, no byte, or a page of HTML under status 200 (HTTP-8).
     """
     if isinstance(error, StatusError):
         return error.status == 429 or error.status >= 500

@@ -1,6 +1,6 @@
 """When a second request is sent for the same image: pure, off unless it is asked for.
 
-A server behind many caches answers almost all requests alike and a few of them very late (FACTS.md section 4: about one
+A server behind many caches answers almost all requests alike and a few of them very late (HTTP-9: about one
 download in ten hung on a related service). A second request for one of those often comes back long before the first.
 It is sent once the first takes half as long again as 95 % of the latest successes took, and never for more than one
 request in twenty, so that a slow server does not get twice the work for being slow.

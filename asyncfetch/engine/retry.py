@@ -19,7 +19,7 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d*)?", re.ASCII)
 # Waiting longer than this with a reservation in hand holds up everybody else; such an item fails by name and
 # can be asked for later.
 _PATIENCE_S = 900.0
-# Bytes that are no image heal when they are asked for again (FACTS.md section 4), or never do.
+# Bytes that are no image heal when they are asked for again (HTTP-9), or never do.
 _MOST_ATTEMPTS_OF_IMAGES = 4
 
 
@@ -94,6 +94,7 @@ class RetryPolicy:
         if not error.is_transient or attempt >= self.attempts_for(error) or self.is_spent:
             return None
         delay_s = random * min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 64))
+        # Of any status (HTTP-6).
         asked_s = parse_retry_after(getattr(error, "retry_after", None), now_utc)
         if asked_s is not None:
             if asked_s > _PATIENCE_S:

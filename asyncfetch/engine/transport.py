@@ -3,8 +3,9 @@
 A :class:`Transport` sends one request, once, and returns the whole body or raises one error of
 :mod:`asyncfetch.errors`; foreign errors end here. It neither waits in line nor tries again.
 
-What FACTS.md section 4 tells of the server shapes this file: 302 before 200, chunked and gzip-encoded bodies, no
-Content-Length, idle connections kept for 15 s. Bodies are decompressed here and not by aiohttp, so that the limit
+What is known of the server shapes this file (allen-api.md): 302 before 200 (HTTP-1, HTTP-2), within one service
+(ADDR-2); chunked and gzip-encoded bodies without Content-Length (HTTP-3); idle connections kept for 15 s (HTTP-4); 404
+for an unknown image (HTTP-5). Bodies are decompressed here and not by aiohttp, so that the limit
 holds to the byte against gzip bombs, and so that gzip's own end and checksum prove a body whole that no length
 announces.
 """

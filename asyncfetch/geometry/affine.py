@@ -31,7 +31,7 @@ class _Affine:
     """
 
     _N_AXES: ClassVar[int]
-    #: Where the API's numbers 00, 01, … stand: one row of indices a matrix row (FACTS.md section 5).
+    #: Where the API's numbers 00, 01, … stand: one row of indices a matrix row (REC-3).
     _API_LAYOUT: ClassVar[tuple[tuple[int, ...], ...]]
 
     matrix: NDArray[np.float64]

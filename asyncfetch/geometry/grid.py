@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE_BOXES_UM", "Plane", "ReferenceGrid"]
 
 #: Extent of the reference spaces along (p, i, r), in µm, by their id. Spaces 9 ("P56 Brain") and 10 ("P56
-#: Brain, L/R Flipped") share one box (FACTS.md section 5); the boxes of the others are not known.
+#: Brain, L/R Flipped") share one box (REC-4); the boxes of the others are not known.
 REFERENCE_BOXES_UM: dict[int, tuple[float, float, float]] = {
     9: (13200.0, 8000.0, 11400.0),
     10: (13200.0, 8000.0, 11400.0),

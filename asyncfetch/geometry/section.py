@@ -21,14 +21,14 @@ __all__ = ["SectionGeometry"]
 class SectionGeometry:
     """Place one section in its data set's volume and in the reference space.
 
-    The formulas reproduce the recorded answers of the service (FACTS.md section 5)::
+    The formulas reproduce the recorded answers of the service (allen-api.md SYNC-1, SYNC-2; z by REC-7)::
 
         image to reference: v = tsv · [x, y, 1];  z = section_number · section_thickness
                             (p, i, r) = tvr · [v_x, v_y, z, 1]
         reference to image: v = trv · [p, i, r, 1];  (x, y) = tvs · [v_x, v_y, 1]
 
     They take (x, y) as given; where in a pixel the service puts its integer coordinates is not known
-    (FACTS.md section 5), and this package puts them at the centre.
+    (SYNC-4), and this package puts them at the centre.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ def tier_to_full(downsample: int) -> Affine2D:
     """Return the map from pixels of tier ``downsample`` to full-resolution pixels.
 
     Pixel k covers the full-resolution pixels k · 2^n … k · 2^n + 2^n - 1, so full = (k + ½) · 2^n - ½.
-    That the server's tiers cover whole blocks is assumed: it drops the remainder (FACTS.md section 4), but
+    That the server's tiers cover whole blocks is assumed: it drops the remainder (IMG-2), but
     how its pyramid places the rest is not recorded.
 
     Raises
@@ -37,7 +37,7 @@ def full_to_tier(downsample: int) -> Affine2D:
 
 
 def tier_shape(height: int, width: int, downsample: int) -> tuple[int, int]:
-    """Return height and width of tier ``downsample``: halving rounds down (FACTS.md section 4).
+    """Return height and width of tier ``downsample``: halving rounds down (IMG-2).
 
     A side never falls below 1; what the server sends for smaller tiers is not known.
 
@@ -61,7 +61,7 @@ def tier_for(um: float, resolution_um: float, tier_count: int | None = None) -> 
         Side of a full-resolution pixel, in µm.
     tier_count : int, optional
         Number of tiers that the image has; the result is below it. What lies beyond the last tier is not
-        known (FACTS.md section 4).
+        known (IMG-3).
 
     Returns
     -------

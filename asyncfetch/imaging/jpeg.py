@@ -151,7 +151,7 @@ def encode(
     pixels : (y, x, 3) or (y, x, 1) array of uint8
         RGB, or grey.
     quality : int
-        0 to 100. The server's own JPEGs are near 85, with 4:2:0 (FACTS.md section 4).
+        0 to 100. The server's own JPEGs are near 85, with 4:2:0 (IMG-5).
     subsampling : str
         How colour is thinned out; grey has none.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecast", "ViewForecast", "forecast"]
 
-#: An image is answered by a redirect, which is a request like any other to the limit of the rate (FACTS.md section 4).
+#: An image is answered by a redirect, which is a request like any other to the limit of the rate (HTTP-1).
 _STARTS_AN_IMAGE = 2
 
 

@@ -36,7 +36,7 @@ __all__ = [
 #: Views whose colours are codes: mixing two of them would invent a third.
 _CODED_VIEWS = frozenset({"expression", "tumor_feature_annotation", "tumor_feature_boundary"})
 
-#: The largest image whose bytes are known has 0.16 a pixel (2980 x 1888 in 898 kB, FACTS.md section 4).
+#: The largest image whose bytes are known has 0.16 a pixel (2980 x 1888 in 898 kB, IMG-8).
 _PIXELS_A_JPEG_BYTE = 6
 
 #: libjpeg decodes at 1/2, 1/4 and 1/8 of the size.
@@ -218,7 +218,7 @@ def registered_grid(data_set: SectionDataSet, settings: Settings) -> ReferenceGr
     ------
     AlignmentError
         The plane of section or the extent of the reference space is not known. Only the boxes of the spaces
-        9 and 10 are documented (FACTS.md section 5).
+        9 and 10 are documented (REC-4).
     """
     box_um = REFERENCE_BOXES_UM.get(data_set.reference_space_id or 0)
     if box_um is None:

@@ -1,6 +1,6 @@
 """Regions of a section, and the boxes in which they are asked for. Pure.
 
-A box is asked for by its corner in full-resolution pixels and its size in pixels of the tier (FACTS.md section 4), so
+A box is asked for by its corner in full-resolution pixels and its size in pixels of the tier (IMG-1), so
 that boxes of a tier begin at whole pixels of it. The server encodes each box as a JPEG of its own: at the borders of a
 box pixels differ by some grey levels from those of the whole image. Boxes are cut at multiples of their side, not of
 what is written from them, so that the pixels do not depend on how the work goes.

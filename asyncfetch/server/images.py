@@ -1,6 +1,6 @@
 """The image services: what a download asks for, and the JPEG that answers it, drawn once.
 
-Unknown of the real service (FACTS.md section 4), and chosen here: tiers beyond the last keep halving, down to
+Unknown of the real service (IMG-2, IMG-3, IMG-4, IMG-7), and chosen here: tiers beyond the last keep halving, down to
 one pixel; a box that reaches over the image is cut at its border, and one beside it is not found; a value that is
 no number is a bad request; a view that the image does not have is not found. A section that is a box (x, y, width,
 height) on a slide is all that there is of the slide.

@@ -1,7 +1,7 @@
 """How the values of a picture are shown: windows, gains, contrast and colour maps, applied in this order.
 
-Documented by the API are the names, the number of values and their bounds alone (image_download_services.txt,
-ImageDownloadApi). The arithmetic is chosen here, simple enough to be checked by hand, for a channel value v of 0..255:
+Documented by the API are the names, the number of values and their bounds alone (IMG-1). The arithmetic is chosen
+here, simple enough to be checked by hand, for a channel value v of 0..255:
 
 * ``range=l,u,l,u,l,u``: a source level s becomes 255 · (s - l) / (u - l), cut to 0..255. The source level of a drawn
   value v is L + v · (U - L) / 255, where L and U are the levels of the data set's Equalization, or 0 and 255.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPRESSION_THRESHOLD", "MIRROR_UM", "Phantom", "SoftEllipsoid", "Wave", "jet", "to_space_9"]
 
-#: Space 10 is space 9 with r mirrored: r9 = MIRROR_UM - r10 (FACTS.md section 5: ReferenceToReferenceTransform).
+#: Space 10 is space 9 with r mirrored: r9 = MIRROR_UM - r10 (REC-5).
 MIRROR_UM = 11350.0
 
 #: Level of expression above which the mask is coloured; below it the mask is black.

@@ -85,7 +85,7 @@ SECTIONS = {
     for data_set_id, text in _SECTIONS.items()
 }
 
-#: Data set to alignment id, tvr_00 to tvr_11 and trv_00 to trv_11 (FACTS.md section 5 has the layout).
+#: Data set to alignment id, tvr_00 to tvr_11 and trv_00 to trv_11 (REC-3 has the layout).
 ALIGNMENTS_3D: dict[int, tuple[int, tuple[float, ...], tuple[float, ...]]] = {
     69289763: (
         346488249,

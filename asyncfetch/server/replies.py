@@ -1,6 +1,6 @@
 """Pack answers as the API does: JSON, XML and CSV.
 
-XML (FACTS.md section 2): the envelope as attributes of ``Response``; in it one element named by the plural of the
+XML (RMA-2): the envelope as attributes of ``Response``; in it one element named by the plural of the
 model; underscores as dashes; fields of the rows themselves without a type, those of included rows with one; nulls as
 ``nil="true"``. Unknown, and chosen here: a null carries no type; a list of the top level carries ``type="array"``
 only where it is empty, a deeper one always; the names inside lists are the singular of the association's name; an

@@ -1,7 +1,7 @@
 """Evaluate metadata queries over rows in memory.
 
 Known and kept: 50 rows unless asked otherwise, keys in alphabetical order, a ``total_rows`` that counts joined rows
-and so can exceed the rows delivered, and the empty result of a connected service (FACTS.md section 2).
+and so can exceed the rows delivered, and the empty result of a connected service (RMA-1, RMA-5).
 
 Unknown, and chosen here: without an ``order`` rows come in the order of their ids; nulls come last; with
 ``count$eqfalse`` the envelope's total is the number of rows delivered; columns named with a table restrict the rows

@@ -1,6 +1,6 @@
 """The built-in sample atlas: a small, deterministic set of records with real matrices, drawn from the phantom.
 
-Real single facts of the Allen Institute's API (FACTS.md sections 3 and 5, and the recorded records behind it):
+Real single facts of the Allen Institute's API (REC-1, REC-3 to REC-8):
 
 * data set 69289763 (sagittal, space 10): all 18 sections with their ids, numbers, sizes and alignments, the
   alignment of the set, its specimen, donor and products;
@@ -476,7 +476,7 @@ class _Builder:
         self.add_small(CONNECTIVITY_DATA_SET_ID, range(100, 261, 80), products=(5,), views=("projection",))
         self.add_equalization(CONNECTIVITY_DATA_SET_ID, red=(0, 923), green=(0, 987), blue=(0, 4095))
         self.add_small(TUMOR_DATA_SET_ID, range(200, 241, 40), products=(), views=_TUMOR_VIEWS)
-        # as large as the largest of the real ones (FACTS.md section 4); all of it takes minutes to draw
+        # as large as the largest of the real ones; all of it takes minutes to draw
         self.add_data_set(HUGE_DATA_SET_ID, space=9, plane=1, products=())
         section = self.made_section(HUGE_DATA_SET_ID, HUGE_DATA_SET_ID + 1000, 260, (27000, 34000), 0.4)
         self.add_section(HUGE_DATA_SET_ID, section, resolution=0.4)

@@ -2,7 +2,7 @@
 
 Source: the description of the RMA models (fields and associations, 2013), as far as the sample atlas has them.
 SectionImage, AtlasImage and SubImage share the table ``sub_images``; SectionDataSet, AtlasDataSet and DataSet
-share ``data_sets`` (FACTS.md section 3).
+share ``data_sets`` (REC-1).
 """
 
 from __future__ import annotations

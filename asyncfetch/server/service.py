@@ -1,6 +1,6 @@
 """Answer the requests of the API: downloads, queries, synchronization; with their faults, at their pace.
 
-What headers and redirects look like is recorded (FACTS.md section 4). Unknown, and chosen here: the image service
+What headers and redirects look like is recorded (HTTP-1, HTTP-3). Unknown, and chosen here: the image service
 behind the redirect takes the parameters of the download, and a refused request (429) is counted at the front door,
 so that an image's redirect and its bytes are one request.
 """

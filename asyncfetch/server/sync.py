@@ -1,7 +1,7 @@
 """The six synchronization services as the API offers them, computed from the rows that the replica has.
 
 Inferred of the real services and followed here: a point of another reference space than the target's is taken there
-by the ReferenceToReferenceTransform (FACTS.md section 5).
+by the ReferenceToReferenceTransform (REC-5).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from asyncfetch.allen import (
 )
 from asyncfetch.errors import QueryError, SelectionError
 
-# What existing clients send (FACTS.md section 2).
+# What existing clients send (RMA-9).
 CLIENT_CRITERIA = [
     (
         "model::Equalization,rma::criteria,section_data_set(section_images[id$in126862575,297225768]),"

@@ -19,7 +19,7 @@ from asyncfetch.allen.sync import (
 )
 from asyncfetch.errors import QueryError, ReplyError, SelectionError, TransientServiceError
 
-# The whole bodies of two real replies, word for word (FACTS.md section 1).
+# The whole bodies of two real replies, word for word (SYNC-3).
 IMAGES = (
     b'{"success":true,"id":0,"start_row":0,"num_rows":0,"total_rows":0,"msg":[{"image_sync":'
     b'{"section_data_set_id":"479","section_image_id":101350196,"section_number":444,'
