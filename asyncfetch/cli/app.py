@@ -51,6 +51,7 @@ def register_commands() -> None:
         audit,
         bench,
         demo,
+        doctor,
         inspection,
         mirror,
         pictures,

@@ -1,0 +1,231 @@
+"""What of this machine matters to a mirror: versions, cores, memory, the disk, limits, the network, the clock."""
+
+from __future__ import annotations
+
+import locale
+import os
+import platform
+import re
+import ssl
+import sys
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from asyncfetch.doctor.cgroup import read_limits
+from asyncfetch.doctor.disk import examine_disk
+from asyncfetch.doctor.facts import Fact, megabytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from asyncfetch.settings import Settings
+
+__all__ = ["examine_machine", "hide_password"]
+
+_LIBRARIES = (
+    "aiohttp",
+    "aiolimiter",
+    "anyio",
+    "imagecodecs",
+    "msgspec",
+    "numcodecs",
+    "numpy",
+    "opencv-python-headless",
+    "simplejpeg",
+    "zarr",
+    "zlib-ng",
+)
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+# Some 70 connections, the files of the zarr store that are written at once, and the interpreter's own.
+_ENOUGH_FILES = 512
+_USERINFO = re.compile(r"^(?P<scheme>[a-zA-Z][\w+.-]*://)?(?P<user>[^/@]*)@")
+
+
+def examine_machine(place: Path, settings: Settings, environment: Mapping[str, str]) -> list[Fact]:
+    """Return the facts about this machine.
+
+    It writes 32 MB to a temporary file in ``place``, or as much as it can in two seconds, and removes it.
+
+    Parameters
+    ----------
+    place : path
+        The folder that a store is to be written to.
+    settings : Settings
+        What a run would use: the memory budget is compared with the memory.
+    environment : mapping of str to str
+        Such as ``os.environ``.
+    """
+    return [
+        *_versions(),
+        Fact(
+            "system", f"{platform.system()} {platform.release()}, {platform.machine()}", platform.platform()
+        ),
+        *_resources(settings),
+        *examine_disk(place),
+        _open_files(),
+        *_network(environment),
+        _time_zone(),
+        _text(),
+    ]
+
+
+def hide_password(url: str) -> str:
+    """Return an address without what could be a password, but so that it shows that there is one.
+
+    Examples
+    --------
+    >>> hide_password("http://anna:secret@proxy.example:3128")
+    'http://anna:***@proxy.example:3128'
+    """
+    found = _USERINFO.match(url)
+    if found is None:
+        return url
+    user, has_password, _ = found["user"].partition(":")
+    shown = f"{user}:***" if has_password else "***"
+    return f"{found['scheme'] or ''}{shown}@{url[found.end() :]}"
+
+
+def _versions() -> list[Fact]:
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    missing = [name for name, number in libraries.items() if number is None]
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    advice = f"not installed: {', '.join(missing)}; run pip install --force-reinstall asyncfetch"
+    return [
+        Fact("asyncfetch", str(_version("asyncfetch")), _version("asyncfetch")),
+        Fact("Python", f"{python}, {sys.executable}", platform.python_version()),
+        Fact(
+            "libraries",
+            ", ".join(f"{name} {number}" for name, number in libraries.items()),
+            libraries,
+            advice if missing else None,
+        ),
+        Fact("TLS library", ssl.OPENSSL_VERSION, ssl.OPENSSL_VERSION),
+    ]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _resources(settings: Settings) -> list[Fact]:
+    limits = read_limits()
+    n_cores = os.cpu_count()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else n_cores or 1
+    allowed = usable if limits.cores is None else min(float(usable), limits.cores)
+    shown = f"{allowed:g} of {n_cores}" if allowed != n_cores else f"{n_cores}"
+    quota = "" if limits.cores is None else f" (the control group allows {limits.cores:g})"
+    advice = None
+    if settings.workers is None and limits.cores is not None and limits.cores < usable / 2:
+        n_workers = max(round(limits.cores), 1)
+        advice = f"a run would start {usable} threads for {limits.cores:g} cores; use --workers {n_workers}"
+    cores = {"machine": n_cores, "usable": usable, "control_group": limits.cores}
+    return [Fact("cores", shown + quota, cores, advice), _memory(settings, limits.memory_bytes)]
+
+
+def _memory(settings: Settings, limit_bytes: int | None) -> Fact:
+    total, available = _system_memory()
+    value = {"total": total, "available": available, "control_group": limit_bytes}
+    usable = min((size for size in (available, limit_bytes) if size is not None), default=None)
+    parts = [f"{megabytes(total)}" if total else "unknown"]
+    if available is not None:
+        parts.append(f"{megabytes(available)} available")
+    if limit_bytes is not None:
+        parts.append(f"the control group allows {megabytes(limit_bytes)}")
+    advice = None
+    # The budget holds decoded pixels; the interpreter, its libraries and the bodies on their way take the rest.
+    if usable is not None and usable < settings.memory_bytes + 3 * 10**8:
+        advice = (
+            f"the budget of {megabytes(settings.memory_bytes)} does not fit beside the program; "
+            f"use --memory {max((usable - 3 * 10**8) // 2 // 2**20, 16)}MiB"
+        )
+    return Fact("memory", ", ".join(parts), value, advice)
+
+
+def _system_memory() -> tuple[int | None, int | None]:
+    """Return total and available memory in bytes, as Linux tells them, or else as POSIX does."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 - a file of the kernel
+            sizes = {
+                name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)
+            }
+        return sizes.get("MemTotal"), sizes.get("MemAvailable")
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), None
+    except (AttributeError, ValueError, OSError):
+        return None, None
+
+
+def _open_files() -> Fact:
+    try:
+        import resource
+    except ImportError:
+        return Fact("open files", "no limit is known on this system", None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    words = [("no limit" if limit == resource.RLIM_INFINITY else str(limit)) for limit in (soft, hard)]
+    is_low = soft != resource.RLIM_INFINITY and soft < _ENOUGH_FILES
+    advice = f"raise it with: ulimit -n {_ENOUGH_FILES * 2}" if is_low else None
+    shown = words[0] if words[0] == words[1] else f"{words[0]}, can be raised to {words[1]}"
+    return Fact("open files", shown, {"soft": soft, "hard": hard}, advice)
+
+
+def _network(environment: Mapping[str, str]) -> list[Fact]:
+    found = {}
+    for name in _PROXIES:
+        # As curl does: HTTP_PROXY in capitals can be set by a request to a CGI program, and is not read.
+        names = (name,) if name == "http_proxy" else (name, name.upper())
+        value = next((environment[each] for each in names if environment.get(each)), None)
+        if value:
+            found[name] = value if name == "no_proxy" else hide_password(value)
+    shown = ", ".join(f"{name}={value}" for name, value in found.items()) or "none"
+    return [Fact("proxies", shown, found), _trust(environment)]
+
+
+def _trust(environment: Mapping[str, str]) -> Fact:
+    paths = ssl.get_default_verify_paths()
+    named = {name: environment[name] for name in _TRUST if environment.get(name)}
+    value: dict[str, Any] = {"cafile": paths.cafile, "capath": paths.capath, **named}
+    advice = None
+    try:
+        value["n_certificates"] = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    except (OSError, ssl.SSLError) as error:
+        advice = f"the certificates cannot be read ({error}); check SSL_CERT_FILE"
+    for name, path in named.items():
+        if not os.path.exists(path):  # noqa: PTH110 - a text of the environment, of any form
+            advice = f"{name} names {path}, which does not exist; correct it or unset it"
+    if advice is None and not (paths.cafile or paths.capath):
+        advice = (
+            "there are no certificates of the system; install them (ca-certificates) or set SSL_CERT_FILE"
+        )
+    shown = ", ".join(str(part) for part in (paths.cafile, paths.capath) if part) or "none"
+    if named:
+        shown += f" ({', '.join(f'{name}={path}' for name, path in named.items())})"
+    return Fact("certificates", shown, value, advice)
+
+
+def _time_zone() -> Fact:
+    now = datetime.now().astimezone()
+    return Fact("time", f"{now.isoformat(timespec='seconds')} ({now.tzname()})", now.isoformat())
+
+
+def _text() -> Fact:
+    value = {
+        "locale": ".".join(part for part in locale.getlocale() if part) or "C",
+        "preferred": locale.getpreferredencoding(do_setlocale=False),
+        "files": sys.getfilesystemencoding(),
+        "stdout": getattr(sys.stdout, "encoding", None),
+    }
+    others = sorted(
+        {str(value[name]) for name in ("preferred", "files", "stdout") if value[name]}
+        - {name for name in map(str, value.values()) if name.lower().replace("-", "") == "utf8"}
+    )
+    advice = f"{', '.join(others)} cannot hold all names; set PYTHONUTF8=1" if others else None
+    shown = f"locale {value['locale']}, text {value['preferred']}, file names {value['files']}"
+    return Fact("encoding", f"{shown}, stdout {value['stdout']}", value, advice)

@@ -1,0 +1,162 @@
+"""What the doctor says about a machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncfetch import Settings
+from asyncfetch.doctor import examine_disk, examine_machine, hide_password
+from asyncfetch.doctor.cgroup import Limits, read_limits
+from asyncfetch.doctor.disk import write_speed
+
+
+def group(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text + "\n")
+
+
+def member(tmp_path, text):
+    path = tmp_path / "membership"
+    path.write_text(text + "\n")
+    return path
+
+
+def facts(place, environment, **settings):
+    return {fact.name: fact for fact in examine_machine(place, Settings(**settings), environment)}
+
+
+def test_the_tightest_quota_of_the_groups_above_counts(tmp_path):
+    group(tmp_path / "cg", cpu__max="400000 100000", memory__max="max")
+    group(tmp_path / "cg/pod", cpu__max="150000 100000", memory__max="2147483648")
+    group(tmp_path / "cg/pod/job", cpu__max="max 100000", memory__max="8589934592")
+    limits = read_limits(tmp_path / "cg", member(tmp_path, "0::/pod/job"))
+    assert limits == Limits(cores=1.5, memory_bytes=2**31)
+
+
+def test_version_1_of_control_groups_is_read(tmp_path):
+    group(tmp_path / "cg/cpu,cpuacct/job", cpu__cfs_quota_us="50000", cpu__cfs_period_us="100000")
+    group(tmp_path / "cg/memory/job", memory__limit_in_bytes="1073741824")
+    membership = member(tmp_path, "4:memory:/job\n3:cpu,cpuacct:/job")
+    assert read_limits(tmp_path / "cg", membership) == Limits(cores=0.5, memory_bytes=2**30)
+
+
+@pytest.mark.parametrize("quota", ["max 100000", "", "-1 100000", "100000 0", "words"])
+def test_a_group_without_a_limit_sets_none(tmp_path, quota):
+    group(tmp_path / "cg", cpu__max=quota, memory__limit_in_bytes="9223372036854771712")
+    assert read_limits(tmp_path / "cg", member(tmp_path, "0::/")) == Limits()
+
+
+def test_a_machine_without_control_groups_has_no_limits(tmp_path):
+    assert read_limits(tmp_path / "none", tmp_path / "none") == Limits()
+
+
+def test_a_membership_cannot_lead_out_of_the_mounted_groups(tmp_path):
+    group(tmp_path, cpu__max="1 100000")
+    group(tmp_path / "cg", cpu__max="200000 100000")
+    assert read_limits(tmp_path / "cg", member(tmp_path, "0::/../..")).cores == 2.0
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://anna:secret@proxy:3128", "http://anna:***@proxy:3128"),
+        ("anna:secret@proxy:3128", "anna:***@proxy:3128"),
+        ("http://token@proxy:3128", "http://***@proxy:3128"),
+        ("http://proxy:3128", "http://proxy:3128"),
+        ("http://a:se:cr@proxy", "http://a:***@proxy"),
+    ],
+)
+def test_a_password_in_an_address_is_hidden(address, shown):
+    assert hide_password(address) == shown
+
+
+def test_proxies_are_named_without_their_passwords(tmp_path):
+    found = facts(tmp_path, {"HTTPS_PROXY": "http://anna:secret@proxy:3128", "no_proxy": ".local"})
+    assert found["proxies"].value == {"https_proxy": "http://anna:***@proxy:3128", "no_proxy": ".local"}
+    assert "secret" not in str(found)
+
+
+def test_a_trust_store_that_does_not_exist_is_told(tmp_path):
+    missing = str(tmp_path / "institution.pem")
+    advice = facts(tmp_path, {"SSL_CERT_FILE": missing})["certificates"].advice
+    assert missing in advice
+    assert "does not exist" in advice
+
+
+def test_a_budget_beyond_the_memory_is_told_with_one_that_fits(tmp_path):
+    assert facts(tmp_path, {}, memory_bytes=2**24)["memory"].advice is None
+    assert "use --memory" in facts(tmp_path, {}, memory_bytes=2**60)["memory"].advice
+
+
+def test_each_fact_stands_once_and_names_what_a_report_needs(tmp_path):
+    found = examine_machine(tmp_path, Settings(), os.environ)
+    names = [fact.name for fact in found]
+    assert len(names) == len(set(names))
+    assert {
+        "asyncfetch",
+        "Python",
+        "libraries",
+        "cores",
+        "memory",
+        "free space",
+        "free inodes",
+        "disk speed",
+        "open files",
+        "proxies",
+        "certificates",
+        "time",
+        "encoding",
+    } <= set(names)
+
+
+def test_the_disk_of_a_store_that_does_not_exist_yet_is_that_of_its_folder(tmp_path):
+    found = {fact.name: fact for fact in examine_disk(tmp_path / "new" / "brains.zarr")}
+    assert found["free space"].value == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+    assert found["disk speed"].value > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/fd is Linux's")
+def test_a_disk_that_takes_nothing_is_told():
+    found = {fact.name: fact for fact in examine_disk(Path("/proc/self"))}
+    assert "nothing can be written" in found["disk speed"].advice
+
+
+def test_the_trial_of_the_disk_writes_no_more_than_it_says(tmp_path, monkeypatch):
+    sizes = []
+
+    class Counted:
+        def __init__(self, file):
+            self._file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exc):
+            self._file.close()
+
+        def write(self, piece):
+            sizes.append(len(piece))
+            return self._file.write(piece)
+
+        def flush(self):
+            self._file.flush()
+
+        def fileno(self):
+            return self._file.fileno()
+
+    import tempfile
+
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: Counted(make(**options)))
+    write_speed(tmp_path, n_pieces=3, longest_s=60.0)
+    assert sum(sizes) == 3 * 2**20
+    sizes.clear()
+    write_speed(tmp_path, n_pieces=1000, longest_s=0.0)
+    assert sum(sizes) == 2**20
