@@ -59,15 +59,19 @@ class Command:
         self, *args: object, limits: dict[int, int] | None = None, **environment: str
     ) -> subprocess.Popen:
         """Start a command; `limits` are those of `resource`, by their number."""
+        if limits:
+            return self.start_script(_LIMITED.format(limits=limits), *args, **environment)
+        return self._start("-m", "asyncfetch", *args, **environment)
+
+    def start_script(self, script: str, *args: object, **environment: str) -> subprocess.Popen:
+        """Start a script that runs a command with something changed around it."""
         # -B: a limit on files would cut the bytecode that is kept beside the sources for everyone
-        script = _LIMITED.format(limits=limits) if limits else None
+        return self._start("-B", "-c", script, *args, **environment)
+
+    def _start(self, *args: object, **environment: str) -> subprocess.Popen:
         return self._stack.enter_context(
             _Killed(
-                [
-                    sys.executable,
-                    *(("-B", "-c", script) if script else ("-m", "asyncfetch")),
-                    *map(str, args),
-                ],
+                [sys.executable, *map(str, args)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

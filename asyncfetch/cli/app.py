@@ -9,6 +9,8 @@ import functools
 import json
 import os
 import sys
+import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -23,7 +25,19 @@ if TYPE_CHECKING:
 
     from asyncfetch.settings import Settings
 
-__all__ = ["app", "main", "print_json", "register_commands", "report_errors", "settings_from", "tell"]
+__all__ = [
+    "IS_JSON",
+    "app",
+    "main",
+    "print_json",
+    "register_commands",
+    "report_errors",
+    "settings_from",
+    "tell",
+]
+
+#: Whether the command that is running prints JSON.
+IS_JSON: ContextVar[bool] = ContextVar("is_json", default=False)
 
 #: Options that have another name than their setting.
 _OPTIONS = {
@@ -71,7 +85,21 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         # before or after a command, which answers interrupts itself
+        _leave_threads_behind()
         raise SystemExit(ExitCode.INTERRUPTED) from None
+    except SystemExit as end:
+        if end.code == ExitCode.INTERRUPTED:
+            _leave_threads_behind()
+        raise
+
+
+def _leave_threads_behind() -> None:
+    """End an interrupted process whose threads are still at work, for which the interpreter would wait."""
+    main_thread = threading.main_thread()
+    if any(thread is not main_thread and not thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ExitCode.INTERRUPTED)
 
 
 def _print_version(wanted: bool) -> None:
@@ -109,6 +137,7 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         as_json = bool(kwargs.get("as_json"))
+        IS_JSON.set(as_json)
         try:
             try:
                 return command(*args, **kwargs)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.sync import open_atlas
 from asyncfetch.errors import AsyncFetchError
@@ -121,11 +123,9 @@ def audit(
     What the store does not hold of structure centres and of the plates of atlases is asked of the API before. Exit
     code 6: they differ by more than the tolerance; 3: some points were not answered.
     """
-    import anyio
-
     settings = settings_from(config, base_url=base_url, jobs=jobs, requests_per_s=rate)
     atlas = open_atlas(store, ties=ties, failed_images=failed_images, convert_spaces=convert_spaces)
-    found = anyio.run(_audit, atlas, settings, points, seed)
+    found = run_interruptible(partial(_audit, atlas, settings, points, seed))
     if as_json:
         print_json({"tolerance": tolerance, "services": [vars(each) for each in found]})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import exit_code_of_report
+from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import AsJson, Config, Jobs, Rate, Workers, describe
 from asyncfetch.errors import NotFoundError
 
@@ -66,8 +68,6 @@ def bench(
     The whole run fetches a few images at full resolution from the built-in replica, in a process of its own, or with
     --base-url from any server: then at the tier that 25 µm needs, at the default rate, and once. Nothing is kept.
     """
-    import anyio
-
     from asyncfetch.speed import describe_machine, measure_stages
 
     settings = settings_from(config, base_url=base_url, jobs=jobs, requests_per_s=rate, workers=workers)
@@ -77,9 +77,12 @@ def bench(
         stages = list(measure_stages(_drawn_jpeg(megapixels), Path(own), repeats=repeats))
         if base_url is None:
             settings = settings.replace(requests_per_s=_UNLIMITED_PER_S, downsample=0)
-            runs, served_s = anyio.run(_with_replica, dataset, images, settings, Path(own))
+            runs, served_s = run_interruptible(partial(_with_replica, dataset, images, settings, Path(own)))
         else:
-            runs, served_s = [anyio.run(_with_server, dataset, images, settings, Path(own))], None
+            runs, served_s = (
+                [run_interruptible(partial(_with_server, dataset, images, settings, Path(own)))],
+                None,
+            )
     figures["stages"] = [_of_stage(each) for each in stages]
     figures["runs"] = [_of_run(each, layers) for each, layers in zip(runs, _LAYERS, strict=False)]
     figures["served_s"] = served_s

@@ -1,24 +1,87 @@
-"""Ctrl-C for commands that work long: the first interrupt drains, the second stops."""
+"""Ctrl-C for commands that work long: the first interrupt drains, the second stops, and neither waits for a thread.
+
+A thread at work in native code cannot be ended: only the process can. What has no commit is lost with it, and written
+again by the next run.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from asyncfetch.cli.app import tell
+from asyncfetch.cli.app import IS_JSON, print_json, tell
+from asyncfetch.cli.exits import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import anyio
 
-__all__ = ["run_until_interrupted"]
+__all__ = ["LastResort", "run_interruptible", "run_until_interrupted"]
+
+# A run drains for eight seconds, so that its report comes before these are over.
+_DRAINED_S = 9.5
+_STOPPED_S = 1.0
+# For the last words, which a reader that has stopped reading may hold up.
+_SAID_S = 0.5
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class LastResort:
+    """The end of the process, for when it does not come of itself.
+
+    Parameters
+    ----------
+    words : str
+        What is told on stderr.
+    code : int
+        The exit code.
+    """
+
+    def __init__(self, words: str, code: int = ExitCode.INTERRUPTED) -> None:
+        self._words = words
+        self._code = code
+        self._is_json = IS_JSON.get()
+        self._timer: threading.Timer | None = None
+
+    def comes_after(self, seconds: float) -> None:
+        """End the process after so many seconds, unless told otherwise."""
+        self.is_not_needed()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def is_not_needed(self) -> None:
+        """Leave the process to itself."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self) -> None:
+        speaker = threading.Thread(target=self._speak, daemon=True)
+        speaker.start()
+        speaker.join(_SAID_S)
+        os._exit(self._code)
+
+    def _speak(self) -> None:
+        with suppress(OSError, ValueError):
+            if sys.stderr.isatty():
+                sys.stderr.write(_SHOW_CURSOR)
+            tell(self._words)
+            if self._is_json:
+                print_json({"error": "Interrupted", "message": "interrupted"})
+                sys.stdout.flush()
 
 
 def run_until_interrupted[T](
     run: Callable[[anyio.Event], Awaitable[T]], *, on_first: str, on_second: str
 ) -> T:
     """Run something that can be drained.
+
+    The process ends within ten seconds of the first interrupt and within one of the second, whatever its threads do.
 
     Parameters
     ----------
@@ -38,6 +101,8 @@ def run_until_interrupted[T](
 
     from asyncfetch.errors import AsyncFetchError
 
+    last_resort = LastResort(on_second)
+
     async def body() -> T | AsyncFetchError | None:
         drain = anyio.Event()
         outcome: T | AsyncFetchError | None = None
@@ -46,8 +111,11 @@ def run_until_interrupted[T](
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _signal in signals:
                     if drain.is_set():
+                        last_resort.comes_after(_STOPPED_S)
                         scope.cancel()
-                        return
+                        # a third is no other than the second
+                        await anyio.sleep_forever()
+                    last_resort.comes_after(_DRAINED_S)
                     drain.set()
                     tell(on_first)
 
@@ -62,10 +130,60 @@ def run_until_interrupted[T](
             scope.cancel()
         return outcome
 
-    outcome = anyio.run(body)
+    try:
+        outcome = anyio.run(body)
+    finally:
+        last_resort.is_not_needed()
     if outcome is None:
         tell(on_second)
         raise KeyboardInterrupt
     if isinstance(outcome, AsyncFetchError):
         raise outcome
     return outcome
+
+
+def run_interruptible[T](run: Callable[[], Awaitable[T]]) -> T:
+    """Run something that an interrupt ends, within a second, whatever its threads do.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        It was interrupted.
+    Exception
+        What `run` raises.
+    """
+    import anyio
+
+    last_resort = LastResort("interrupted")
+
+    async def body() -> tuple[T | None, Exception | None, bool]:
+        result: T | None = None
+        error: Exception | None = None
+        is_interrupted = False
+
+        async def wait_for_an_interrupt() -> None:
+            nonlocal is_interrupted
+            with anyio.open_signal_receiver(signal.SIGINT) as signals:
+                async for _signal in signals:
+                    is_interrupted = True
+                    last_resort.comes_after(_STOPPED_S)
+                    tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait_for_an_interrupt)
+            try:
+                result = await run()
+            except Exception as failure:  # noqa: BLE001 - raised below, since the group would wrap it
+                error = failure
+            tasks.cancel_scope.cancel()
+        return result, error, is_interrupted
+
+    try:
+        result, error, is_interrupted = anyio.run(body)
+    finally:
+        last_resort.is_not_needed()
+    if is_interrupted:
+        raise KeyboardInterrupt
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # there is an error where there is no result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncfetch.cli.app import app, report_errors, settings_from, tell
+from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config  # noqa: TC001 - typer reads the annotations when it runs
 from asyncfetch.errors import SelectionError
 
@@ -41,8 +42,6 @@ def image(
 ) -> None:
     """Download one image, or a box of one, as the API's JPEG, proved to be whole."""
     settings = settings_from(config, base_url=base_url)
-    import anyio
-
     from asyncfetch.client import Client
 
     asked = {
@@ -61,7 +60,7 @@ def image(
         async with Client(settings=settings) as client:
             return await client.save_image(image_id, out or Path(f"{image_id}.jpg"), **parameters)
 
-    typer.echo(anyio.run(run))
+    typer.echo(run_interruptible(run))
 
 
 @app.command()
@@ -77,8 +76,6 @@ def outlines(
 ) -> None:
     """Draw where the sections of a data set lie in the reference space; asks for metadata alone."""
     settings = settings_from(config, base_url=base_url)
-    import anyio
-
     from asyncfetch.client import Client
     from asyncfetch.geometry import REFERENCE_BOXES_UM
     from asyncfetch.views import draw_outlines, save_figure
@@ -87,7 +84,7 @@ def outlines(
         async with Client(settings=settings) as client:
             return await client.data_set(data_set_id)
 
-    data_set = anyio.run(run)
+    data_set = run_interruptible(run)
     box_um = REFERENCE_BOXES_UM.get(data_set.reference_space_id or 0)
     corners = _corners(data_set)
     if box_um is None or not corners:

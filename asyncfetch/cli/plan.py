@@ -8,6 +8,7 @@ import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_forecast
+from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import (
     BaseUrl,
     Chosen,
@@ -69,14 +70,12 @@ def plan(
         requests_per_s=rate,
     )
     wanted = expand_files(selection)
-    import anyio
-
     from asyncfetch import mirroring
 
     async def body() -> Forecast:
         return await mirroring.forecast(wanted, out, settings=settings)
 
-    found = anyio.run(body)
+    found = run_interruptible(body)
     if as_json:
         print_json(found.as_dict())
     elif found.n_data_sets:

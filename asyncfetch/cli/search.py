@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from
+from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Rate  # noqa: TC001 - typer reads annotations
 from asyncfetch.errors import NotFoundError, SelectionError
 
@@ -62,8 +64,6 @@ def search(
 
     Exit code 4: there are none.
     """
-    import anyio
-
     from asyncfetch.mirroring import parse_selection
 
     given: dict[str, Any] = {"gene": gene, "product": product, "plane": plane, "specimen": specimen}
@@ -76,7 +76,7 @@ def search(
                 f"{selection!r} cannot be searched: write one dataset:ID alone, a gene:ACRONYM or a product:ID"
             )
         if chosen.kind == "dataset":
-            _print(anyio.run(_sections, settings, int(chosen.id)), as_json=as_json)
+            _print(run_interruptible(partial(_sections, settings, int(chosen.id))), as_json=as_json)
             return
         if chosen.kind in conditions:
             raise SelectionError(f"{selection} and --{chosen.kind} contradict each other: take one of them")
@@ -86,7 +86,7 @@ def search(
     from asyncfetch.client.queries import data_sets_query
 
     query = data_sets_query(**conditions, failed=failed)
-    if not anyio.run(_print_data_sets, settings, query, as_json):
+    if not run_interruptible(partial(_print_data_sets, settings, query, as_json)):
         raise NotFoundError("no data set meets the conditions; check their spelling, which counts capitals")
 
 

@@ -12,6 +12,7 @@ import typer
 
 from asyncfetch.cli.app import app, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.reading import read_text
 from asyncfetch.cli.tables import BadRow, Points, read_points, read_rows, write_table
@@ -411,7 +412,7 @@ def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
                 tasks.start_soon(worker, client)
 
     failures: list[AsyncFetchError] = []
-    anyio.run(body)
+    run_interruptible(body)
     for error in failures[:1]:
         _raise_if_alone(work, error)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+import threading
+from asyncio import get_running_loop
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 import anyio.from_thread
@@ -17,6 +19,8 @@ from asyncfetch.imaging.buffers import Buffers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
+
+    from anyio import CapacityLimiter
 
     from asyncfetch.imaging.jobs import Jobs
 
@@ -30,6 +34,83 @@ def _n_processors() -> int:
     # Python 3.12 cannot tell how many of the machine's processors the process may use.
     count: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)
     return count() or 1
+
+
+class _Place:
+    """One of the places of a pool, from the moment that a function may run until its thread is done.
+
+    asyncio can cancel the task that waits for a thread (``asyncio.wait_for`` does, and a web server whose client went
+    away), but not the thread. The place is given back by whichever of the two ends last.
+
+    Parameters
+    ----------
+    places : CapacityLimiter
+        What hands the places out.
+    when_free : callable, optional
+        Called on the event loop when the place is given back.
+
+    Attributes
+    ----------
+    was_taken : bool
+        Whether there was a place to give back.
+    """
+
+    __slots__ = (
+        "_has_begun",
+        "_has_left",
+        "_is_done",
+        "_lock",
+        "_loop",
+        "_places",
+        "_when_free",
+        "was_taken",
+    )
+
+    def __init__(self, places: CapacityLimiter, when_free: Callable[[], None] | None) -> None:
+        self._places = places
+        self._when_free = when_free
+        self._loop = get_running_loop()
+        self._lock = threading.Lock()
+        self._has_begun = self._has_left = self._is_done = self.was_taken = False
+
+    async def __aenter__(self) -> None:
+        await self._places.acquire_on_behalf_of(self)
+        self.was_taken = True
+
+    async def __aexit__(self, *_error: object) -> None:
+        with self._lock:
+            self._has_left = True
+            is_at_work = self._has_begun and not self._is_done
+        if not is_at_work:
+            self._free()
+
+    def call[*Ts, T](self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call the function, on its thread."""
+        if not self._begin():
+            # the place is somebody else's by now, and nobody waits for what this would return
+            return cast("T", None)
+        try:
+            return function(*args)
+        finally:
+            self._end()
+
+    def _begin(self) -> bool:
+        with self._lock:
+            self._has_begun = not self._has_left
+        return self._has_begun
+
+    def _end(self) -> None:
+        with self._lock:
+            self._is_done, has_left = True, self._has_left
+        if has_left:
+            # a loop that is closed has no places any more
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._free)
+
+    def _free(self) -> None:
+        self._places.release_on_behalf_of(self)
+        if self._when_free is not None:
+            self._when_free()
 
 
 class Pool:
@@ -82,8 +163,9 @@ class Pool:
         """Call ``function`` on a thread of the pool and return what it returns.
 
         Its exceptions come through unchanged. While it waits for a free thread a cancelled task leaves at
-        once. Once the function runs, the task waits for its end before the cancellation goes on, so that no
-        thread is left behind at work on files or buffers that the task has given up.
+        once. Once the function runs, a task that is cancelled by a scope of anyio waits for its end before the
+        cancellation goes on, so that no thread is left behind at work on files or buffers that the task has given up.
+        A task that asyncio cancels leaves at once; its thread keeps its place in the pool until it is done.
 
         Parameters
         ----------
@@ -92,9 +174,33 @@ class Pool:
         *args
             Its arguments.
         """
+        return await self.run_holding(None, function, *args)
+
+    async def run_holding[*Ts, T](
+        self, when_done: Callable[[], None] | None, function: Callable[[*Ts], T], *args: *Ts
+    ) -> T:
+        """Do what :meth:`run` does, and let go of something, such as memory, once no thread is at work on it.
+
+        Parameters
+        ----------
+        when_done : callable, optional
+            Called on the event loop, once: when the thread is done, which can be long after the task left, or when
+            the task leaves before the function began.
+        function, *args
+            As for :meth:`run`.
+        """
         if self._limiter is None:
             raise RuntimeError("the pool is not open: use it inside `async with Pool(…) as pool`")
-        return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=False, limiter=self._limiter)
+        place = _Place(self._limiter, when_done)
+        # a limiter by what it does: a place is entered before the thread is asked for, and left after it
+        limiter = cast("CapacityLimiter", place)
+        try:
+            return await anyio.to_thread.run_sync(
+                place.call, function, *args, abandon_on_cancel=False, limiter=limiter
+            )
+        finally:
+            if when_done is not None and not place.was_taken:
+                when_done()
 
     async def work(self, jobs: Jobs) -> None:
         """Do the jobs that are ready, and those that they make ready, on as many threads as there are jobs for.

@@ -54,7 +54,7 @@ __all__ = ["mirror", "resume"]
 _LOOK_AHEAD = 1
 
 #: How long a drained run waits for the sections in flight.
-_DRAIN_S = 10.0
+_DRAIN_S = 8.0
 
 #: Settings that decide what is written; the others may change from one run to the next.
 _KEPT_SETTINGS = (
@@ -100,7 +100,7 @@ async def mirror(
     on_event : callable, optional
         Is called on the event loop with each event; must not block.
     drain : anyio.Event, optional
-        Once set, the run comes to its end soon: sections whose request has been sent are finished, for ten
+        Once set, the run comes to its end soon: sections whose request has been sent are finished, for eight
         seconds at most; whatever waits, be it for the rate, for memory or for another attempt, is left to
         `resume`, and the report says ``interrupted``.
     transport : Transport, optional

@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 import pytest
 
+from asyncfetch.cli import interrupts
 from asyncfetch.events import RequestRetried, RequestStarted, SectionCommitted
 from asyncfetch.mirroring import mirror, resume, run
 from asyncfetch.server import QUERY, Fault, open_replica
@@ -223,6 +224,70 @@ def test_two_interrupts_stop_at_once_and_leave_a_store_that_resumes(
     assert (report.failures, report.n_committed) == ([], 10)
     expected = undisturbed(replica, stored_objects, command.folder)
     assert stored_objects(command.folder / "out.zarr") == expected
+
+
+_STUCK = """
+import sys, threading
+import simplejpeg
+
+def decode_jpeg(*args, **kwargs):
+    sys.stderr.write("decoding\\n")
+    sys.stderr.flush()
+    threading.Event().wait()
+
+simplejpeg.decode_jpeg = decode_jpeg
+from asyncfetch.cli import interrupts, main
+interrupts._DRAINED_S = {drained_s}
+main()
+"""
+
+
+def read_until(words, process):
+    read = ""
+    while words not in read:
+        line = process.stderr.readline()
+        assert line, f"the process ended before its time: {read}"
+        read += line
+    return read
+
+
+@pytest.mark.parametrize("n_signals", [1, 2])
+def test_interrupts_end_a_mirror_whose_decoder_never_returns(command, start_replica, drawn, n_signals):
+    replica = start_replica(cache_folder=drawn)
+    process = command.start_script(
+        _STUCK.format(drained_s=0.2 if n_signals == 1 else 600),
+        *("mirror", DATA_SET, "--out", "out.zarr", "--um", "200", "--json", "--base-url", replica.base_url),
+        "--quiet",
+    )
+    read_until("decoding", process)
+    process.send_signal(signal.SIGINT)
+    if n_signals == 2:
+        read_until("stopping when the sections in flight are done", process)
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert "stopped; what is committed stays, and `asyncfetch resume` goes on from there" in err
+    assert '"error": "Interrupted"' in out
+    assert "Traceback" not in err
+    assert committed(command.folder / "out.zarr") == set()
+
+
+def test_one_interrupt_ends_a_command_whose_decoder_never_returns(command, replica_process):
+    address = ("--base-url", replica_process.base_url)
+    process = command.start_script(
+        _STUCK.format(drained_s=600), "image", 900001005, "--downsample", 3, "-o", "image.jpg", *address
+    )
+    read_until("decoding", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert not (command.folder / "image.jpg").exists()
+
+
+def test_a_drained_run_tells_its_report_before_the_process_is_ended():
+    assert run._DRAIN_S + 1 < interrupts._DRAINED_S < 10
 
 
 def test_a_run_without_a_server_ends_at_the_first_interrupt(command):

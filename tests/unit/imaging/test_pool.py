@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import anyio
@@ -75,6 +76,117 @@ async def test_a_cancelled_task_waits_for_its_thread():
         assert finished == []
         release.set()
     assert finished == ["work", "task"]
+
+
+class Stuck:
+    """A function that keeps its thread until it is let go."""
+
+    def __init__(self):
+        self.begun, self.release = threading.Event(), threading.Event()
+        self.is_done = False
+
+    def __call__(self):
+        self.begun.set()
+        self.release.wait(10)
+        self.is_done = True
+        return "done"
+
+
+async def leave(pool, function, held=None):
+    """Wait for a function as `asyncio.wait_for` does, with a timeout that is over once it has begun."""
+    timeout = asyncio.timeout(None)
+
+    async def give_up():
+        await anyio.to_thread.run_sync(function.begun.wait)
+        timeout.reschedule(0)
+
+    async def wait():
+        async with timeout, anyio.create_task_group() as tasks:
+            tasks.start_soon(give_up)
+            await pool.run_holding(held, function)
+
+    with pytest.raises(TimeoutError):
+        await wait()
+
+
+async def leave_at_once(awaitable):
+    async with asyncio.timeout(0):
+        await awaitable
+
+
+async def test_a_task_that_asyncio_cancels_leaves_at_once_and_its_thread_keeps_its_place():
+    stuck = Stuck()
+    async with Pool(1) as pool:
+        await leave(pool, stuck)
+        assert not stuck.is_done
+        assert repr(pool) == "<Pool of 1 threads, 1 busy>"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pool.run, int)
+            await anyio.wait_all_tasks_blocked()
+            assert repr(pool) == "<Pool of 1 threads, 1 busy>"
+            stuck.release.set()
+        assert stuck.is_done
+        assert repr(pool) == "<Pool of 1 threads, 0 busy>"
+
+
+async def test_impatient_tasks_never_have_more_threads_at_work_than_the_pool_has():
+    lock = threading.Lock()
+    first, busy, most = Stuck(), 0, 0
+
+    def work():
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        first()
+        with lock:
+            busy -= 1
+
+    work.begun = first.begun
+    async with Pool(1) as pool:
+        await leave(pool, work)
+        for _ in range(40):
+            with pytest.raises(TimeoutError):
+                await leave_at_once(pool.run(work))
+        first.release.set()
+        await pool.run(int)
+    assert most == 1
+
+
+async def test_what_a_thread_holds_is_let_go_of_when_the_thread_is_done():
+    stuck, told = Stuck(), []
+    async with Pool(1) as pool:
+        await leave(pool, stuck, lambda: told.append("first"))
+        assert told == []
+        with pytest.raises(TimeoutError):
+            await leave_at_once(pool.run_holding(lambda: told.append("second"), int))
+        # a function that never begins holds nothing
+        assert told == ["second"]
+        stuck.release.set()
+        assert await pool.run_holding(lambda: told.append("third"), int) == 0
+    assert told == ["second", "first", "third"]
+
+
+async def test_what_a_thread_holds_is_let_go_of_when_a_scope_is_cancelled_before():
+    told = []
+    async with Pool(1) as pool:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await pool.run_holding(lambda: told.append("all"), int)
+    assert told == ["all"]
+
+
+async def test_a_thread_that_outlives_its_loop_ends_quietly():
+    stuck = Stuck()
+
+    async def main():
+        async with Pool(1) as pool:
+            await leave(pool, stuck)
+
+    thread = threading.Thread(target=anyio.run, args=[main])
+    thread.start()
+    await anyio.to_thread.run_sync(thread.join)
+    stuck.release.set()
 
 
 async def test_a_task_that_waits_for_a_thread_leaves_at_once_when_cancelled():
