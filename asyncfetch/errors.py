@@ -4,7 +4,7 @@
 
     AsyncFetchError
     ├── SelectionError            what was asked for is malformed or does not exist (a ValueError)
-    │   └── AlignmentError        this section cannot be placed: a matrix is missing
+    │   └── AlignmentError        this section cannot be placed: a matrix is missing or absurd
     ├── SettingsError             a setting is out of range or contradicts the store (a ValueError)
     ├── TransportError            the bytes did not come: try again
     │   ├── ConnectError          no connection: refused, reset, unknown host
@@ -116,12 +116,12 @@ class SelectionError(AsyncFetchError, ValueError):
 
 
 class AlignmentError(SelectionError):
-    """Say that a section cannot be placed because a matrix is missing.
+    """Say that a section cannot be placed because a matrix is missing or cannot be an alignment.
 
     Parameters
     ----------
     matrix : str
-        The name of the missing matrix: ``tsv``, ``tvs``, ``tvr`` or ``trv``.
+        The name of the matrix: ``tsv``, ``tvs``, ``tvr`` or ``trv``.
     """
 
     def __init__(self, message: str, *, matrix: str | None = None, url: str | None = None) -> None:

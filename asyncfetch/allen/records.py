@@ -207,7 +207,8 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
         Raises
         ------
         AlignmentError
-            The section has no number, or the set no thickness, so that its depth is not known.
+            The section has no number, or the set no thickness, so that its depth is not known; or a matrix, the
+            thickness or the resolution cannot be right; see :meth:`SectionGeometry.check`.
         """
         if section.section_number is None or self.section_thickness is None:
             raise AlignmentError(
@@ -215,7 +216,7 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
                 "so that its depth is not known"
             )
         flat, deep = section.alignment2d, self.alignment3d
-        return SectionGeometry(
+        geometry = SectionGeometry(
             tsv=None if flat is None else flat.tsv,
             tvs=None if flat is None else flat.tvs,
             tvr=None if deep is None else deep.tvr,
@@ -223,6 +224,8 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
             section_number=section.section_number,
             section_thickness_um=self.section_thickness,
         )
+        geometry.check(section.resolution)
+        return geometry
 
 
 def parse_section_image(row: Mapping[str, Any]) -> SectionImage:

@@ -1,7 +1,7 @@
 """The catalogue: columns of sections and data sets, and what else the six services look up. Pure.
 
 Columns are numpy arrays, one entry a section or data set, so that a lookup is one call for a million ids.
-A missing number or matrix is NaN, a missing id -1.
+A missing number or matrix is NaN, a missing id -1; a matrix that cannot be an alignment counts as missing.
 
 Two facts are built in, because no data set tells them: the transform between the reference spaces 10 and 9 of the
 adult mouse, and the data set behind atlas 1 (allen-api.md REC-6). The transform mirrors r at 11350 µm; the
@@ -18,7 +18,7 @@ import numpy as np
 
 from asyncfetch.allen import parse_data_set, parse_section_image
 from asyncfetch.errors import SelectionError
-from asyncfetch.geometry import Affine3D
+from asyncfetch.geometry import Affine3D, are_sound_2d, are_sound_3d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,18 +103,27 @@ class SectionColumns:
                 affine = None if flat is None else getattr(flat, name)
                 if affine is not None:
                     columns[name][row] = affine.matrix
+        resolutions = [section.resolution for section in sections]
+        _drop_unsound(
+            columns["tsv"],
+            columns["tvs"],
+            np.array([np.nan if each is None else each for each in resolutions], dtype=np.float64),
+        )
         return cls(**columns)
 
     @classmethod
     def of_table(cls, data_set_id: int, table: Mapping[str, NDArray[Any]]) -> Self:
         """Build the columns from those that a store keeps; tsv and tvs are (n, 6), in the API's order 00 … 05."""
         n = len(table["image_id"])
+        tsv = np.asarray(table["tsv"], dtype=np.float64)[:, _LAYOUT_2D]
+        tvs = np.asarray(table["tvs"], dtype=np.float64)[:, _LAYOUT_2D]
+        _drop_unsound(tsv, tvs, np.asarray(table["resolution"], dtype=np.float64))
         return cls(
             image_id=np.asarray(table["image_id"], dtype=np.int64),
             data_set_id=np.full(n, data_set_id, dtype=np.int64),
             section_number=np.asarray(table["section_number"], dtype=np.float64),
-            tsv=np.asarray(table["tsv"], dtype=np.float64)[:, _LAYOUT_2D],
-            tvs=np.asarray(table["tvs"], dtype=np.float64)[:, _LAYOUT_2D],
+            tsv=tsv,
+            tvs=tvs,
             failed=np.asarray(table["failed"], dtype=bool),
             annotated=np.asarray(table["annotated"], dtype=bool),
             image_type=np.asarray(table["image_type"]).astype(np.dtypes.StringDType()),
@@ -153,14 +162,19 @@ class DataSetColumns:
                 affine = None if each.alignment3d is None else getattr(each.alignment3d, name)
                 if affine is not None:
                     column[row] = affine.matrix
+        is_lost = np.zeros(n, dtype=bool)
+        for column in matrices.values():
+            is_lost |= ~np.isnan(column).any(axis=(1, 2)) & ~are_sound_3d(column)
+        for column in matrices.values():
+            column[is_lost] = np.nan
         spaces = [each.reference_space_id for each in data_sets]
         thicknesses = [each.section_thickness for each in data_sets]
         return cls(
             id=np.array([each.id for each in data_sets], dtype=np.int64),
             reference_space_id=np.array([-1 if space is None else space for space in spaces], dtype=np.int64),
-            # a thickness of 0 places nothing
+            # a thickness of 0 or less places nothing
             section_thickness_um=np.array(
-                [thickness or np.nan for thickness in thicknesses], dtype=np.float64
+                [each if each is not None and each > 0 else np.nan for each in thicknesses], dtype=np.float64
             ),
             **matrices,
         )
@@ -381,6 +395,15 @@ def space_transforms_of(rows: Iterable[Row]) -> dict[tuple[int, int], Affine3D]:
         if source is not None and target is not None and None not in numbers:
             found[int(source), int(target)] = Affine3D.from_api([float(each or 0) for each in numbers])
     return found
+
+
+def _drop_unsound(tsv: Floats, tvs: Floats, resolution_um: Floats) -> None:
+    """Put NaN in the place of maps (n, 2, 3) between image and volume of which either cannot be an alignment."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for matrices, scales in ((tsv, resolution_um), (tvs, 1 / resolution_um)):
+            is_there = ~np.isnan(matrices).any(axis=(1, 2))
+            is_lost = is_there & ~are_sound_2d(matrices, scales)
+            tsv[is_lost] = tvs[is_lost] = np.nan
 
 
 def _taken[T: (SectionColumns, DataSetColumns)](columns: T, rows: NDArray[np.intp]) -> T:

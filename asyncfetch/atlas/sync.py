@@ -476,7 +476,9 @@ def _ids(values: IdsLike, name: str) -> Ids:
 
 def _require(matrix: Floats, name: str, owner: str) -> None:
     if not np.isfinite(matrix).all():
-        raise AlignmentError(f"{owner} cannot be placed: its matrix {name} is missing", matrix=name)
+        raise AlignmentError(
+            f"{owner} cannot be placed: its matrix {name} is missing or cannot be an alignment", matrix=name
+        )
 
 
 def _compose(second: Floats, first: Floats) -> Floats:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from asyncfetch.mirroring import VolumeReport
+    from asyncfetch.mirroring import VolumeGap, VolumeReport
 
 __all__ = ["volume"]
+
+_MAX_LISTED = 20
 
 
 @app.command()
@@ -44,7 +46,7 @@ def volume(
         typer.Option(
             metavar="UM",
             help="Leave wider gaps between planes empty.",
-            show_default="2.5 times the usual gap",
+            show_default="2.5 times the usual gap, at most 500",
         ),
     ] = None,
     codec: Annotated[
@@ -97,14 +99,52 @@ def _describe(report: VolumeReport) -> str:
     what = f"volume of data set {report.data_set_id} {report.view}"
     if report.interrupted:
         return f"{what} interrupted after {report.n_written} shards; the same command goes on"
-    if not report.n_written and not report.n_kept:
-        return f"{what} is up to date: {n_p} x {n_i} x {n_r} voxels (p, i, r) of {report.um:g} µm"
-    gaps = f", {report.n_gaps} gaps wider than {report.max_gap_um:.0f} µm left empty" if report.n_gaps else ""
-    return (
-        f"{what}: {n_p} x {n_i} x {n_r} voxels (p, i, r) of {report.um:g} µm in {report.n_levels} levels "
-        f"from {report.n_planes} planes{gaps}; {report.n_written} shards written, {report.n_kept} kept, "
-        f"in {report.elapsed_s:.1f} s"
+    voxels = f"{n_p} x {n_i} x {n_r} voxels (p, i, r) of {report.um:g} µm"
+    if report.n_written or report.n_kept:
+        line = (
+            f"{what}: {voxels} in {report.n_levels} levels from {report.n_planes} planes; "
+            f"{report.n_written} shards written, {report.n_kept} kept, in {report.elapsed_s:.1f} s"
+        )
+    else:
+        line = f"{what} is up to date: {voxels}"
+    told = [f"left out: {each.item}: {each.message}" for each in report.unplaced]
+    gaps = _gaps(report, bridged=False) + _gaps(report, bridged=True)
+    return "\n".join([line, *_shortened(told), *gaps])
+
+
+def _gaps(report: VolumeReport, *, bridged: bool) -> list[str]:
+    """Return a line for each gap that is filled, or that is not, and above them what to do about them."""
+    gaps = [gap for gap in report.gaps if gap.is_bridged == bridged]
+    if not gaps:
+        return []
+    usual = (
+        ""
+        if report.usual_gap_um is None
+        else f"; the usual distance of planes is {report.usual_gap_um:.0f} µm"
     )
+    n_gaps = "1 gap" if len(gaps) == 1 else f"{len(gaps)} gaps"
+    if bridged:
+        title = (
+            f"filled: {n_gaps} between planes, wider than usual{usual}; --max-gap UM leaves wider ones empty"
+        )
+    else:
+        title = (
+            f"left empty: {n_gaps} between planes, wider than {report.max_gap_um:.0f} µm{usual}; "
+            "--max-gap UM fills gaps up to that width"
+        )
+    return [title, *_shortened([f"  {_gap(gap)}" for gap in gaps])]
+
+
+def _gap(gap: VolumeGap) -> str:
+    first, last = gap.section_numbers
+    start, end = gap.slice_um
+    return f"{gap.width_um:.0f} µm from section {first} to {last}, at {start:.0f} to {end:.0f} µm"
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    if len(lines) <= _MAX_LISTED:
+        return lines
+    return [*lines[:_MAX_LISTED], f"  {len(lines) - _MAX_LISTED} more; --json lists all"]
 
 
 @contextmanager

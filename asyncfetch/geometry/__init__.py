@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncfetch.geometry.affine import Affine2D, Affine3D
 from asyncfetch.geometry.grid import REFERENCE_BOXES_UM, Plane, ReferenceGrid
 from asyncfetch.geometry.section import SectionGeometry
+from asyncfetch.geometry.soundness import are_sound_2d, are_sound_3d
 from asyncfetch.geometry.tiers import full_to_tier, tier_for, tier_shape, tier_to_full
 from asyncfetch.geometry.tiles import Box, source_box, tiles_of
 
@@ -16,6 +17,8 @@ __all__ = [
     "Plane",
     "ReferenceGrid",
     "SectionGeometry",
+    "are_sound_2d",
+    "are_sound_3d",
     "full_to_tier",
     "source_box",
     "tier_for",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from asyncfetch.errors import AlignmentError, SelectionError
+from asyncfetch.geometry.soundness import flaw_3d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -227,3 +229,9 @@ class Affine3D(_Affine):
     def translation(cls, tp: float, ti: float, tr: float) -> Self:
         """Return the map that moves every point by (tp, ti, tr)."""
         return cls(np.column_stack([np.eye(3), [tp, ti, tr]]))
+
+    @cached_property
+    def flaw(self) -> str | None:
+        """Why the map cannot lead from a volume to the reference space or back; None where it can."""
+        # the map is that of all sections of a data set, each of which asks
+        return flaw_3d(self.matrix)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asyncfetch.errors import AlignmentError
+from asyncfetch.geometry.soundness import flaw_2d
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from asyncfetch.geometry.affine import Affine2D, Affine3D
 
 __all__ = ["SectionGeometry"]
+
+#: As far from the corner of its space as a section may be, in µm: a hundred metres.
+_MAX_DEPTH_UM = 1e8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,39 @@ class SectionGeometry:
     trv: Affine3D | None = None
     section_number: int
     section_thickness_um: float
+
+    def check(self, resolution_um: float | None = None) -> None:
+        """See that every matrix that is there can be an alignment; see :mod:`asyncfetch.geometry.soundness`.
+
+        Parameters
+        ----------
+        resolution_um : float, optional
+            Pitch of the full-resolution pixels in µm, which is the scale of ``tsv`` (REC-3).
+
+        Raises
+        ------
+        AlignmentError
+            A matrix is singular, or scales or moves as no alignment does (``matrix`` names it), or the section's
+            thickness, number or resolution is not one.
+        """
+        number, thickness_um = self.section_number, self.section_thickness_um
+        if not (thickness_um > 0 and abs(number * thickness_um) <= _MAX_DEPTH_UM):
+            raise AlignmentError(
+                f"section number {number} cannot be placed: a thickness of {thickness_um:g} µm puts it nowhere"
+            )
+        if resolution_um is not None and not 0 < resolution_um < math.inf:
+            raise AlignmentError(
+                f"section number {number} cannot be placed: its resolution is {resolution_um:g} µm"
+            )
+        for name, flat, scale in (
+            ("tsv", self.tsv, resolution_um),
+            ("tvs", self.tvs, resolution_um and 1 / resolution_um),
+        ):
+            if flat is not None and (flaw := flaw_2d(flat.matrix, scale)):
+                raise self._unsound(name, flaw)
+        for name, deep in (("tvr", self.tvr), ("trv", self.trv)):
+            if deep is not None and deep.flaw:
+                raise self._unsound(name, deep.flaw)
 
     @property
     def volume_z_um(self) -> float:
@@ -150,6 +188,12 @@ class SectionGeometry:
         if length == 0:
             raise AlignmentError("the third row of trv is zero, so the section has no plane", matrix="trv")
         return np.asarray(equation / length)
+
+    def _unsound(self, matrix: str, flaw: str) -> AlignmentError:
+        return AlignmentError(
+            f"section number {self.section_number} cannot be placed: its matrix {matrix} {flaw}",
+            matrix=matrix,
+        )
 
     def _need[T](self, matrix: T | None, name: str) -> T:
         if matrix is None:

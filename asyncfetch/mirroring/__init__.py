@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncfetch.mirroring.forecasting import Forecast, ViewForecast, forecast
+from asyncfetch.mirroring.gaps import VolumeGap
 from asyncfetch.mirroring.plan import SectionPlan, ViewPlan, plan_view, registered_grid
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Failure, Report
@@ -19,6 +20,7 @@ __all__ = [
     "Selection",
     "ViewForecast",
     "ViewPlan",
+    "VolumeGap",
     "VolumeReport",
     "build_volume",
     "forecast",

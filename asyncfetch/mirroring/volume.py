@@ -8,7 +8,6 @@ thread, so that memory does not grow with the volume; shards that an interrupted
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +20,8 @@ from asyncfetch.geometry import Box, ReferenceGrid
 from asyncfetch.imaging import Pool
 from asyncfetch.imaging.between import SeenPlane, fill_between
 from asyncfetch.imaging.opencv import area_mean
+from asyncfetch.mirroring.gaps import Gaps, VolumeGap
+from asyncfetch.mirroring.report import Failure
 from asyncfetch.settings import Settings
 from asyncfetch.store import VolumeLayout, VolumePlane, VolumeWriter
 from asyncfetch.store import open as open_store
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["VolumeReport", "build_volume"]
 
-#: Gaps up to this many usual distances are filled by default: one missing section is, two in a row are not.
-_USUAL_GAPS = 2.5
 #: Planes nearer to each other than this share of a voxel are the same plane; the first one counts.
 _SAME_PLANE = 1e-3
 #: What one shard becomes when it is halved.
@@ -64,6 +63,12 @@ class VolumeReport(msgspec.Struct, kw_only=True):
         Planes that it was made from, and gaps between them that were left empty.
     max_gap_um : float
         The widest gap that is filled, in µm.
+    usual_gap_um : float or None
+        The median distance from plane to plane, in µm; None of a single plane.
+    gaps : tuple of VolumeGap
+        Gaps that are left empty, and those that are filled though they are wider than usual.
+    unplaced : list of Failure
+        Sections that the store holds and the volume leaves out, because they could not be registered.
     n_written, n_kept : int
         Shards written by this run, and those that were there.
     elapsed_s : float
@@ -81,6 +86,9 @@ class VolumeReport(msgspec.Struct, kw_only=True):
     n_planes: int
     n_gaps: int
     max_gap_um: float
+    usual_gap_um: float | None = None
+    gaps: tuple[VolumeGap, ...] = ()
+    unplaced: list[Failure] = msgspec.field(default_factory=list)
     n_written: int = 0
     n_kept: int = 0
     elapsed_s: float = 0.0
@@ -119,7 +127,8 @@ async def build_volume(
     um : float, optional
         Pitch in µm: that of the registered planes, which is the default, or a whole multiple of it.
     max_gap_um : float, optional
-        Wider gaps between planes are left empty, in µm across the planes; 2.5 times the usual gap by default.
+        Wider gaps between planes are left empty, in µm across the planes; by default 2.5 times the usual gap, and
+        500 µm at most. The report names those left empty, and those that are filled though wider than usual.
     codec : str, optional
         Compressor of the voxels; that of the planes by default.
     workers : int, optional
@@ -160,6 +169,11 @@ async def build_volume(
             n_planes=len(layout.planes),
             n_gaps=sum(not plane.is_bridged for plane in layout.planes[:-1]),
             max_gap_um=layout.max_gap_um,
+            usual_gap_um=source.gaps.usual_um,
+            gaps=source.gaps.noted(
+                [plane.image_id for plane in layout.planes], [plane.section_number for plane in layout.planes]
+            ),
+            unplaced=source.unplaced,
         )
         if source.data_set.volume_layout != layout:
             writer = await pool.run(VolumeWriter.begin, location, source.data_set.id, view, layout)
@@ -275,9 +289,13 @@ class _Source:
         registered: RegisteredLayout,
         layout: VolumeLayout,
         planes: list[_PlacedPlane],
+        gaps: Gaps,
+        unplaced: list[Failure],
     ) -> None:
         self.data_set = data_set
         self.layout = layout
+        self.gaps = gaps
+        self.unplaced = unplaced
         self._planes = planes
         self._factor = round(layout.um / registered.um)
         self._array = data_set.registered
@@ -362,36 +380,29 @@ def _open_source(
             setting="parallel",
         )
     grid = ReferenceGrid(plane=registered.plane, um=_checked_pitch(um, registered), box_um=registered.box_um)
-    planes = _placed_planes(data_set, registered, grid)
-    if not planes:
+    placed, unplaced = _placed_planes(data_set, registered, grid)
+    if not placed:
         raise SelectionError(
             f"data set {data_set.id}, view {view}, has no committed registered plane in {store.location}"
         )
-    gaps_um = _gaps_um(planes, grid)
-    if max_gap_um is None:
-        max_gap_um = _USUAL_GAPS * float(np.median(gaps_um)) if len(gaps_um) else grid.um
-    elif not (math.isfinite(max_gap_um) and max_gap_um > 0):
-        raise SettingsError(
-            f"max_gap_um = {max_gap_um:g} is not allowed: a length in micrometres greater than 0",
-            setting="max_gap",
-        )
-    is_bridged = [*(gap <= max_gap_um for gap in gaps_um.tolist()), False]
+    planes = _in_order(placed, grid)
+    gaps = Gaps([each.depth for each in planes], grid, max_gap_um)
     planes = [
-        each._replace(record=msgspec.structs.replace(each.record, is_bridged=bridged))
-        for each, bridged in zip(planes, is_bridged, strict=True)
+        each._replace(record=msgspec.structs.replace(each.record, is_bridged=is_bridged))
+        for each, is_bridged in zip(planes, [*gaps.are_bridged, False], strict=True)
     ]
     layout = VolumeLayout(
         um=grid.um,
         box_um=grid.box_um,
         reference_space_id=registered.reference_space_id,
         codec=codec or registered.codec,
-        max_gap_um=max_gap_um,
+        max_gap_um=gaps.max_gap_um,
         mixes=registered.interpolation != "nearest",
         n_channels=1 if registered.numeric_expression else 3,
         plane=grid.plane,
         planes=tuple(each.record for each in planes),
     )
-    return _Source(data_set, registered, layout, planes)
+    return _Source(data_set, registered, layout, planes, gaps, unplaced)
 
 
 def _checked_pitch(um: float | None, registered: RegisteredLayout) -> float:
@@ -409,13 +420,22 @@ def _checked_pitch(um: float | None, registered: RegisteredLayout) -> float:
 
 def _placed_planes(
     data_set: StoredDataSet, registered: RegisteredLayout, grid: ReferenceGrid
-) -> list[_PlacedPlane]:
-    """Return the committed planes in the order of their depths, without those that lie in another."""
-    commits = {commit.image_id: commit for commit in data_set.sections if "registered" in commit.layers}
-    planes = []
+) -> tuple[list[_PlacedPlane], list[Failure]]:
+    """Return the committed planes in the order of their slots, and the committed sections that have none."""
+    commits = {commit.image_id: commit for commit in data_set.sections}
+    planes: list[_PlacedPlane] = []
+    unplaced: list[Failure] = []
     for slot in registered.slots:
         commit = None if slot.image_id is None else commits.get(slot.image_id)
-        if commit is None or slot.plane is None or commit.um != registered.um:
+        if commit is None or ("registered" in commit.layers and commit.um != registered.um):
+            continue
+        try:
+            to_image = grid.grid_to_image(data_set.geometry(commit.image_id))
+            depth = None if slot.plane is None else grid.slice_index_of(slot.plane)
+        except AlignmentError as error:
+            unplaced.append(Failure.of(f"image:{commit.image_id}", error, data_set.view))
+            continue
+        if depth is None or "registered" not in commit.layers:
             continue
         record = VolumePlane(
             z=slot.z,
@@ -424,13 +444,22 @@ def _placed_planes(
             sha256=commit.sha256,
             is_bridged=False,
         )
-        depth = grid.slice_index_of(slot.plane)
-        to_image = grid.grid_to_image(data_set.geometry(commit.image_id))
         region = commit.region or (0, 0, int(commit.record["width"]), int(commit.record["height"]))
         planes.append(_PlacedPlane(record, depth, to_image, region))
+    return planes, unplaced
+
+
+def _in_order(planes: list[_PlacedPlane], grid: ReferenceGrid) -> list[_PlacedPlane]:
+    """Return planes in the order of their depths, without those that lie in another.
+
+    Raises
+    ------
+    AlignmentError
+        Two of them cross within the reference space.
+    """
     height, width = grid.shape
     corners = np.array([(x, y, 1.0) for x in (0, width - 1) for y in (0, height - 1)])
-    planes.sort(key=lambda each: (float((corners @ each.depth).mean()), each.record.z))
+    planes = sorted(planes, key=lambda each: (float((corners @ each.depth).mean()), each.record.z))
     distinct = planes[:1]
     for each in planes[1:]:
         steps = corners @ (each.depth - distinct[-1].depth)
@@ -444,12 +473,3 @@ def _placed_planes(
             )
         distinct.append(each)
     return distinct
-
-
-def _gaps_um(planes: list[_PlacedPlane], grid: ReferenceGrid) -> NDArray[np.float64]:
-    """Return the distances from each plane to the next, in µm across the planes."""
-    middle = np.array([(grid.shape[1] - 1) / 2, (grid.shape[0] - 1) / 2, 1.0])
-    # along the slice axis the distance is longer than across tilted planes
-    tilts = [1.0 / math.hypot(1.0, each.depth[0], each.depth[1]) for each in planes[:-1]]
-    depths = np.array([each.depth @ middle for each in planes])
-    return np.asarray(np.diff(depths) * grid.um * np.array(tilts))

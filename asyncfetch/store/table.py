@@ -115,9 +115,10 @@ def _matrices(data_set: SectionDataSet, sections: Sequence[SectionImage]) -> dic
             affine = None if flat is None else getattr(flat, name)
             if affine is not None:
                 columns[name][index] = affine.to_api()
-        # Each needs matrices of its own, and what is missing stays NaN.
         with contextlib.suppress(AlignmentError):
-            columns["image_to_reference"][index] = data_set.geometry(section).image_to_reference_matrix()
-        with contextlib.suppress(AlignmentError):
-            columns["plane"][index] = data_set.geometry(section).plane_equation()
+            geometry = data_set.geometry(section)
+            # each needs matrices of its own, and what is missing stays NaN
+            with contextlib.suppress(AlignmentError):
+                columns["image_to_reference"][index] = geometry.image_to_reference_matrix()
+            columns["plane"][index] = geometry.plane_equation()
     return columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -215,8 +216,9 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _thickness_um(data_set: SectionDataSet) -> float:
-    # Rows without a thickness exist in the schema; z then counts section numbers.
-    return float(data_set.section_thickness or 1.0)
+    # rows without a thickness, or with one that is not a length, exist; z then counts section numbers
+    thickness_um = data_set.section_thickness
+    return thickness_um if thickness_um is not None and 0 < thickness_um < math.inf else 1.0
 
 
 def slots_of(data_set: SectionDataSet) -> tuple[Slot, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 
@@ -155,6 +156,44 @@ def test_gaps_beyond_the_limit_are_left_empty(sagittal):
     n_left = np.count_nonzero(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
     # planes 200 µm apart fill every other voxel of 100 µm, and the one before the first or behind the last
     assert 0.4 < n_left / n_filled < 0.8
+
+
+@pytest.fixture
+def sparse(mirrored, tmp_path):
+    """Return a store whose sections lie 1 mm apart, two of them 3 mm."""
+    image_ids = tuple(900000005 + 1000 * n for n in (1, 2, 3, 6, 7))
+    return mirrored(900000005, image_ids, tmp_path / "sparse.zarr")
+
+
+def test_by_default_no_gap_of_a_millimetre_is_filled_however_far_apart_the_sections_are(sparse):
+    report = build(sparse)
+    assert report.usual_gap_um == pytest.approx(1000, abs=60)
+    assert (report.n_gaps, report.max_gap_um) == (4, 500.0)
+    assert [gap.is_bridged for gap in report.gaps] == [False] * 4
+    assert [gap.section_numbers for gap in report.gaps] == [(300, 260), (260, 140), (140, 100), (100, 60)]
+
+
+def test_a_gap_that_is_filled_though_it_is_wider_than_usual_is_told_with_where(sparse):
+    report = build(sparse, max_gap_um=4000.0)
+    (gap,) = report.gaps
+    assert gap.is_bridged
+    assert gap.width_um == pytest.approx(3000, abs=180)
+    assert gap.section_numbers == (260, 140)
+    assert gap.image_ids == (900006005, 900003005)
+    assert abs(gap.slice_um[1] - gap.slice_um[0]) == pytest.approx(gap.width_um, rel=0.01)
+    # told again where there is nothing to do
+    assert build(sparse, max_gap_um=4000.0).gaps == report.gaps
+
+
+def test_the_command_says_which_gaps_it_filled_and_left_empty(sparse):
+    runner = typer.testing.CliRunner()
+    left = runner.invoke(app, ["volume", str(sparse)]).stderr
+    assert "left empty: 4 gaps between planes, wider than 500 µm" in left
+    assert "µm from section 260 to 140, at " in left
+    filled = runner.invoke(app, ["volume", str(sparse), "--max-gap", "4000", "--json"])
+    assert "filled: 1 gap between planes, wider than usual" in filled.stderr
+    (gap,) = json.loads(filled.stdout)["gaps"]
+    assert (gap["section_numbers"], gap["is_bridged"]) == ([260, 140], True)
 
 
 def test_a_multiple_of_the_pitch_is_the_mean_of_the_planes(sagittal):
