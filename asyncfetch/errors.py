@@ -203,7 +203,8 @@ class StatusError(TransportError):
         super().__init__(message, url=url)
         self.status = status
         self.retry_after = retry_after
-        self.is_transient = status in {408, 425, 429} or status >= 500
+        # 202 says that the answer is being made
+        self.is_transient = retry_after is not None or status in {202, 408, 425, 429} or status >= 500
 
 
 class RedirectError(TransportError):
@@ -267,7 +268,26 @@ class ServiceError(AsyncFetchError):
 
 
 class NotFoundError(ServiceError):
-    """Say that the API does not know the id."""
+    """Say that the API does not know the id.
+
+    Parameters
+    ----------
+    retry_after : str, optional
+        The Retry-After header, as for `StatusError`, of a server that asks to be asked again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service_message: str | None = None,
+        retry_after: str | None = None,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(message, service_message=service_message, url=url)
+        self.retry_after = retry_after
+        if retry_after is not None:
+            self.is_transient = True
 
 
 class QueryError(ServiceError):

@@ -130,9 +130,13 @@ class HostPaused(Event, frozen=True, tag="host_paused"):
 
 
 class OutageBegan(Event, frozen=True, tag="outage_began"):
-    """Say that the host does not answer any more; it is probed until it does."""
+    """Say that the host gives no answers any more, or only errors; it is probed until that changes.
+
+    ``is_silent`` is true where it gives no answer at all.
+    """
 
     cause: str
+    is_silent: bool = True
 
 
 class OutageProbed(Event, frozen=True, tag="outage_probed"):

@@ -72,7 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         The bound of the first delay before a request is sent again; it doubles from attempt to attempt. Pauses of which
         the server does not say how long, and probes in an outage, begin with it, too.
     outage_patience_s : float
-        How long an outage is waited out, with probes, before the run ends.
+        How long an outage is waited out, with probes, before the run ends; and how long one request waits because the
+        server asks for it.
     hedge : bool
         Whether a second request is sent for images that take longer than almost all others; the first answer counts.
     connect_timeout_s, stall_timeout_s : float

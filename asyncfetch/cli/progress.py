@@ -99,10 +99,11 @@ def _story(event: Event) -> str | None:
     if isinstance(event, HostPaused):
         return f"the server asks for a pause; going on in {event.delay_s:.1f} s: {event.cause}"
     if isinstance(event, OutageBegan):
-        return f"the server does not answer; it is asked again until it does: {event.cause}"
+        what = "does not answer" if event.is_silent else "answers with errors"
+        return f"the server {what}; it is asked again from time to time: {event.cause}"
     if isinstance(event, OutageProbed):
         return (
-            f"still no answer after {_lasting(event.elapsed_s)}; asking again in {_lasting(event.next_s)}: "
+            f"the server is not back after {_lasting(event.elapsed_s)}; asking again in {_lasting(event.next_s)}: "
             f"{event.cause}"
         )
     if isinstance(event, OutageEnded):

@@ -102,11 +102,15 @@ class _Canary(NamedTuple):
 
 @dataclass(slots=True)
 class _Attempt:
-    """Be one time that a request is sent: which, when, and when its answer came; times are known once they are."""
+    """One time that a request is sent: which, when, and when its answer came; times are known once they are.
+
+    ``waited_s`` is how long the request has waited so far because the server asked for it.
+    """
 
     number: int = 1
     opened: float = 0.0
     came: float = math.inf
+    waited_s: float = 0.0
 
 
 class Engine:
@@ -136,9 +140,14 @@ class Engine:
     ) -> None:
         self._gate = Gate(settings, on_event=on_event)
         self._transport: Transport = transport or AiohttpTransport(
-            settings, before_redirect=self._gate.count_redirect
+            settings, before_another=self._gate.count_another
         )
-        self._retry = RetryPolicy(settings.attempts, settings.retry_base_s, 60 * settings.retry_base_s)
+        self._retry = RetryPolicy(
+            settings.attempts,
+            settings.retry_base_s,
+            60 * settings.retry_base_s,
+            patience_s=settings.outage_patience_s,
+        )
         self._hedge = HedgePolicy() if settings.hedge else None
         self._emit = on_event
         # events that nobody hears are not made
@@ -301,7 +310,9 @@ class Engine:
             if self._is_heard:
                 self._emit(RequestStarted(url=url, kind=kind, attempt=attempt.number))
             gate.request_rate.sent()
-            reply = await self._transport.fetch(url, request.limit_bytes, gate.follow_body(waits.opened))
+            reply = await self._transport.fetch(
+                url, request.limit_bytes, gate.follow_body(waits.opened), fresh=gate.health.is_out()
+            )
         finally:
             slot.leave()
         if self._is_heard:
@@ -363,7 +374,7 @@ class Engine:
         if change == "paused":
             self._emit(HostPaused(delay_s=gate.health.opens_at - time, cause=error.message))
         else:
-            self._emit(OutageBegan(cause=error.message))
+            self._emit(OutageBegan(cause=error.message, is_silent=gate.health.is_silent))
 
     async def _probe(self, kind: Kind) -> bool:
         """Ask for something that came before; False where nothing came, so that the next request is the probe."""
@@ -372,14 +383,15 @@ class Engine:
             return False
         health, opened = self._gate.health, now()
         try:
-            reply = await self._transport.fetch(canary.url, canary.limit_bytes)
+            reply = await self._transport.fetch(canary.url, canary.limit_bytes, fresh=True)
         except AsyncFetchError as error:
-            health.cause = error.message
+            health.note(error)
         else:
             if bytes(reply.body[:2]) == canary.beginning:
                 self._note_answer(opened, now())
                 return True
             health.cause = f"{short_url(canary.url)} is answered otherwise than before"
+            health.is_silent = False
         time = now()
         self._emit(
             OutageProbed(
@@ -398,8 +410,11 @@ class Engine:
         label = f"{request.label}: " if request.label else ""
         was_spent = self._retry.is_spent
         is_outage = self._gate.health.is_out() and is_of_the_host(error)
-        delay_s = self._retry.after(error, 1 if is_outage else number, datetime.now(UTC), self._random())
+        delay_s = self._retry.after(
+            error, 1 if is_outage else number, datetime.now(UTC), self._random(), attempt.waited_s
+        )
         if delay_s is not None:
+            attempt.waited_s += 0.0 if getattr(error, "retry_after", None) is None else delay_s
             self._emit(
                 RequestRetried(
                     url=url,

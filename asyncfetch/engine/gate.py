@@ -170,7 +170,7 @@ class Gate:
     def __init__(
         self, settings: Settings, request_rate: RequestRate | None = None, on_event: Listener = ignore
     ) -> None:
-        self.health = HostHealth(settings.retry_base_s)
+        self.health = HostHealth(settings.retry_base_s, settings.outage_patience_s)
         self.window: FixedWindow = (
             Window(settings.most_jobs) if settings.jobs == "auto" else FixedWindow(settings.jobs)
         )
@@ -277,8 +277,11 @@ class Gate:
             time = now()
             await anyio.sleep(self._byte_rate.take(size_bytes, time).ends - time)
 
-    async def count_redirect(self) -> None:
-        """Return when a redirect may be followed: a request like any other to the rate, but not to the lines."""
+    async def count_another(self) -> None:
+        """Return when a request that has its place may be sent once more: a redirect, or over a new connection.
+
+        It counts at the rate like any other, but does not stand in the lines again.
+        """
         await self.request_rate.start()
 
     def follow_body(self, opened: float) -> Callable[[int], Awaitable[None] | None] | None:
@@ -387,8 +390,9 @@ class Gate:
                 continue
             if health.is_out() and time - health.since > self._patience_s:
                 elapsed_s = time - health.since
+                what = "not answered" if health.is_silent else "answered with errors only"
                 raise OutageError(
-                    f"the server has not answered for {elapsed_s:.0f} s; the last word: {health.cause}",
+                    f"the server has {what} for {elapsed_s:.0f} s; the last error: {health.cause}",
                     waited_s=elapsed_s,
                 )
             with anyio.move_on_after(wait_s):

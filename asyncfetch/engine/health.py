@@ -7,10 +7,13 @@
      └──several failures in a row──▶ outage ──▶ a probe every so often ──answered──▶ open
                                         └── no answer for too long: OutageError for whoever waits
 
-A 429 or a 503 is about the host and not about the one request that happened to meet it, so nothing starts until the
-pause is over. An outage is told from a broken image by asking for something that came well before: if that comes, the
-host is there, and what failed failed for reasons of its own. Before anything has come there is no outage: an address
-that was mistyped should fail within seconds.
+A 429, a 503, and a 403 that asks to wait are about the host and not about the one request that happened to meet them,
+so nothing starts until the pause is over. A pause longer than the patience is not kept, because nobody would wait for
+its end: the request that met it is given up, and the host is asked again as if it had not said how long.
+
+An outage is told from a broken image by asking for something that came well before: if that comes, the host is there,
+and what failed failed for reasons of its own. Before anything has come there is no outage: an address that was mistyped
+should fail within seconds.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from asyncfetch.errors import (
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import TypeGuard
 
 from asyncfetch.engine.retry import parse_retry_after
 
@@ -43,10 +47,19 @@ _MOST_TIMES_FIRST = 60.0
 
 
 def is_refusal(error: AsyncFetchError) -> bool:
-    """Tell whether an error asks for fewer requests: 429, 503, or no connection to be had."""
-    if isinstance(error, StatusError):
-        return error.status in {429, 503}
-    return isinstance(error, ConnectError)
+    """Tell whether an error asks for fewer requests: 429, 503, 403 with Retry-After, or no connection to be had."""
+    return _asks_for_a_pause(error) or isinstance(error, ConnectError)
+
+
+def _asks_for_a_pause(error: AsyncFetchError) -> TypeGuard[StatusError]:
+    if not isinstance(error, StatusError):
+        return False
+    return error.status in {429, 503} or (error.status == 403 and error.retry_after is not None)
+
+
+def is_silence(error: AsyncFetchError) -> bool:
+    """Tell whether an error means that no answer came at all; a page that says no is an answer."""
+    return isinstance(error, ConnectError) or (isinstance(error, StallError) and error.received_bytes == 0)
 
 
 def is_of_the_host(error: AsyncFetchError) -> bool:
@@ -55,7 +68,7 @@ def is_of_the_host(error: AsyncFetchError) -> bool:
     An outage gives 5xx, no connection, no byte, or a page of HTML under status 200 (HTTP-8).
     """
     if isinstance(error, StatusError):
-        return error.status == 429 or error.status >= 500
+        return error.status >= 500 or _asks_for_a_pause(error)
     if isinstance(error, StallError):
         return error.received_bytes == 0
     if isinstance(error, NotAnImageError):
@@ -71,6 +84,8 @@ class HostHealth:
     base_s : float
         The first pause of which nobody said how long, and the time to the first probe; both grow, up to sixty times
         that.
+    patience_s : float
+        The longest pause that is kept.
 
     Attributes
     ----------
@@ -78,14 +93,18 @@ class HostHealth:
         ``open``, ``paused`` or ``outage``.
     cause : str
         Why it is not open.
+    is_silent : bool
+        Whether the host gives no answer at all, where it is not open.
     since : float
         When the outage began; seconds on the clock of ``now``.
     """
 
-    def __init__(self, base_s: float = 1.0) -> None:
+    def __init__(self, base_s: float = 1.0, patience_s: float = 21_600.0) -> None:
         self._base_s = base_s
+        self._patience_s = patience_s
         self.state: HealthState = "open"
         self.cause = ""
+        self.is_silent = False
         self.since = -math.inf
         self.opens_at = -math.inf
         self._has_answered = False
@@ -139,7 +158,7 @@ class HostHealth:
             return None
         self._failed_at = now
         change: HealthState | None = None
-        if isinstance(error, StatusError) and error.status in {429, 503}:
+        if _asks_for_a_pause(error):
             change = self._pause(error, opened, now, now_utc, random)
             # Many are refused at once, but it is one thing that happened to the host. It counts twice, so that an
             # outage is told before those who asked have no attempts left: each round of them takes one.
@@ -148,10 +167,15 @@ class HostHealth:
         else:
             self._n_failures += 1
         if not self.is_out() and self._has_answered and self._n_failures >= _FAILURES_TO_OUTAGE:
-            self.state, self.cause, self.since = "outage", error.message, now
+            self.state, self.since = "outage", now
+            self.note(error)
             self.opens_at = max(self.opens_at, now + self._base_s)
             return "outage"
         return change
+
+    def note(self, error: AsyncFetchError) -> None:
+        """Remember why the host is not open."""
+        self.cause, self.is_silent = error.message, is_silence(error)
 
     def probed(self, now: float) -> None:
         """Note that a probe is sent: the next one comes later, if this one is not answered.
@@ -171,7 +195,7 @@ class HostHealth:
         self, error: StatusError, opened: float, now: float, now_utc: datetime, random: float
     ) -> HealthState | None:
         asked_s = parse_retry_after(error.retry_after, now_utc)
-        if asked_s is None:
+        if asked_s is None or asked_s > self._patience_s:
             if opened < self._paused_at:
                 # it was sent before the pause that is on, so it adds nothing
                 return None
@@ -187,7 +211,8 @@ class HostHealth:
         if self.is_out() or (is_same_pause and self.state == "paused"):
             # the pause that is on becomes longer
             return None
-        self.state, self.cause = "paused", error.message
+        self.state = "paused"
+        self.note(error)
         return "paused"
 
     def __repr__(self) -> str:

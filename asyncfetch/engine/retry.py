@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RetryPolicy", "parse_retry_after"]
 
-_SECONDS = re.compile(r"\d{1,9}(\.\d*)?", re.ASCII)
-# Waiting longer than this with a reservation in hand holds up everybody else; such an item fails by name and
-# can be asked for later.
-_PATIENCE_S = 900.0
-# Bytes that are no image heal when they are asked for again (HTTP-9), or never do.
+_SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
+# Thirty years are longer than any patience, and still a number that can be calculated with.
+_MAX_ASKED_S = 1e9
+# Bytes that are no image heal when they are asked for again, or never do (HTTP-9).
 _MOST_ATTEMPTS_OF_IMAGES = 4
 
 
@@ -29,7 +28,8 @@ class RetryPolicy:
     An error is answered again when it is transient, attempts are left (four at most for bytes that came but are no
     image), and the quota has a token. The delay is drawn with full jitter: uniformly between 0 and
     ``base_s · 2**(attempt − 1)``, at most ``cap_s``, which spreads clients that failed together. A Retry-After is
-    waited for in full, with the jitter on top; one of more than 15 minutes is answered by giving up.
+    waited for in full, with the jitter on top, as long as the request has not waited longer than ``patience_s``
+    altogether because it was asked to; beyond that it is given up.
 
     The quota keeps an outage from multiplying the traffic: every retry costs one token, every success earns
     ``earned_by_success``, and there are never more than ``quota`` of them. So n requests with s successes are
@@ -45,6 +45,8 @@ class RetryPolicy:
         Retries that are free before any success.
     earned_by_success : float
         Tokens that a success gives back; 0.5 bears a service that fails one request in three for ever.
+    patience_s : float
+        How long one request waits because the server asks for it, all its attempts together.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RetryPolicy:
         *,
         quota: float = 100.0,
         earned_by_success: float = 0.5,
+        patience_s: float = 21_600.0,
     ) -> None:
         self.attempts = attempts
         self.base_s = base_s
@@ -62,6 +65,7 @@ class RetryPolicy:
         self.quota = quota
         self.earned_by_success = earned_by_success
         self.tokens = quota
+        self.patience_s = patience_s
 
     @property
     def is_spent(self) -> bool:
@@ -72,7 +76,14 @@ class RetryPolicy:
         """Note that a request succeeded, which earns a part of a retry."""
         self.tokens = min(self.quota, self.tokens + self.earned_by_success)
 
-    def after(self, error: AsyncFetchError, attempt: int, now_utc: datetime, random: float) -> float | None:
+    def after(
+        self,
+        error: AsyncFetchError,
+        attempt: int,
+        now_utc: datetime,
+        random: float,
+        waited_s: float = 0.0,
+    ) -> float | None:
         """Say in how many seconds the request is sent again.
 
         Parameters
@@ -85,6 +96,8 @@ class RetryPolicy:
             The wall clock, aware, for a Retry-After that is a date.
         random : float
             Uniform in [0, 1).
+        waited_s : float
+            How long the request has waited before because it was asked to.
 
         Returns
         -------
@@ -97,7 +110,7 @@ class RetryPolicy:
         # Of any status (HTTP-6).
         asked_s = parse_retry_after(getattr(error, "retry_after", None), now_utc)
         if asked_s is not None:
-            if asked_s > _PATIENCE_S:
+            if waited_s + asked_s > self.patience_s:
                 return None
             delay_s += asked_s
         self.tokens -= 1.0
@@ -132,7 +145,7 @@ def parse_retry_after(value: str | None, now_utc: datetime) -> float | None:
         return None
     value = value.strip()
     if _SECONDS.fullmatch(value):
-        return float(value)
+        return min(float(value), _MAX_ASKED_S)
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -140,4 +153,4 @@ def parse_retry_after(value: str | None, now_utc: datetime) -> float | None:
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
     seconds = (date - now_utc).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), _MAX_ASKED_S) if math.isfinite(seconds) else None

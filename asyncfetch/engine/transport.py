@@ -4,19 +4,25 @@ A :class:`Transport` sends one request, once, and returns the whole body or rais
 :mod:`asyncfetch.errors`; foreign errors end here. It neither waits in line nor tries again.
 
 What is known of the server shapes this file (allen-api.md): 302 before 200 (HTTP-1, HTTP-2), within one service
-(ADDR-2); chunked and gzip-encoded bodies without Content-Length (HTTP-3); idle connections kept for 15 s (HTTP-4); 404
-for an unknown image (HTTP-5). Bodies are decompressed here and not by aiohttp, so that the limit
-holds to the byte against gzip bombs, and so that gzip's own end and checksum prove a body whole that no length
-announces.
+(ADDR-2); chunked and gzip-encoded bodies without Content-Length (HTTP-3); idle connections that are closed unannounced
+(HTTP-4); 404 for an unknown image (HTTP-5). Bodies are decompressed here and not by aiohttp, so that the limit holds to
+the byte against gzip bombs, and so that gzip's own end and checksum prove a body whole that no length announces.
+
+A server may close a kept connection at any time, also while a request is on its way to it. A request whose kept
+connection dies before the first byte of an answer is therefore sent again at once, over a new connection (RFC 9112,
+section 9.3.1): it counts at the rate, as every request does, but not as a failure. It is sent again once; what a new
+connection does is the server's own doing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from datetime import UTC
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -40,6 +46,8 @@ from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from aiohttp.connector import Connection
 
     from asyncfetch.errors import AsyncFetchError
     from asyncfetch.settings import Settings
@@ -67,7 +75,7 @@ class Reply(NamedTuple):
     url : str
         What was asked for, before redirects.
     status : int
-        The HTTP status, always 200 from :class:`AiohttpTransport`.
+        The HTTP status, 200 or 203 from :class:`AiohttpTransport`.
     headers : mapping of str to str
         Names in any case, from :class:`AiohttpTransport`.
     body : bytes
@@ -93,7 +101,12 @@ class Transport(Protocol):
     """Send one request, once."""
 
     async def fetch(
-        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
+        self,
+        url: str,
+        limit_bytes: int,
+        on_bytes: Callable[[int], Awaitable[None] | None] | None = None,
+        *,
+        fresh: bool = False,
     ) -> Reply:
         """Return the reply to a GET.
 
@@ -106,6 +119,8 @@ class Transport(Protocol):
         on_bytes : callable, optional
             Called with the number of bytes of each piece that came; what it returns, if anything, is awaited, and
             meanwhile nothing more is read.
+        fresh : bool
+            Whether to use a new connection, whose failure says something about the server.
 
         Raises
         ------
@@ -207,23 +222,29 @@ class AiohttpTransport:
     ----------
     settings : Settings
         ``connect_timeout_s``, ``stall_timeout_s`` and ``min_speed_bytes_per_s`` are read.
-    before_redirect : callable, optional
-        Awaited before a redirect is followed, with no connection in hand: every hop is a request to the server.
+    before_another : callable, optional
+        Awaited, with no connection in hand, before a redirect is followed or a request is sent again over a new
+        connection: each is a request to the server.
     """
 
     def __init__(
-        self, settings: Settings, before_redirect: Callable[[], Awaitable[None]] | None = None
+        self, settings: Settings, before_another: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         self._connect_timeout_s = settings.connect_timeout_s
         self._stall_timeout_s = settings.stall_timeout_s
         self._min_speed = settings.min_speed_bytes_per_s
-        self._before_redirect = before_redirect
+        self._before_another = before_another
         self._watchdog = _Watchdog(min(self._connect_timeout_s, self._stall_timeout_s, 4 * _MOST_TICK_S) / 4)
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
     async def fetch(
-        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
+        self,
+        url: str,
+        limit_bytes: int,
+        on_bytes: Callable[[int], Awaitable[None] | None] | None = None,
+        *,
+        fresh: bool = False,
     ) -> Reply:
         """Return the reply to a GET, redirects on the same host and port followed.
 
@@ -236,6 +257,8 @@ class AiohttpTransport:
         on_bytes : callable, optional
             Called with the number of bytes of each piece that came; what it returns, if anything, is awaited, and
             meanwhile nothing more is read.
+        fresh : bool
+            Whether to use a new connection, whose failure says something about the server.
 
         Raises
         ------
@@ -263,7 +286,13 @@ class AiohttpTransport:
         while True:
             if self._is_closed:
                 raise closed_on_the_way(url)
-            outcome = await _Exchange(self, url, here, limit_bytes, on_bytes).run()
+            try:
+                outcome = await _Exchange(self, url, here, limit_bytes, on_bytes, is_fresh=fresh).run()
+            except _StaleConnectionError:
+                waited_s += await self._wait_for_another()
+                if self._is_closed:
+                    raise closed_on_the_way(url) from None
+                outcome = await _Exchange(self, url, here, limit_bytes, on_bytes, is_fresh=True).run()
             if not isinstance(outcome, URL):
                 status, headers, body = outcome
                 return Reply(url, status, headers, body, clock() - begin - waited_s, waited_s)
@@ -277,10 +306,7 @@ class AiohttpTransport:
                     url=url,
                 )
             here = outcome
-            if self._before_redirect is not None:
-                before = clock()
-                await self._before_redirect()
-                waited_s += clock() - before
+            waited_s += await self._wait_for_another()
 
     async def aclose(self) -> None:
         """Close every connection; nothing can be fetched any more."""
@@ -290,11 +316,20 @@ class AiohttpTransport:
             await self._session.close()
             self._session = None
 
+    async def _wait_for_another(self) -> float:
+        """Return when one more request may be sent, and how many seconds that took."""
+        if self._before_another is None:
+            return 0.0
+        clock = asyncio.get_running_loop().time
+        before = clock()
+        await self._before_another()
+        return clock() - before
+
     def open_session(self) -> aiohttp.ClientSession:
         """Return the session, made when it is first used, on the loop that uses it."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60),
+                connector=_Pool(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout_s),
                 headers={
                     "User-Agent": f"asyncfetch/{__version__}",
@@ -330,8 +365,43 @@ def _parse_url(url: str) -> URL:
     raise SelectionError(f"{url!r} is no percent-encoded http or https URL; check base_url", url=url)
 
 
+# Whose request the pool is asked to find a connection for.
+_SENDING: ContextVar[_Exchange] = ContextVar("asyncfetch_sending")
+
+
+class _Pool(aiohttp.TCPConnector):
+    """Connections, told apart by whether they have carried a request before."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[Any] = WeakSet()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> Connection:
+        exchange = _SENDING.get()
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            is_kept = connection.protocol in self._used
+            if not (is_kept and exchange.is_fresh):
+                break
+            # One kept connection was dead, or the server is in doubt: those beside it are not worth a try.
+            connection.close()
+        exchange.is_kept = is_kept
+        if not is_kept:
+            self._used.add(connection.protocol)
+        return connection
+
+
+class _StaleConnectionError(Exception):
+    """A kept connection that ended before the first byte of an answer."""
+
+
 class _Exchange:
-    """Send one request of a chain of redirects and read its answer."""
+    """One request of a chain of redirects, and its answer."""
 
     def __init__(
         self,
@@ -340,7 +410,11 @@ class _Exchange:
         here: URL,
         limit_bytes: int,
         on_bytes: Callable[[int], Awaitable[None] | None] | None,
+        *,
+        is_fresh: bool,
     ) -> None:
+        self.is_fresh = is_fresh
+        self.is_kept = False
         self._session = transport.open_session()
         self._watchdog = transport._watchdog
         self._clock = asyncio.get_running_loop().time
@@ -399,7 +473,8 @@ class _Exchange:
         response = await self._session.get(self._here, allow_redirects=False, middlewares=(self._send_once,))
         try:
             self._has_headers = True
-            if response.status == 200:
+            # 203 is what a proxy makes of a 200 whose body it changed (RFC 9110, section 15.3.4)
+            if response.status in {200, 203}:
                 return response.status, response.headers, await self._read(response)
             words = await self._drain(response)
             if response.status in _REDIRECTS and "Location" in response.headers:
@@ -414,9 +489,12 @@ class _Exchange:
     ) -> aiohttp.ClientResponse:
         # aiohttp itself sends again, at once and unseen by the gate, when a connection breaks before the headers;
         # it does so for its own errors only.
+        _SENDING.set(self)
         try:
             return await handler(request)
         except (aiohttp.ClientConnectionError, OSError) as error:
+            if self.is_kept and not _has_begun_to_answer(error):
+                raise _StaleConnectionError from error
             raise self._mapped(error) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -494,22 +572,27 @@ class _Exchange:
         return target
 
     def _refused(self, response: aiohttp.ClientResponse, words: str | None) -> AsyncFetchError:
-        if response.status == 404:
-            return NotFoundError(
-                f"{self._shown} does not exist (HTTP 404); check the id", service_message=words, url=self._url
-            )
         asked = response.headers.get("Retry-After")
-        advice = f"; the server asks to wait: {asked}" if asked else ""
+        retry_after = _by_the_servers_clock(asked, response.headers.get("Date"))
+        if response.status == 404:
+            todo = "check the id" if retry_after is None else f"the server asks to wait: {asked}"
+            return NotFoundError(
+                f"{self._shown} does not exist (HTTP 404); {todo}",
+                service_message=words,
+                retry_after=retry_after,
+                url=self._url,
+            )
         error = StatusError(
-            f"{self._shown} was answered with HTTP {response.status} {response.reason or ''}".rstrip()
-            + advice,
+            f"{self._shown} was answered with HTTP {response.status} {response.reason or ''}".rstrip(),
             status=response.status,
-            retry_after=_by_the_servers_clock(asked, response.headers.get("Date")),
+            retry_after=retry_after,
             url=self._url,
         )
-        if not advice:
+        if retry_after is not None:
+            todo = f"the server asks to wait: {asked}"
+        else:
             todo = "ask again later" if error.is_transient else "check the request"
-            error.args = (f"{error.message}; {todo}",)
+        error.args = (f"{error.message}; {todo}",)
         return error
 
     def _mapped(self, error: Exception) -> AsyncFetchError:
@@ -557,17 +640,22 @@ class _UndecodableError(Exception):
     pass
 
 
+def _has_begun_to_answer(error: Exception) -> bool:
+    # aiohttp hands over the part of the headers that had come
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+
+
 def _by_the_servers_clock(retry_after: str | None, date: str | None) -> str | None:
     """Return a Retry-After that is a date as the seconds until then, where the reply says what time it is there.
 
-    Our own clock may be hours off, or be set while a run is under way.
+    Our own clock may be hours off, or be set while a run is under way. What cannot be read says nothing: None.
     """
     try:
         now_utc = parsedate_to_datetime(date or "")
     except (ValueError, TypeError, IndexError, OverflowError):
-        return retry_after
+        return retry_after if parse_retry_after(retry_after, datetime.now(UTC)) is not None else None
     seconds = parse_retry_after(retry_after, now_utc.replace(tzinfo=now_utc.tzinfo or UTC))
-    return retry_after if seconds is None else f"{seconds:g}"
+    return None if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
 def _reason(error: Exception) -> str:

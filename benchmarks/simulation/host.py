@@ -114,6 +114,8 @@ class SimulatedHost:
         url: str,
         limit_bytes: int,
         on_bytes: Callable[[int], Awaitable[None] | None] | None = None,
+        *,
+        fresh: bool = False,
     ) -> Reply:
         """Return a body of zeros when it would have come, or raise what the real transport would."""
         began = self._loop.time()

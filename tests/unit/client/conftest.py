@@ -32,7 +32,12 @@ class FakeService:
         self.is_closed = False
 
     async def fetch(
-        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None]] | None = None
+        self,
+        url: str,
+        limit_bytes: int,
+        on_bytes: Callable[[int], Awaitable[None]] | None = None,
+        *,
+        fresh: bool = False,
     ) -> Reply:
         self.urls.append(url)
         self.limits.append(limit_bytes)

@@ -374,10 +374,10 @@ async def test_leaving_the_block_waits_until_what_is_on_its_way_is_decoded(servi
     service.images[5], got = jpeg, []
     answer, is_asked, may_answer = service.fetch, anyio.Event(), anyio.Event()
 
-    async def fetch(*args):
+    async def fetch(*args, **options):
         is_asked.set()
         await may_answer.wait()
-        return await answer(*args)
+        return await answer(*args, **options)
 
     async def call(client):
         got.append(await client.image_bytes(5))

@@ -79,7 +79,7 @@ class Held:
         self.views: dict[str, bytes | Exception] = options
         self.started: list[int] = []
 
-    async def fetch(self, url, limit_bytes, on_bytes=None):
+    async def fetch(self, url, limit_bytes, on_bytes=None, *, fresh=False):
         if "image_download" in url:
             image_id = int(url.partition("?")[0].rpartition("/")[2])
             self.started.append(image_id)

@@ -32,7 +32,7 @@ class FakeServices:
         self.most_at_once = self.n_open = 0
         self.change = lambda answer: answer
 
-    async def fetch(self, url, limit_bytes, on_bytes=None) -> Reply:
+    async def fetch(self, url, limit_bytes, on_bytes=None, *, fresh=False) -> Reply:
         parts = urlsplit(url)
         service, _, name = parts.path.removeprefix("/api/v2/").partition("/")
         seed, _, fmt = name.partition(".")

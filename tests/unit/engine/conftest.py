@@ -35,7 +35,12 @@ class ScriptedTransport:
         self._scopes: set[anyio.CancelScope] = set()
 
     async def fetch(
-        self, url: str, limit_bytes: int, on_bytes: Callable[[int], Awaitable[None] | None] | None = None
+        self,
+        url: str,
+        limit_bytes: int,
+        on_bytes: Callable[[int], Awaitable[None] | None] | None = None,
+        *,
+        fresh: bool = False,
     ) -> Reply:
         self.urls.append(url)
         self.n_open += 1

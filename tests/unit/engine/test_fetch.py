@@ -91,6 +91,43 @@ async def test_retry_after_is_obeyed(scripted):
     assert anyio.current_time() - begin == pytest.approx(7.0, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        StatusError("not yet", status=202, retry_after="7"),
+        StatusError("slow down", status=403, retry_after="7"),
+        NotFoundError("not yet", retry_after="7"),
+    ],
+    ids=["202", "403", "404"],
+)
+async def test_retry_after_is_obeyed_whatever_the_status(scripted, error):
+    async with Engine(FREE, scripted([error, b"abc"]), random=lambda: 0.0) as engine:
+        begin = anyio.current_time()
+        assert await engine.fetch(REQUEST, body_of) == b"abc"
+    assert anyio.current_time() - begin == pytest.approx(7.0, abs=1e-3)
+
+
+async def test_a_request_waits_no_longer_than_the_patience_because_it_is_asked_to(scripted):
+    transport = scripted([StatusError("not yet", status=202, retry_after="40") for _ in range(4)])
+    async with Engine(FREE.replace(outage_patience_s=100.0), transport, random=lambda: 0.0) as engine:
+        begin = anyio.current_time()
+        with pytest.raises(StatusError):
+            await engine.fetch(REQUEST, body_of)
+    assert anyio.current_time() - begin == pytest.approx(80.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("status", [202, 403, 429, 503])
+async def test_a_wait_of_years_fails_the_item_at_once_and_holds_up_nobody(scripted, status):
+    error = StatusError("later", status=status, retry_after="100000000")
+    async with Engine(FREE, scripted([b"first", error, b"abc"]), random=lambda: 0.0) as engine:
+        begin = anyio.current_time()
+        await engine.fetch(REQUEST, body_of)
+        with pytest.raises(StatusError):
+            await engine.fetch(REQUEST, body_of)
+        assert await engine.fetch(REQUEST, body_of) == b"abc"
+    assert anyio.current_time() - begin <= 1.0
+
+
 async def test_every_step_is_told(scripted):
     events = []
     transport = scripted([ConnectError("a"), b"abc", NotFoundError("none")])

@@ -82,6 +82,39 @@ def test_a_pause_of_which_nobody_says_how_long_doubles_and_is_drawn():
     assert waits == pytest.approx([1.0, 1.0, 4.0, 4.0, 16.0, 16.0, 60.0, 30.0, 60.0, 30.0])
 
 
+def test_a_403_that_asks_to_wait_is_a_pause_and_another_is_not():
+    told = Told()
+    assert told.fail(busy(status=403), 10.0) is None
+    assert told.fail(busy("7", status=403), 10.0) == "paused"
+    assert told.health.wait_s(10.0) == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("retry_after", ["100000000", "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_pause_beyond_the_patience_is_as_one_of_which_nobody_says_how_long(retry_after):
+    told = Told()
+    assert told.fail(busy(retry_after), 10.0, random=1.0) == "paused"
+    assert told.health.wait_s(10.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_silent"),
+    [
+        (ConnectError("refused"), True),
+        (StallError("no byte"), True),
+        (busy("1"), False),
+        (busy("1", status=403), False),
+        (StatusError("x", status=500), False),
+        (NotAnImageError("x", beginning=b"<html>"), False),
+        (ReplyError("a page"), False),
+    ],
+)
+def test_a_server_that_answers_with_errors_is_not_silent(error, is_silent):
+    told = Told()
+    for k in range(5):
+        told.fail(error, 10.0 + 2 * k)
+    assert (told.health.is_out(), told.health.is_silent) == (True, is_silent)
+
+
 def test_many_refusals_at_once_are_one_pause_and_one_failure():
     told = Told()
     assert told.fail(busy(), 10.0, opened=9.0, random=0.0) == "paused"
@@ -229,11 +262,12 @@ class Host:
         self.latency_s = latency_s
         self.error = None
         self.faults = {}
-        self.asked = []
+        self.asked, self.is_fresh = [], []
         self.begins = anyio.current_time()
 
-    async def fetch(self, url, limit_bytes, on_bytes=None):
+    async def fetch(self, url, limit_bytes, on_bytes=None, *, fresh=False):
         self.asked.append((anyio.current_time() - self.begins, url))
+        self.is_fresh.append(fresh)
         await anyio.sleep(self.latency_s)
         error = self.error or self.faults.get(url)
         if error is not None:
@@ -319,6 +353,20 @@ async def test_in_an_outage_nothing_is_asked_for_but_the_canary():
 
 
 @pytest.mark.anyio
+async def test_a_probe_takes_a_new_connection():
+    host = Host()
+    async with Engine(SETTINGS, host, random=lambda: 0.5) as engine, anyio.create_task_group() as group:
+        outcomes = await fall(host, engine)
+        group.start_soon(outcomes.fetch_all, range(6))
+        await anyio.sleep(60.0)
+        host.error = None
+        n_before = len(host.is_fresh)
+        await anyio.sleep(60.0)
+        assert host.is_fresh[n_before] is True
+    assert host.is_fresh[-6:] == [False] * 6
+
+
+@pytest.mark.anyio
 async def test_attempts_that_end_in_an_outage_are_not_counted():
     host, events = Host(), []
     settings = SETTINGS.replace(attempts=2, jobs=1)
@@ -350,7 +398,7 @@ async def test_patience_ends_in_an_outage_error_for_everybody_who_waits():
         assert 600.0 <= elapsed_s <= 700.0
         error = outcomes.failed[7]
         assert error.waited_s >= 600.0
-        assert "has not answered for" in error.message
+        assert "has answered with errors only for" in error.message
         assert "down for maintenance" in error.message
         # whoever comes much later finds a host that is back
         host.error = None
@@ -384,7 +432,7 @@ async def test_a_canary_that_is_answered_by_a_page_does_not_end_an_outage():
     async with Engine(SETTINGS, host, events.append, random=lambda: 0.5) as engine:
         outcomes = await fall(host, engine)
 
-        async def answer_a_page(url, limit_bytes, on_bytes=None):
+        async def answer_a_page(url, limit_bytes, on_bytes=None, **_options):
             return Reply(url, 200, {}, b"<html>down</html>", 0.0)
 
         async with anyio.create_task_group() as group:
@@ -412,7 +460,7 @@ async def test_a_request_in_flight_that_comes_ends_an_outage_at_once():
 
         answer = host.fetch
 
-        async def fetch(url, limit_bytes, on_bytes=None):
+        async def fetch(url, limit_bytes, on_bytes=None, *, fresh=False):
             return await (wait_and_answer() if url.endswith("slow") else answer(url, limit_bytes, on_bytes))
 
         host.fetch = fetch
@@ -500,7 +548,7 @@ async def test_a_redirect_during_an_outage_does_not_hold_the_line_of_starts():
             assert engine._gate.health.is_out()
             with anyio.fail_after(2.0):
                 # the head of the line waits for the host; a redirect asks the rate alone
-                await engine._gate.count_redirect()
+                await engine._gate.count_another()
             host.error = None
         assert len(outcomes.done) == 9
 

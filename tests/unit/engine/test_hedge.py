@@ -74,7 +74,7 @@ class Host:
         self.asked, self.cancelled = [], []
         self.n_open = self.most_open = 0
 
-    async def fetch(self, url, limit_bytes, on_bytes=None):
+    async def fetch(self, url, limit_bytes, on_bytes=None, *, fresh=False):
         begin = anyio.current_time()
         number = self.asked.count(url)
         self.asked.append(url)

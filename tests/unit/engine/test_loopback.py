@@ -39,14 +39,17 @@ async def test_a_redirect_counts_as_a_request_at_the_rate(loopback):
         assert await engine.fetch(Request(f"{server.url}/x", "image", 100), check) >= 0.9
 
 
-async def test_a_kept_connection_that_the_server_closed_heals(loopback):
+@pytest.mark.parametrize("rate", [50.0, 1e6])
+async def test_a_server_that_closes_every_connection_unannounced_costs_no_attempt(loopback, rate):
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n"
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+    events, n = [], 5
 
     async def check(reply):
         return bytes(reply.body)
 
-    engine = Engine(Settings(requests_per_s=1e6), random=lambda: 0.0)
-    async with loopback([good, "close"]) as server, engine:
-        for _ in range(3):
+    engine = Engine(Settings(requests_per_s=rate, attempts=1), on_event=events.append)
+    async with loopback(*[[moved, "close"], [good, "close"]] * n) as server, engine:
+        for _ in range(n):
             assert await engine.fetch(Request(f"{server.url}/x", "image", 100), check) == b"abc"
-        assert server.n_connections >= 3
+    assert not [event for event in events if isinstance(event, RequestRetried)]

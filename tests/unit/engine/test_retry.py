@@ -86,6 +86,13 @@ def test_a_retry_after_beyond_patience_is_given_up() -> None:
     assert RetryPolicy(6).after(StatusError("x", status=503, retry_after="86400"), 1, NOW, 0.0) is None
 
 
+def test_the_patience_is_that_of_all_attempts_together() -> None:
+    policy = RetryPolicy(6, patience_s=100.0)
+    error = StatusError("x", status=202, retry_after="60")
+    assert policy.after(error, 1, NOW, 0.0, waited_s=40.0) == 60.0
+    assert policy.after(error, 2, NOW, 0.0, waited_s=41.0) is None
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
@@ -97,6 +104,10 @@ def test_a_retry_after_beyond_patience_is_given_up() -> None:
         ("Sun Mar  1 12:01:00 2026", 60.0),
         ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
         ("Sun, 01 Mar 2026 12:01:00 -0000", 60.0),
+        ("100000000", 1e8),
+        ("9" * 5000, 1e9),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 1e9),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
         ("-5", None),
         ("nan", None),
         ("soon", None),

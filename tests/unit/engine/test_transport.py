@@ -280,6 +280,86 @@ async def test_a_connection_that_closes_without_a_word_is_a_connect_error(loopba
     assert caught.value.is_transient
 
 
+async def test_a_kept_connection_that_dies_before_an_answer_is_opened_anew_at_once(loopback):
+    another = []
+
+    async def before_another():
+        another.append(None)
+
+    transport = AiohttpTransport(FAST, before_another)
+    async with loopback([plain(b"one")], ["close"], [plain(b"two")], ["reset"], [plain(b"three")]) as server:
+        for body in (b"one", b"two", b"three"):
+            assert (await transport.fetch(server.url, 2**20)).body == body
+        assert (server.n_connections, len(server.requests)) == (3, 5)
+    await transport.aclose()
+    assert len(another) == 2
+
+
+async def test_each_hop_of_a_redirect_may_need_a_new_connection(loopback, transport):
+    scripts = [[plain(b"kept")], ["close"], [redirect("/there")], ["close"], [plain(BODY)]]
+    async with loopback(*scripts) as server:
+        assert (await transport.fetch(server.url, 2**20)).body == b"kept"
+        assert (await transport.fetch(server.url, 2**20)).body == BODY
+        assert server.n_connections == 3
+
+
+async def test_a_new_connection_that_dies_is_a_failure(loopback, transport):
+    async with loopback([plain(b"kept")], ["close"], ["close"], [plain(b"not asked for")]) as server:
+        await transport.fetch(server.url, 2**20)
+        with pytest.raises(ConnectError):
+            await transport.fetch(server.url, 2**20)
+        assert len(server.requests) == 3
+
+
+async def test_many_dead_connections_in_the_pool_cost_one_request_more(loopback, transport):
+    n, gate = 8, anyio.Event()
+    n_waiting = 0
+
+    async def on_bytes(_n):
+        nonlocal n_waiting
+        n_waiting += 1
+        if n_waiting == n:
+            gate.set()
+        await gate.wait()
+
+    async with loopback(*[[plain(b"x")]] * n, ["close"], [plain(BODY)]) as server:
+        async with anyio.create_task_group() as group:
+            for _ in range(n):
+                group.start_soon(transport.fetch, server.url, 2**20, on_bytes)
+        assert (await transport.fetch(server.url, 2**20)).body == BODY
+        assert (server.n_connections, len(server.requests)) == (n + 1, n + 2)
+
+
+async def test_an_answer_that_broke_off_in_its_headers_is_a_failure(loopback, transport):
+    async with loopback([plain(b"kept")], [b"HTTP/1.1 200 OK\r\nA: b\r\n", "close"], [plain(BODY)]) as server:
+        await transport.fetch(server.url, 2**20)
+        with pytest.raises(ConnectError):
+            await transport.fetch(server.url, 2**20)
+
+
+async def test_a_fresh_fetch_takes_no_kept_connection(loopback, transport):
+    async with loopback([plain(BODY)]) as server:
+        for _ in range(2):
+            await transport.fetch(server.url, 2**20)
+        assert server.n_connections == 1
+        await transport.fetch(server.url, 2**20, fresh=True)
+        assert server.n_connections == 2
+
+
+async def test_203_is_an_answer_that_a_proxy_changed(loopback, transport):
+    async with loopback([plain(BODY, "203 Non-Authoritative Information")]) as server:
+        assert (await transport.fetch(server.url, 2**20)).body == BODY
+
+
+@pytest.mark.parametrize("status", ["202 Accepted", "403 Forbidden", "404 Not Found", "429 Slow", "503 Down"])
+async def test_retry_after_makes_any_status_worth_another_try(loopback, transport, status):
+    error = await failure(
+        loopback, transport, [plain(b"", status, Retry_After="3")], kind=(StatusError, NotFoundError)
+    )
+    assert (error.retry_after, error.is_transient) == ("3", True)
+    assert "the server asks to wait: 3" in error.message
+
+
 async def test_404_is_not_found_with_the_words_of_the_server(loopback, transport):
     error = await failure(loopback, transport, [plain(b"no such image", "404 Not Found")], kind=NotFoundError)
     assert error.service_message == "no such image"
@@ -297,7 +377,8 @@ async def test_429_carries_its_retry_after(loopback, transport):
         ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "Thu, 01 Jan 1970 00:01:00 GMT"}, "3"),
         ({"Date": "Thu, 01 Jan 1970 00:01:57 GMT", "Retry_After": "Thu, 01 Jan 1970 00:01:00 GMT"}, "0"),
         ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "7"}, "7"),
-        ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "soon"}, "soon"),
+        ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "soon"}, None),
+        ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT", "Retry_After": "100000000"}, "100000000"),
         ({"Date": "today", "Retry_After": "Thu, 01 Jan 1970 00:01:00 GMT"}, "Thu, 01 Jan 1970 00:01:00 GMT"),
         ({"Date": "Thu, 01 Jan 1970 00:00:57 GMT"}, None),
     ],
@@ -311,7 +392,8 @@ async def test_a_date_to_wait_for_is_read_by_the_clock_of_the_server(
 
 
 @pytest.mark.parametrize(
-    ("status", "is_transient"), [("503 Down", True), ("403 No", False), ("302 Where", False)]
+    ("status", "is_transient"),
+    [("503 Down", True), ("202 Accepted", True), ("403 No", False), ("302 Where", False)],
 )
 async def test_other_statuses_are_status_errors(loopback, transport, status, is_transient):
     error = await failure(loopback, transport, [plain(b"words", status)], kind=StatusError)
