@@ -140,6 +140,7 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
         IS_JSON.set(as_json)
         try:
             try:
+                _check_places(kwargs)
                 return command(*args, **kwargs)
             except AsyncFetchError as error:
                 _fail(error, as_json=as_json)
@@ -157,6 +158,16 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(ExitCode.DONE) from None
 
     return wrapped
+
+
+def _check_places(arguments: Mapping[str, Any]) -> None:
+    for name in ("out", "store"):
+        if arguments.get(name) == "memory":
+            raise SettingsError(
+                "a store in memory ends with the command, so that it is only for Python; "
+                "for a directory of that name write ./memory",
+                setting=name,
+            )
 
 
 def _fail(error: AsyncFetchError, *, as_json: bool) -> NoReturn:

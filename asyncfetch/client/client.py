@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
 
@@ -603,9 +603,9 @@ def _request(image_id: int, parameters: dict[str, Any]) -> ImageRequest:
 
 
 def _write(path: Path, data: bytes) -> Path:
+    # made by opening it, so that its mode is what the user's umask says, which a temporary file's is not
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            partial = Path(file.name)
         try:
             partial.write_bytes(data)
             partial.replace(path)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from zipfile import BadZipFile
 
@@ -267,9 +267,10 @@ class DisplacementField:
         path = Path(path)
         if path.suffix not in {".npz", ".npy"}:
             raise SelectionError(f"a field is saved as .npz, or .npy for atldld, not {path.name!r}")
+        # made by opening it, so that its mode is what the user's umask says, which a temporary file's is not
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
-            with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                partial = Path(file.name)
+            with partial.open("xb") as file:
                 try:
                     if path.suffix == ".npz":
                         np.savez(file, dx=self.dx, dy=self.dy)

@@ -8,7 +8,8 @@ missing, and the metadata of a section's group must come last.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal
+import re
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Axis",
     "block_document",
+    "delete_levels",
     "image_document",
     "one_chunk_key",
     "open_array",
@@ -45,6 +47,8 @@ __all__ = [
 
 Axis = Literal["z", "y", "x"]
 Document = dict[str, Any]
+
+_LEVEL = re.compile(r"scale\d+")
 
 # Names the one chunk of an array ``c.0.0`` beside its metadata; with ``/`` each axis would be a folder of its own.
 _ONE_CHUNK_KEYS = {"name": "default", "separator": "."}
@@ -125,6 +129,25 @@ def one_chunk_key(n_axes: int) -> str:
 def write_array_metadata(place: Place, path: str, document: Document) -> None:
     """Write the metadata of an array, and nothing of its parents."""
     place.set(f"{path}/zarr.json", msgspec.json.format(msgspec.json.encode(document)))
+
+
+def delete_levels(place: Place, path: str, *, keep_group: bool = False) -> None:
+    """Remove the levels of an image; what others have put beside them, such as labels, stays.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    path : str
+        The group of the image.
+    keep_group : bool
+        Let the metadata of that group stand, too.
+    """
+    levels = [name for name in place.names_below(path) if _LEVEL.fullmatch(name)]
+    for name in levels:
+        place.delete_parts(f"{path}/{name}", ("image", *get_args(Axis)))
+    if not keep_group:
+        place.delete_parts(path, ())
 
 
 def write_coordinates(

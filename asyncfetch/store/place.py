@@ -11,33 +11,45 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
+import os
 import shutil
+import threading
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
-from zarr.abc.store import Store as ZarrStore
 from zarr.buffer import cpu, default_buffer_prototype
-from zarr.core.sync import collect_aiterator, sync
+from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
 from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
 from asyncfetch.store.layout import LAYOUT_VERSION
+from asyncfetch.store.location import Location, open_zarr_store
+from asyncfetch.store.wall import WalledStore, checked_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from zarr.abc.store import Store as ZarrStore
 
 __all__ = ["Location", "Place"]
 
-Location = str | Path | ZarrStore
-
+_GROUP = "zarr.json"
+#: The field of a group in which Zarr keeps a copy of all metadata below it.
+_COPY = "consolidated_metadata"
+_FIELDS = {"zarr_format", "node_type", "attributes", _COPY}
+_OURS = ("asyncfetch", "ome")
+#: Groups of which it is remembered that they hold no copy, some hundred bytes each.
+_MAX_REMEMBERED = 10_000
 #: How Zarr's local store ends the names of its temporary files.
 _PARTIAL = ".partial"
 #: How much is handed to the system at once. Linux takes pages as large as what is written, and large pages are slow to
 #: come by in a virtual machine that returns free memory to its host: shards of 8 MB took 0.2 s a section more.
 _PIECE_BYTES = 2**18
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_IN_USE = {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR}
 
 
@@ -53,19 +65,16 @@ class Place:
     """
 
     def __init__(self, location: Location, *, read_only: bool = False) -> None:
-        self.store: ZarrStore
-        if isinstance(location, ZarrStore):
-            self.store = location.with_read_only(True) if read_only and not location.read_only else location
-        elif location == "memory":
-            self.store = MemoryStore(read_only=read_only)
-        else:
-            self.store = LocalStore(Path(location), read_only=read_only)
-        self.name = str(self.store.root) if isinstance(self.store, LocalStore) else str(self.store)
+        self.store: ZarrStore = open_zarr_store(location, read_only=read_only)
         # A subclass may have overridden the asynchronous half alone, so only the classes themselves count.
-        self._direct = self.store if type(self.store) in {LocalStore, MemoryStore} else None
-        self._files: Path | None = None
-        if isinstance(self._direct, LocalStore) and not self._direct.read_only:
-            self._files = self._direct.root
+        if type(self.store) is LocalStore:
+            self.store = WalledStore(self.store.root, read_only=self.store.read_only)
+        self.name = str(self.store.root) if isinstance(self.store, LocalStore) else str(self.store)
+        self._folder = self.store if type(self.store) is WalledStore else None
+        self._memory = self.store if type(self.store) is MemoryStore else None
+        self._copies = threading.Lock()
+        self._without_copy: set[str] = set()
+        self._in_use: set[Path] = set()
 
     def __repr__(self) -> str:
         return f"Place({self.name!r})"
@@ -100,63 +109,95 @@ class Place:
     def get(self, key: str) -> bytes | None:
         """Return the object of that key, or None if there is none."""
         with self.mapped_errors():
-            if isinstance(self._direct, LocalStore | MemoryStore):
-                buffer = self._direct.get_sync(key)
+            if self._folder is not None:
+                file = self._folder.wall.open_file(key)
+                if file is None:
+                    return None
+                with file:
+                    return file.readall()
+            checked_key(key, self.name)
+            if self._memory is not None:
+                buffer = self._memory.get_sync(key)
             else:
                 buffer = sync(self.store.get(key, default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
 
     def set(self, key: str, value: bytes) -> None:
         """Write one object whole, in place of any that was there."""
-        if self._files is not None:
+        if self._folder is not None:
             view = memoryview(value)
             self.set_pieces(key, (view[k : k + _PIECE_BYTES] for k in range(0, len(view), _PIECE_BYTES)))
             return
+        self._expect_change(key)
         buffer = cpu.Buffer.from_bytes(value)
         with self.mapped_errors():
-            if isinstance(self._direct, MemoryStore):
-                self._direct.set_sync(key, buffer)
+            if self._memory is not None:
+                self._memory.set_sync(key, buffer)
             else:
                 sync(self.store.set(key, buffer))
 
     def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
         """Write one object whole, each piece of it when it is made; where that fails, what was there stays."""
-        if self._files is not None:
+        if self._folder is not None:
+            self._expect_change(key)
             with self.mapped_errors():
-                _write_pieces(self._files / key, pieces)
+                _write_pieces(self._folder.wall.writable_path(key), pieces)
         else:
             self.set(key, b"".join(pieces))
 
-    def set_if_missing(self, key: str, value: bytes) -> None:
-        """Write one object unless it is there; of several callers at once one wins."""
-        with self.mapped_errors():
-            sync(self.store.set_if_not_exists(key, cpu.Buffer.from_bytes(value)))
-
     def delete(self, key: str) -> None:
         """Remove one object if it is there."""
+        self._expect_change(key)
         with self.mapped_errors():
-            if isinstance(self._direct, LocalStore | MemoryStore):
-                self._direct.delete_sync(key)
+            if self._folder is not None:
+                if self._folder.wall.reaches(key.rpartition("/")[0]):
+                    self._folder.wall.writable_path(key).unlink(missing_ok=True)
+            elif self._memory is not None:
+                self._memory.delete_sync(key)
             else:
                 sync(self.store.delete(key))
 
     def delete_below(self, path: str) -> None:
-        """Remove everything below a path, leftovers of a killed write (``*.partial``) included."""
+        """Remove everything below a path, leftovers of a killed write (``*.partial``) included.
+
+        A folder that the system still holds, because a file in it is open somewhere (NFS), stays until
+        `remove_leftovers`.
+        """
         with self.mapped_errors():
-            if not isinstance(self._direct, LocalStore):
+            if self._folder is None:
+                self._expect_change(f"{checked_key(path, self.name)}/{_GROUP}")
                 sync(self.store.delete_dir(path))
-            elif (self._direct.root / path).is_dir():
-                # A new section has nothing there, and finding that out through the loop thread costs more.
-                shutil.rmtree(self._direct.root / path)
+                return
+            if not self._folder.wall.reaches(path.rpartition("/")[0]):
+                return
+            folder = self._folder.wall.writable_path(path)
+            if folder.is_symlink():
+                folder.unlink()
+            elif folder.is_dir():
+                # a new section has nothing there
+                self._expect_change(f"{path}/{_GROUP}")
+                if not _remove_folder(folder):
+                    self._in_use.add(folder)
+
+    def remove_leftovers(self) -> None:
+        """Remove the folders that could not be removed before; those that still cannot are left."""
+        for folder in sorted(self._in_use):
+            with contextlib.suppress(OSError):
+                if not folder.is_dir() or _remove_empty(folder):
+                    self._in_use.discard(folder)
 
     def names_below(self, path: str) -> list[str]:
         """Return the names directly below a path, sorted; none if it does not exist."""
         with self.mapped_errors():
-            if not isinstance(self._direct, LocalStore):
-                return sorted(collect_aiterator(self.store.list_dir(path)))
+            if self._folder is None:
+                if path:
+                    checked_key(path, self.name)
+                return sorted(sync(_names_in(self.store, path)))
             # a run lists some fifteen folders before its first image; through the loop thread each takes 1 ms
+            if not self._folder.wall.reaches(path):
+                return []
             try:
-                return sorted(each.name for each in (self._direct.root / path).iterdir())
+                return sorted(os.listdir(self._folder.wall.path(path)))  # noqa: PTH208 - no path for each name
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
@@ -168,7 +209,7 @@ class Place:
         StoreLayoutError
             There is a node whose metadata are no Zarr v3 group.
         """
-        key = f"{path}/zarr.json" if path else "zarr.json"
+        key = _document(path)
         data = self.get(key)
         if data is None:
             return None
@@ -180,14 +221,99 @@ class Place:
             ) from error
         return node.attributes
 
-    def write_group(self, path: str, attributes: dict[str, Any], *, keep: bool = False) -> None:
-        """Write a group's metadata; with `keep`, only where there are none."""
-        data = msgspec.json.encode({"zarr_format": 3, "node_type": "group", "attributes": attributes})
-        key = f"{path}/zarr.json" if path else "zarr.json"
-        if not keep:
-            self.set(key, msgspec.json.format(data))
-        elif self.get(key) is None:
-            self.set_if_missing(key, msgspec.json.format(data))
+    def ours(self, path: str) -> dict[str, Any]:
+        """Return what a group says of ours: its attribute ``asyncfetch``, empty where there is none."""
+        content = (self.attributes(path) or {}).get("asyncfetch")
+        return content if isinstance(content, dict) else {}
+
+    def write_group(self, path: str, attributes: Mapping[str, Any], *, keep: bool = False) -> None:
+        """Write what a group says of ours; attributes and fields that others have put there stay.
+
+        Parameters
+        ----------
+        path : str
+            The group.
+        attributes : mapping
+            The attributes to set. One that is None is removed.
+        keep : bool
+            Write only where there is no group yet.
+        """
+        before = self._group(path)
+        if keep and before is not None:
+            return
+        group = before or {"zarr_format": 3, "node_type": "group", "attributes": {}}
+        group.pop(_COPY, None)
+        merged = {**_others(group, attributes), **attributes}
+        group["attributes"] = {name: value for name, value in merged.items() if value is not None}
+        self.set(_document(path), msgspec.json.format(msgspec.json.encode(group)))
+        self._without_copy.add(path)
+
+    def withdraw_group(self, path: str) -> None:
+        """Take away what a group says of ours; where nobody else says anything there, the group ceases to exist."""
+        if self._is_shared(path):
+            self.write_group(path, dict.fromkeys(_OURS))
+        else:
+            self.delete(_document(path))
+
+    def delete_parts(self, path: str, parts: Collection[str]) -> None:
+        """Remove parts of a group, and the group itself where others have put nothing in it.
+
+        Parameters
+        ----------
+        path : str
+            The group.
+        parts : collection of str
+            Names directly below it, of objects or of whole groups and arrays.
+        """
+        names = self.names_below(path)
+        ours = [name for name in names if name in parts or name.endswith(_PARTIAL)]
+        if not set(names) - {*ours, _GROUP} and not (names and self._is_shared(path)):
+            self.delete_below(path)
+            return
+        self.withdraw_group(path)
+        for name in ours:
+            self.delete_below(f"{path}/{name}")
+            if "." in name:
+                self.delete(f"{path}/{name}")
+
+    def _is_shared(self, path: str) -> bool:
+        """Tell whether others have put something into the document of a group."""
+        group = self._group(path)
+        return group is not None and bool(_others(group, _OURS) or group.keys() - _FIELDS)
+
+    def _group(self, path: str) -> dict[str, Any] | None:
+        """Return the whole document of a group, None where there is none that could be read."""
+        data = self.get(_document(path))
+        if data is None:
+            return None
+        try:
+            msgspec.json.decode(data, type=_Group)
+        except msgspec.DecodeError:
+            return None
+        document: dict[str, Any] = msgspec.json.decode(data)
+        return document
+
+    def _expect_change(self, key: str) -> None:
+        """Drop the copies of metadata that groups above an object hold, before it is changed.
+
+        Zarr's consolidated metadata, which its readers believe without looking further.
+        """
+        checked_key(key, self.name)
+        if not key.endswith(_GROUP):
+            return
+        folders = key.split("/")[:-1]
+        for group in itertools.chain([""], itertools.accumulate(folders[:-1], "{}/{}".format)):
+            if group in self._without_copy:
+                continue
+            with self._copies:
+                data = self.get(_document(group))
+                # most groups have none, and nothing has to be parsed to tell
+                found = self._group(group) if data is not None and _COPY.encode() in data else None
+                if len(self._without_copy) >= _MAX_REMEMBERED:
+                    self._without_copy.clear()
+                self._without_copy.add(group)
+                if found is not None and found.pop(_COPY, None) is not None:
+                    self.set(_document(group), msgspec.json.format(msgspec.json.encode(found)))
 
     def sweep(self, path: str) -> None:
         """Remove the temporary files that a killed write left directly below a path."""
@@ -263,10 +389,60 @@ def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
         with file:
             for piece in pieces:
                 file.write(piece)
-        partial.replace(path)
+        _rename(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
+
+
+def _rename(path: Path, name: Path) -> None:
+    try:
+        path.replace(name)
+    except FileExistsError:
+        # some shares do not rename over a file
+        name.unlink()
+        path.replace(name)
+
+
+def _remove_folder(folder: Path) -> bool:
+    """Remove a folder and all that is in it; return whether nothing of it is still held by the system."""
+    held = []
+
+    def pass_over(function: object, name: str, error: BaseException) -> None:
+        if isinstance(error, FileNotFoundError):
+            return
+        # NFS keeps a file that is open somewhere under such a name, and its folder with it
+        is_kept = os.path.basename(name).startswith(".nfs") or function is os.rmdir  # noqa: PTH119
+        if not (is_kept and isinstance(error, OSError) and error.errno in _IN_USE):
+            raise error
+        held.append(name)
+
+    shutil.rmtree(folder, onexc=pass_over)
+    return not held
+
+
+def _remove_empty(folder: Path) -> bool:
+    """Remove a folder in which nothing but folders is left; return whether it is gone."""
+    for path, _, files in os.walk(folder, topdown=False):
+        if not [name for name in files if not name.startswith(".nfs")]:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)  # noqa: PTH106
+    return not folder.exists()
+
+
+async def _names_in(store: ZarrStore, path: str) -> list[str]:
+    # some stores make their requests as soon as they are called, which needs the loop
+    return [name async for name in store.list_dir(path)]
+
+
+def _document(path: str) -> str:
+    return f"{path}/{_GROUP}" if path else _GROUP
+
+
+def _others(group: Mapping[str, Any], ours: Collection[str]) -> dict[str, Any]:
+    """Return the attributes of a group's document that are not ours."""
+    return {name: value for name, value in group.get("attributes", {}).items() if name not in ours}
 
 
 def _opened(path: Path) -> BinaryIO:

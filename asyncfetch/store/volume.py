@@ -10,7 +10,14 @@ import numpy as np
 from asyncfetch.errors import StoreLayoutError
 from asyncfetch.geometry import Plane, ReferenceGrid
 from asyncfetch.settings import Codec  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.store.arrays import Axis, block_document, open_array, write_array_metadata, write_coordinates
+from asyncfetch.store.arrays import (
+    Axis,
+    block_document,
+    delete_levels,
+    open_array,
+    write_array_metadata,
+    write_coordinates,
+)
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray, volume_shapes
 from asyncfetch.store.layout import volume_path
 from asyncfetch.store.ome import volume_attributes
@@ -148,13 +155,13 @@ class VolumeWriter:
     def _begin(self) -> None:
         place, path, layout = self._place, self._path, self._layout
         # through JSON, so that it equals what is read back
-        building = {"asyncfetch": {"building": msgspec.json.decode(msgspec.json.encode(layout))}}
-        if place.attributes(path) == building:
+        building = {"building": msgspec.json.decode(msgspec.json.encode(layout))}
+        if place.ours(path) == building:
             for array in self.levels:
                 array.sweep(place)
             return
-        place.delete(f"{path}/zarr.json")
-        place.delete_below(path)
+        place.withdraw_group(path)
+        delete_levels(place, path)
         for level, array in enumerate(self.levels):
             group, pitch_um = f"{path}/scale{level}", layout.um * 2**level
             axes: tuple[Axis, ...] = ("z", "y", "x")
@@ -164,7 +171,7 @@ class VolumeWriter:
             document = block_document(array.shape, layout.n_channels, BLOCK, BLOCK_SHARD, layout.codec)
             write_array_metadata(place, array.path, document)
             place.write_group(group, {})
-        place.write_group(path, building)
+        place.write_group(path, {"asyncfetch": building})
 
     def holds(self, level: int, region: Region) -> bool:
         """Tell whether a shard of this very volume has been written."""

@@ -20,6 +20,7 @@ from asyncfetch.errors import SettingsError, StoreLayoutError
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.store.arrays import (
     Axis,
+    delete_levels,
     image_document,
     one_chunk_key,
     source_document,
@@ -200,9 +201,8 @@ class StoreWriter:
                 self._place.sweep(parent)
                 self._place.write_group(parent, {}, keep=True)
             self._place.sweep(path)
-            attributes = {"asyncfetch": content}
-            if self._place.attributes(path) != attributes:
-                self._place.write_group(path, attributes)
+            if self._place.ours(path) != content:
+                self._place.write_group(path, {"asyncfetch": content})
 
     def begin_view(self, layout: ViewLayout) -> None:
         """Make the groups of one view of a data set, and the registered array when it is wanted.
@@ -221,9 +221,9 @@ class StoreWriter:
             if layout.registered is not None:
                 self._begin_registered(*key, layout.registered)
             self._place.write_group("data_sets", {}, keep=True)
-            attributes = {"asyncfetch": {"record": layout.record}}
-            if self._place.attributes(data_set_path(layout.data_set_id)) != attributes:
-                self._place.write_group(data_set_path(layout.data_set_id), attributes)
+            content = {"record": layout.record}
+            if self._place.ours(data_set_path(layout.data_set_id)) != content:
+                self._place.write_group(data_set_path(layout.data_set_id), {"asyncfetch": content})
             self._place.write_group(view_path(*key), {}, keep=True)
             self._place.write_group(sections_path(*key), {}, keep=True)
             if "source" in layout.layers:
@@ -251,13 +251,9 @@ class StoreWriter:
         commit = read_commit(self._place, data_set_id, view, image_id) if keep else None
         stays = commit is not None and set(commit.layers) <= set(keep)
         if not stays:
-            self._place.delete(f"{group}/zarr.json")
-        if "sections" not in keep and not stays:
-            self._place.delete_below(group)
-        elif "sections" not in keep:
-            for name in self._place.names_below(group):
-                if name.startswith("scale"):
-                    self._place.delete_below(f"{group}/{name}")
+            self._place.withdraw_group(group)
+        if "sections" not in keep:
+            delete_levels(self._place, group, keep_group=stays)
         if "source" not in keep:
             self._place.delete_below(source_path(data_set_id, view, image_id))
         registered = self._registered_of(data_set_id, view)
@@ -400,7 +396,7 @@ class StoreWriter:
 
     def commit(self, commit: Commit) -> None:
         """Make a section exist: write the metadata of its group, the last object of all."""
-        attributes: dict[str, Any] = {}
+        attributes: dict[str, Any] = {"ome": None}
         layout = self._views.get((commit.data_set_id, commit.view))
         if "sections" in commit.layers:
             attributes["ome"] = section_attributes(
@@ -427,8 +423,9 @@ class StoreWriter:
         table = table_path(data_set.id)
         columns = table_columns(data_set)
         with self._lock:
-            self._place.delete(f"{table}/zarr.json")
-            self._place.delete_below(table)
+            before = self._place.ours(table).get("columns", ())
+            self._place.withdraw_group(table)
+            self._place.delete_parts(table, {*before, *columns})
             for name, values in columns.items():
                 write_column(self._place, f"{table}/{name}", values)
             self._place.write_group(table, {"asyncfetch": {"columns": list(columns)}})
@@ -450,7 +447,7 @@ class StoreWriter:
         """
         kept = tuple(layer for layer in commit.layers if layer not in layers)
         if not kept:
-            self._place.delete(f"{section_path(commit.data_set_id, commit.view, commit.image_id)}/zarr.json")
+            self._place.withdraw_group(section_path(commit.data_set_id, commit.view, commit.image_id))
             return None
         um = commit.um if "registered" in kept else None
         rest = msgspec.structs.replace(commit, layers=kept, um=um)
@@ -461,8 +458,8 @@ class StoreWriter:
         """Remove the registered image of a view, once no commit vouches for any of it."""
         path = registered_path(data_set_id, view)
         with self._lock:
-            self._place.delete(f"{path}/zarr.json")
-            self._place.delete_below(path)
+            self._place.withdraw_group(path)
+            delete_levels(self._place, path)
             self._registered.pop((data_set_id, view), None)
 
     def begin_run(self, run: dict[str, Any]) -> None:
@@ -486,11 +483,10 @@ class StoreWriter:
         return read_runs(self._place)
 
     def _write_runs(self, runs: list[dict[str, Any]]) -> None:
-        attributes = self._place.attributes("") or {}
-        ours = {name: value for name, value in attributes.get("asyncfetch", {}).items() if name != "runs"}
+        ours = {name: value for name, value in self._place.ours("").items() if name != "runs"}
         if runs:
             ours["runs"] = runs
-        self._place.write_group("", {**attributes, "asyncfetch": ours})
+        self._place.write_group("", {"asyncfetch": ours})
 
     def _write_collection(self, data_set_id: int, view: str) -> None:
         path = sections_path(data_set_id, view)
@@ -498,8 +494,8 @@ class StoreWriter:
             commit for commit in self.commits(data_set_id, view).values() if "sections" in commit.layers
         ]
         if not commits:
-            self._place.delete_below(f"{path}/OME")
-            self._place.write_group(path, {})
+            self._place.delete_parts(f"{path}/OME", {"METADATA.ome.xml"})
+            self._place.write_group(path, {"ome": None})
             return
         collection, series = collection_attributes([str(commit.image_id) for commit in commits])
         self._place.set(f"{path}/OME/METADATA.ome.xml", collection_xml(commits))
@@ -516,7 +512,7 @@ class StoreWriter:
             _check_same_grid(stored, layout, self.location)
         if stored != layout:
             if stored is None:
-                self._place.delete_below(path)
+                delete_levels(self._place, path)
                 n_y, n_x = layout.grid.shape
                 sizes: tuple[tuple[Axis, int], ...] = (("y", n_y), ("x", n_x))
                 for axis, n in sizes:

@@ -242,6 +242,32 @@ def test_a_place_that_is_no_store_of_ours_is_left_as_it_is(invoke, tmp_path, pla
     assert sorted(map(str, tmp_path.rglob("*"))) == before
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("s3://bucket/brains.zarr", "object storage can only be used from Python"),
+        ("gs://bucket/brains.zarr", "GCSStore"),
+        ("memory", "write ./memory"),
+        ("memory://", "cannot be opened"),
+        ("hdfs://host/a.zarr", "not a kind of address"),
+        ("", "an empty name"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("mirror", SMALL, "--base-url", "http://127.0.0.1:9", "--out"),
+        ("plan", SMALL, "--base-url", "http://127.0.0.1:9", "--out"),
+        *[(name,) for name in ("resume", "status", "info", "rebuild", "volume", "preview", "serve")],
+    ],
+    ids=" ".join,
+)
+def test_a_place_that_is_no_directory_is_refused_by_every_command(invoke, tmp_path, command, place, words):
+    outcome = invoke(*command, place)
+    assert (outcome.code, words in outcome.err) == (2, True), outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["resume", "status", "info"])
 def test_a_store_that_is_not_there_is_not_made(invoke, tmp_path, name):
     done = invoke(name, "none.zarr", "--json")
