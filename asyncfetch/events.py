@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "HostPaused",
     "Listener",
+    "ListingDiffered",
     "OutageBegan",
     "OutageEnded",
     "OutageProbed",
@@ -127,6 +128,15 @@ class HostPaused(Event, frozen=True, tag="host_paused"):
 
     delay_s: float
     cause: str
+
+
+class ListingDiffered(Event, frozen=True, tag="listing_differed"):
+    """A listing whose announced number of rows is not the number that came, and that joins do not explain."""
+
+    model: str
+    url: str
+    n_announced: int
+    n_came: int
 
 
 class OutageBegan(Event, frozen=True, tag="outage_began"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncfetch.allen.bounds import row_id, shown
 from asyncfetch.allen.envelope import Page, parse_csv, parse_json, parse_xml
 from asyncfetch.allen.images import COLORMAPS, ImageRequest
 from asyncfetch.allen.records import (
@@ -71,8 +72,10 @@ __all__ = [
     "parse_sync_xml",
     "parse_xml",
     "query_url",
+    "row_id",
     "section_image_query",
     "section_images_query",
+    "shown",
     "sync_json",
     "sync_xml",
     "text",

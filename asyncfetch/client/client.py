@@ -25,6 +25,7 @@ from asyncfetch.allen import (
     section_image_query,
     section_images_query,
 )
+from asyncfetch.client.pages import MAX_ROWS, Listing
 from asyncfetch.client.queries import CatalogueQueries
 from asyncfetch.client.stream import open_sections
 from asyncfetch.client.sync import SyncServices
@@ -38,7 +39,7 @@ from asyncfetch.errors import (
     StoreError,
     short_url,
 )
-from asyncfetch.events import ignore
+from asyncfetch.events import ListingDiffered, ignore
 from asyncfetch.imaging import Pool, decode, read_header
 from asyncfetch.settings import Settings
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.allen import Page, Query, SectionDataSet, SectionImage
+    from asyncfetch.client.pages import OddRow
     from asyncfetch.client.stream import SectionStream
     from asyncfetch.engine import Reply, Reservation, Transport
     from asyncfetch.events import Listener
@@ -68,8 +70,6 @@ type ReplyFormat = Literal["json", "xml", "csv"]
 _JSON_LIMIT_BYTES = 2**27
 _SMALL_BYTES = 2**16
 _READERS = {"json": parse_json, "xml": parse_xml, "csv": parse_csv}
-# How often a listing begins anew because its rows moved from page to page.
-_MOST_RESTARTS = 3
 # What an image can have when its size is not known, and what it can have beyond its raw pixels when it is.
 _IMAGE_LIMIT_BYTES = 2**31
 _JPEG_EXTRA_BYTES = 2**20
@@ -141,6 +141,7 @@ class Client(CatalogueQueries):
         budget = self.settings.memory_bytes
         self.pool = Pool(self.settings.workers, idle_bytes=budget // 8, total_bytes=budget // 2)
         self._engine = Engine(self.settings, transport, on_event)
+        self._emit = on_event
         self.sync = SyncServices(self._engine, self.settings)
         self._stack = AsyncExitStack()
 
@@ -212,7 +213,9 @@ class Client(CatalogueQueries):
         """
         await self._engine.aclose(cancel=cancel)
 
-    async def rows(self, query: Query, *, fmt: ReplyFormat = "json") -> list[Row]:
+    async def rows(
+        self, query: Query, *, fmt: ReplyFormat = "json", odd_rows: list[OddRow] | None = None
+    ) -> list[Row]:
         """Return all rows of a query, page after page.
 
         Parameters
@@ -223,6 +226,8 @@ class Client(CatalogueQueries):
         fmt : "json", "xml" or "csv"
             What is asked for. JSON keeps all types; fields at the top of an XML row, and all of CSV, are text. CSV
             implies a tabular query (RMA-3).
+        odd_rows : list, optional
+            Takes what came as a row and is not a record, with its place in the listing; without it that is an error.
 
         Raises
         ------
@@ -231,25 +236,35 @@ class Client(CatalogueQueries):
         AsyncFetchError
             A page could not be had.
         """
-        async with self.open_rows(query, fmt=fmt) as rows:
+        async with self.open_rows(query, fmt=fmt, odd_rows=odd_rows) as rows:
             return [row async for row in rows]
 
     @asynccontextmanager
     async def open_rows(
-        self, query: Query, *, fmt: ReplyFormat = "json"
+        self,
+        query: Query,
+        *,
+        fmt: ReplyFormat = "json",
+        odd_rows: list[OddRow] | None = None,
+        max_rows: int = MAX_ROWS,
     ) -> AsyncGenerator[AsyncIterator[Row]]:
         """Give the rows of a query while later pages are still being asked for.
 
         One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before are
-        dropped. A page begins with the last row of the one before; where that is another row, rows were added or
-        taken away meanwhile, and the listing begins anew, so that none is missing. ``total_rows`` counts joined
-        rows (RMA-5) and does not end anything: a page that is short of what was asked for (RMA-4) is the last, unless
-        more rows are announced, and an empty one is the last in any case.
+        dropped. The listing ends at a page without new rows, or once all ids came that the query names: a page may be
+        shorter than asked (RMA-4), and ``total_rows`` may be missing or wrong (RMA-5). A page begins with the last row
+        of the one before; where that is another row, rows were added or taken away meanwhile, and the listing begins
+        again, so that none is missing. What came and what was announced are compared at the end; a difference that
+        joins do not explain is the event :class:`asyncfetch.events.ListingDiffered`.
 
         Parameters
         ----------
         query, fmt
             As for :meth:`rows`.
+        odd_rows : list, optional
+            Takes what came as a row and is not a record, with its place in the listing; without it that is an error.
+        max_rows : int
+            The most rows that the listing can have; one that goes on is an error.
 
         Yields
         ------
@@ -259,7 +274,8 @@ class Client(CatalogueQueries):
         send, receive = anyio.create_memory_object_stream[list[Row] | AsyncFetchError](0)
         try:
             async with receive, anyio.create_task_group() as group:
-                group.start_soon(self._send_pages, query, fmt, send)
+                listing = Listing(query, self.settings.page_rows, odd_rows, max_rows)
+                group.start_soon(self._send_pages, listing, fmt, send)
                 yield _Rows(receive)
                 group.cancel_scope.cancel()
             return
@@ -495,50 +511,23 @@ class Client(CatalogueQueries):
         return proved.jpeg, proved.made
 
     async def _send_pages(
-        self, query: Query, fmt: ReplyFormat, send: MemoryObjectSendStream[list[Row] | AsyncFetchError]
+        self, listing: Listing, fmt: ReplyFormat, send: MemoryObjectSendStream[list[Row] | AsyncFetchError]
     ) -> None:
-        options = query.options
-        is_unsorted = not (options.order or options.tabular)
-        query = query.order("id") if query.model and is_unsorted else query
-        start_row = options.start_row
-        end_row = start_row + options.num_rows if isinstance(options.num_rows, int) else None
-        seen: set[Any] = set()
-        before: list[Row] = []
-        n_restarts = 0
         async with send:
+            query = listing.query
             try:
-                while end_row is None or start_row < end_row:
-                    n_asked = self.settings.page_rows
-                    if end_row is not None:
-                        n_asked = min(n_asked, end_row - start_row)
-                    # a page begins with the last row of the one before, so that a row that moved shows
-                    overlap = 1 if before else 0
-                    page = await self._page(query.page(start_row - overlap, n_asked + overlap), fmt)
-                    # A server that gives the same page again does not page at all.
-                    if page.rows == before or not page.rows:
-                        break
-                    if overlap and not _is_same_row(page.rows[0], before[-1]):
-                        n_restarts += 1
-                        if n_restarts > _MOST_RESTARTS:
-                            raise self._moving_rows(query)
-                        start_row, before = options.start_row, []
-                        continue
-                    rows = page.rows[overlap:]
-                    await send.send(rows if options.tabular else _unseen(rows, seen))
-                    start_row += n_asked
-                    is_short = len(rows) < n_asked
-                    if not query.model or (is_short and start_row >= (page.total_rows or 0)):
-                        break
-                    before = page.rows
+                while not listing.is_over:
+                    query = listing.query
+                    if rows := listing.take(await self._page(query, fmt)):
+                        await send.send(rows)
             except AsyncFetchError as error:
+                if error.url is None:
+                    error.url = query_url(self.settings.base_url, query, fmt)
                 await send.send(error)
-
-    def _moving_rows(self, query: Query) -> ReplyError:
-        return ReplyError(
-            f"rows of {query.model} moved from page to page {_MOST_RESTARTS + 1} times, so that some may be missing; "
-            "ask again later",
-            url=query_url(self.settings.base_url, query),
-        )
+                return
+            if difference := listing.difference:
+                url = query_url(self.settings.base_url, query, fmt)
+                self._emit(ListingDiffered(model=query.model, url=url, **difference._asdict()))
 
     async def _page(self, query: Query, fmt: ReplyFormat) -> Page:
         url = query_url(self.settings.base_url, query, fmt)
@@ -582,20 +571,6 @@ class _Rows:
             if isinstance(page, AsyncFetchError):
                 raise page
             self._rows = iter(page)
-
-
-def _is_same_row(row: Row, other: Row) -> bool:
-    return row["id"] == other["id"] if "id" in row and "id" in other else row == other
-
-
-def _unseen(rows: list[Row], seen: set[Any]) -> list[Row]:
-    kept: list[Row] = []
-    for row in rows:
-        row_id = row.get("id")
-        if row_id is None or row_id not in seen:
-            kept.append(row)
-            seen.add(row_id)
-    return kept
 
 
 def _request(image_id: int, parameters: dict[str, Any]) -> ImageRequest:

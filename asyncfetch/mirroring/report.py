@@ -8,6 +8,7 @@ import msgspec
 
 from asyncfetch.events import (
     DataSetCompleted,
+    ListingDiffered,
     RequestFinished,
     RequestRetried,
     RequestStarted,
@@ -79,7 +80,8 @@ class Report(msgspec.Struct, kw_only=True):
     unplaced : list of Failure
         Sections that are stored but could not be registered.
     notes : list of str
-        What else could not be had, though no image depends on it: structure centres, and transforms between spaces.
+        What else could not be had, though no image depends on it, such as structure centres; and listings of which
+        fewer or more rows came than were announced.
     n_data_sets : int
         Data sets that the selection named and the API knew.
     n_completed : int
@@ -131,6 +133,17 @@ class Report(msgspec.Struct, kw_only=True):
             self.pixels += event.pixels
         elif isinstance(event, DataSetCompleted):
             self.n_completed += 1
+        elif isinstance(event, ListingDiffered):
+            self._note_listing(event)
+
+    def _note_listing(self, event: ListingDiffered) -> None:
+        """Note the first listing of each model whose rows are not as many as were announced."""
+        beginning = f"rows of {event.model}: "
+        if not any(note.startswith(beginning) for note in self.notes):
+            self.notes.append(
+                f"{beginning}the API announced {event.n_announced} and gave {event.n_came} (RMA-5); "
+                f"the first such listing was {event.url}"
+            )
 
     def plus(self, other: Report) -> Report:
         """Return the sum of two reports on one store."""

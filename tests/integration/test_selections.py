@@ -211,11 +211,12 @@ def test_structure_centres_and_transforms_are_stored_once(replica, whole, atlas,
     assert store.space_transforms == atlas.tables["ReferenceToReferenceTransform"]
     again = mirror(replica, [f"dataset:{SMALL}", "atlas:1"], whole)
     assert (again.report.n_committed, again.report.n_skipped) == (0, N_SMALL + N_PLATES)
-    assert len(again.queries) == 4
+    # a listing ends at a page without new rows: one more for the sections and for the plates
+    assert len(again.queries) == 6
     assert not any("StructureCenter" in path or "Transform" in path for path in again.queries)
-    # another reference space is one more question
+    # another reference space is one more question, and a page behind its rows
     other = mirror(replica, "dataset:69289763", whole, layers=("source",), downsample=6)
-    assert sum("StructureCenter" in path for path in other.queries) == 1
+    assert any("StructureCenter" in path for path in other.queries)
     assert not any("Transform" in path for path in other.queries)
 
 
@@ -343,7 +344,9 @@ def test_single_images_are_looked_up_together(replica, tmp_path):
     done = mirror(replica, [*wanted, "image:1"], tmp_path / "out.zarr")
     assert done.report.n_committed == 3
     assert [(each.item, each.error) for each in done.report.failures] == [("image:1", "NotFoundError")]
-    assert sum("model::SectionImage" in each and "id$in" in each for each in done.queries) == 1
+    (_, *more) = (each for each in done.queries if "model::SectionImage" in each and "id$in" in each)
+    # one of them does not exist, so that more rows may be on another page
+    assert len(more) == 1
 
 
 def test_an_image_that_the_api_cannot_answer_does_not_take_others_with_it(replica, tmp_path, monkeypatch):

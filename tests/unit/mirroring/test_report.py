@@ -7,6 +7,7 @@ import pytest
 from asyncfetch.errors import AlignmentError, NotFoundError, StallError
 from asyncfetch.events import (
     DataSetCompleted,
+    ListingDiffered,
     RequestFinished,
     RequestRetried,
     RequestStarted,
@@ -83,3 +84,12 @@ def test_a_report_is_plain_json():
     assert fields["n_committed"] == 2
     assert fields["failures"][0]["item"] == "image:4"
     assert fields["selection"] == ["dataset:479"]
+
+
+def test_a_listing_that_differs_from_what_was_announced_is_noted_once_per_model():
+    listing = {"url": "http://127.0.0.1/x", "n_announced": 10, "n_came": 7}
+    told = [ListingDiffered(model=model, **listing) for model in ("SectionImage", "Gene", "SectionImage")]
+    notes = report_of(told).notes
+    assert [note.partition(" (RMA-5)")[0] for note in notes] == [
+        f"rows of {model}: the API announced 10 and gave 7" for model in ("SectionImage", "Gene")
+    ]
