@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,6 +22,7 @@ from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from asyncfetch.settings import Settings
@@ -141,7 +143,8 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
         try:
             try:
                 _check_places(kwargs)
-                return command(*args, **kwargs)
+                with _recorded(kwargs.get("record")):
+                    return command(*args, **kwargs)
             except AsyncFetchError as error:
                 _fail(error, as_json=as_json)
             except KeyboardInterrupt:
@@ -168,6 +171,15 @@ def _check_places(arguments: Mapping[str, Any]) -> None:
                 "for a directory of that name write ./memory",
                 setting=name,
             )
+
+
+def _recorded(path: Any) -> AbstractContextManager[None]:
+    """Record the answers of the server where a command was given --record."""
+    if path is None:
+        return nullcontext()
+    from asyncfetch.engine import recording
+
+    return recording(path, on_trouble=tell)
 
 
 def _fail(error: AsyncFetchError, *, as_json: bool) -> NoReturn:

@@ -11,7 +11,7 @@ import typer
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.sync import open_atlas
 from asyncfetch.errors import AsyncFetchError
 
@@ -117,6 +117,7 @@ def audit(
     jobs: Jobs = None,
     rate: Rate = None,
     config: Config = None,
+    record: Record = None,
 ) -> None:
     """Ask the six services about random points, compute the same from a store, and print the largest differences.
 

@@ -146,6 +146,15 @@ Workers = Annotated[
     str | None, typer.Option(metavar="N", help="Threads that decode, warp and write.", show_default="cores")
 ]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings as a TOML file.")]
+# Every command that has it is recorded by `report_errors`.
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        "--record",
+        metavar="FILE",
+        help="Keep every answer of the server, without secrets, for serve --replay.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
@@ -195,6 +204,7 @@ def mirror(
     memory: Memory = None,
     workers: Workers = None,
     config: Config = None,
+    record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
     as_json: AsJson = False,
@@ -249,6 +259,7 @@ def resume(
     memory: Memory = None,
     workers: Workers = None,
     config: Config = None,
+    record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
     as_json: AsJson = False,

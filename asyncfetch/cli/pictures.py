@@ -9,7 +9,7 @@ import typer
 
 from asyncfetch.cli.app import app, report_errors, settings_from, tell
 from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config  # noqa: TC001 - typer reads the annotations when it runs
+from asyncfetch.cli.mirror import BaseUrl, Config, Record  # noqa: TC001 - typer reads the annotations when it runs
 from asyncfetch.errors import SelectionError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def image(
     height: Annotated[int | None, typer.Option(metavar="H", help="In pixels of the tier.")] = None,
     base_url: BaseUrl = None,
     config: Config = None,
+    record: Record = None,
 ) -> None:
     """Download one image, or a box of one, as the API's JPEG, proved to be whole."""
     settings = settings_from(config, base_url=base_url)
@@ -73,6 +74,7 @@ def outlines(
     ] = None,
     base_url: BaseUrl = None,
     config: Config = None,
+    record: Record = None,
 ) -> None:
     """Draw where the sections of a data set lie in the reference space; asks for metadata alone."""
     settings = settings_from(config, base_url=base_url)

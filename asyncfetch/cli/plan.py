@@ -17,6 +17,7 @@ from asyncfetch.cli.mirror import (
     Fetch,
     Layers,
     Rate,
+    Record,
     Roi,
     RoiUm,
     Um,
@@ -50,6 +51,7 @@ def plan(
     base_url: BaseUrl = None,
     rate: Rate = None,
     config: Config = None,
+    record: Record = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")] = False,
 ) -> None:
     """Tell what a mirror would fetch: requests, bytes, pixels and minutes; nothing is written.

@@ -9,7 +9,7 @@ import typer
 
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from
 from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Rate  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.mirror import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.errors import NotFoundError, SelectionError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def search(
     base_url: BaseUrl = None,
     rate: Rate = None,
     config: Config = None,
+    record: Record = None,
 ) -> None:
     """List data sets of the API that meet all conditions, or the sections of one, as tab-separated columns.
 

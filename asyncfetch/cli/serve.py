@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.app import app, report_errors, tell
+from asyncfetch.errors import SettingsError
 
 if TYPE_CHECKING:
     from asyncfetch.server import Atlas
@@ -49,6 +50,12 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="A plan of what goes wrong, in TOML or JSON, with a seed."),
     ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Answer from a recording that --record made, and from nothing else."
+        ),
+    ] = None,
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Add a line of JSON to it for each request.")
     ] = None,
@@ -62,6 +69,13 @@ def serve(
     """
     import anyio
 
+    if replay is not None:
+        if store is not None:
+            raise SettingsError(
+                "a STORE and --replay are two things to answer from; give one", setting="replay"
+            )
+        anyio.run(_replay, replay, host, port)
+        return
     from asyncfetch.server import FaultScript, MirroredAtlas, open_replica, sample_atlas
     from asyncfetch.settings import parse_size
 
@@ -93,3 +107,21 @@ def serve(
                     break
 
     anyio.run(body)
+
+
+async def _replay(path: Path, host: str, port: int) -> None:
+    import anyio
+
+    from asyncfetch.server.replay import Recording, open_replay
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        recording = Recording(path)
+        async with open_replay(recording, host=host, port=port) as base_url:
+            tell(f"replaying {recording.n_exchanges} answers of {path} at {base_url}; stop with Ctrl-C")
+            if recording.n_unreadable:
+                n = recording.n_unreadable
+                tell(
+                    f"{n} line{'s' * (n > 1)} of {path} cannot be read and {'are' if n > 1 else 'is'} left out"
+                )
+            async for _signal in signals:
+                break

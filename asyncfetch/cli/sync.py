@@ -13,7 +13,7 @@ import typer
 from asyncfetch.cli.app import app, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.reading import read_text
 from asyncfetch.cli.tables import BadRow, Points, read_points, read_rows, write_table
 from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
@@ -228,6 +228,7 @@ def sync(
     jobs: Jobs = None,
     rate: Rate = None,
     config: Config = None,
+    record: Record = None,
 ) -> None:
     """Find positions on section images and in the reference space, from a store or from the API.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncfetch.engine.budget import ByteBudget, Ticket
+from asyncfetch.engine.exchanges import Exchange, observing
 from asyncfetch.engine.fetch import Engine, Request, sharing
 from asyncfetch.engine.gate import Gate, Reservation
 from asyncfetch.engine.health import HostHealth
@@ -10,6 +11,7 @@ from asyncfetch.engine.hedge import HedgePolicy
 from asyncfetch.engine.limiter import LimiterRate
 from asyncfetch.engine.lines import Kind
 from asyncfetch.engine.rate import ByteRate, RequestRate, Turn
+from asyncfetch.engine.recording import recording
 from asyncfetch.engine.retry import RetryPolicy, parse_retry_after
 from asyncfetch.engine.transport import AiohttpTransport, Reply, Transport
 from asyncfetch.engine.window import FixedWindow, Window, WindowChange
@@ -19,6 +21,7 @@ __all__ = [
     "ByteBudget",
     "ByteRate",
     "Engine",
+    "Exchange",
     "FixedWindow",
     "Gate",
     "HedgePolicy",
@@ -35,6 +38,8 @@ __all__ = [
     "Turn",
     "Window",
     "WindowChange",
+    "observing",
     "parse_retry_after",
+    "recording",
     "sharing",
 ]

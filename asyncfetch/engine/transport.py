@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,7 @@ import aiohttp
 from yarl import URL
 from zlib_ng import zlib_ng
 
+from asyncfetch.engine.exchanges import Exchange, current_observer
 from asyncfetch.engine.retry import parse_retry_after
 from asyncfetch.errors import (
     BodyTooLargeError,
@@ -235,6 +237,7 @@ class AiohttpTransport:
         self._min_speed = settings.min_speed_bytes_per_s
         self._before_another = before_another
         self._watchdog = _Watchdog(min(self._connect_timeout_s, self._stall_timeout_s, 4 * _MOST_TICK_S) / 4)
+        self._observer = current_observer()
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -417,6 +420,7 @@ class _Exchange:
         self.is_kept = False
         self._session = transport.open_session()
         self._watchdog = transport._watchdog
+        self._observer = transport._observer
         self._clock = asyncio.get_running_loop().time
         self._connect_timeout_s = transport._connect_timeout_s
         self._stall_timeout_s = transport._stall_timeout_s
@@ -475,8 +479,13 @@ class _Exchange:
             self._has_headers = True
             # 203 is what a proxy makes of a 200 whose body it changed (RFC 9110, section 15.3.4)
             if response.status in {200, 203}:
-                return response.status, response.headers, await self._read(response)
-            words = await self._drain(response)
+                body = await self._read(response)
+                self._show(response, body)
+                return response.status, response.headers, body
+            body = await self._drain(response)
+            self._show(response, body)
+            # Only a plain body has words to tell.
+            words = None if response.headers.get("Content-Encoding") else _words(body)
             if response.status in _REDIRECTS and "Location" in response.headers:
                 return self._redirected(response.headers["Location"])
             raise self._refused(response, words)
@@ -535,8 +544,19 @@ class _Exchange:
             raise self._truncated(f"its {encoding} stream ended early")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def _drain(self, response: aiohttp.ClientResponse) -> str | None:
-        # Only a plain body has words to tell; the rest is read to keep the connection.
+    def _show(self, response: aiohttp.ClientResponse, body: bytes) -> None:
+        if self._observer is None:
+            return
+        encoding = response.headers.get("Content-Encoding")
+        if response.status not in {200, 203} and encoding:
+            # An answer that nobody reads was not decompressed.
+            with suppress(_UndecodableError):
+                inflater = _Inflater.for_encoding(encoding.strip().lower())
+                body = body if inflater is None else inflater.inflate(body, _ERROR_BODY_BYTES)
+        self._observer(Exchange(str(self._here), response.status, tuple(response.headers.items()), body))
+
+    async def _drain(self, response: aiohttp.ClientResponse) -> bytes:
+        # Read to keep the connection, and for the words.
         words = bytearray()
         self.deadline = self._clock() + self._stall_timeout_s
         try:
@@ -547,9 +567,7 @@ class _Exchange:
         except aiohttp.ClientError:
             # The status has been said; how its page ends adds nothing.
             response.close()
-        if not words or response.headers.get("Content-Encoding"):
-            return None
-        return words[:200].decode(errors="replace").strip()
+        return bytes(words)
 
     def _redirected(self, location: str) -> URL:
         try:
@@ -643,6 +661,10 @@ class _UndecodableError(Exception):
 def _has_begun_to_answer(error: Exception) -> bool:
     # aiohttp hands over the part of the headers that had come
     return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+
+
+def _words(body: bytes) -> str | None:
+    return body[:200].decode(errors="replace").strip() if body else None
 
 
 def _by_the_servers_clock(retry_after: str | None, date: str | None) -> str | None:
