@@ -32,6 +32,7 @@ from asyncfetch.client.sync import SyncServices
 from asyncfetch.engine import Engine, Request, sharing
 from asyncfetch.errors import (
     AsyncFetchError,
+    CorruptImageError,
     ImageError,
     ImageSizeError,
     NotFoundError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from asyncfetch.client.stream import SectionStream
     from asyncfetch.engine import Reply, Reservation, Transport
     from asyncfetch.events import Listener
+    from asyncfetch.imaging import JpegHeader
 
 __all__ = ["Client", "Jpeg"]
 
@@ -498,7 +500,22 @@ class Client(CatalogueQueries):
         """
 
         async def prove(reply: Reply) -> _Proved:
-            return await self.pool.run(_prove, reply, expected_shape, check or _decode_to_the_end, then)
+            n_halvings = _PROOF_HALVINGS if check is None else 0
+            # nobody can have reserved memory for an image of unknown size
+            held_bytes = 0 if expected_shape is not None else _decoded_bytes(reply, n_halvings)
+            call = partial(
+                _prove,
+                reply,
+                expected_shape,
+                check or _decode_to_the_end,
+                then,
+                self.settings.memory_bytes,
+            )
+            proved = await self._run_with_memory(held_bytes, call)
+            if isinstance(proved, int):
+                proved = await self._run_with_memory(proved, call)
+            assert isinstance(proved, _Proved), "the memory that it asked for is held"
+            return proved
 
         limit_bytes = _IMAGE_LIMIT_BYTES
         if expected_shape is not None:
@@ -509,6 +526,13 @@ class Client(CatalogueQueries):
         if proved.error is not None:
             raise proved.error
         return proved.jpeg, proved.made
+
+    async def _run_with_memory(self, size_bytes: int, call: Callable[[int], _Proved | int]) -> _Proved | int:
+        """Call on a thread of the pool what takes memory that nobody reserved, held until the thread is done."""
+        if not size_bytes:
+            return await self.pool.run(call, 0)
+        reservation = await self._engine.reserve_more(size_bytes)
+        return await self.pool.run_holding(reservation.release, call, size_bytes)
 
     async def _send_pages(
         self, listing: Listing, fmt: ReplyFormat, send: MemoryObjectSendStream[list[Row] | AsyncFetchError]
@@ -596,6 +620,28 @@ def _decode_to_the_end(data: bytes) -> None:
     decode(data, reduce=_PROOF_HALVINGS)
 
 
+def _decoded_bytes(reply: Reply, n_halvings: int) -> int:
+    """Return what decoding an image takes; 0 for what will not be decoded."""
+    try:
+        return read_header(reply.body).working_bytes(n_halvings)
+    except ImageError:
+        return 0
+
+
+def _coefficient_bytes(header: JpegHeader, budget_bytes: int) -> int:
+    """Return what a progressive JPEG takes beside its pixels, if that can be had at all."""
+    if header.coefficient_bytes <= budget_bytes:
+        return header.coefficient_bytes
+    error = CorruptImageError(
+        f"the JPEG of {header.height} x {header.width} pixels is progressive, and decoding it takes "
+        f"{header.coefficient_bytes / 1e6:.0f} MB more than its pixels, beyond the memory budget of "
+        f"{budget_bytes / 1e6:.0f} MB; allow more with --memory or the setting memory_bytes"
+    )
+    # the next one would be the same
+    error.is_transient = False
+    raise error
+
+
 class _Proved(NamedTuple):
     """Be an image that passed its check, what was made of it, and what that took or failed with."""
 
@@ -610,10 +656,17 @@ def _prove(
     expected_shape: tuple[int, int] | None,
     check: Callable[[bytes], Any],
     then: Callable[[Jpeg, Any], Any] | None,
-) -> _Proved:
+    budget_bytes: int,
+    held_bytes: int,
+) -> _Proved | int:
+    """Return an image that passed its check, or how many bytes of memory have to be held before it is decoded."""
     url = reply.url
     try:
         header = read_header(reply.body)
+        if header.coefficient_bytes:
+            more_bytes = _coefficient_bytes(header, budget_bytes)
+            if more_bytes > held_bytes:
+                return more_bytes
         if expected_shape is not None and header.shape != tuple(expected_shape):
             raise ImageSizeError(
                 f"the image is {header.height} x {header.width} pixels high and wide, not "

@@ -16,14 +16,17 @@ class Ticket:
     ----------
     size_bytes : int
         What was asked for.
+    goes_ahead : bool
+        Whether it is for somebody who may hold bytes already.
     is_admitted : bool
         Whether the bytes are held now.
     """
 
-    __slots__ = ("is_admitted", "size_bytes")
+    __slots__ = ("goes_ahead", "is_admitted", "size_bytes")
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, *, goes_ahead: bool = False) -> None:
         self.size_bytes = size_bytes
+        self.goes_ahead = goes_ahead
         self.is_admitted = False
 
     def __repr__(self) -> str:
@@ -36,6 +39,9 @@ class ByteBudget:
     A request larger than the whole budget is admitted when it is alone. Nobody overtakes: a small request
     waits behind a large one, so that the large one gets its turn.
 
+    Who holds bytes and needs more must not wait for those who wait for him. He goes ahead of all who hold none, and is
+    admitted when no other of his kind is, whatever is free; so the budget is exceeded by one such request at most.
+
     Parameters
     ----------
     capacity_bytes : int
@@ -47,9 +53,18 @@ class ByteBudget:
         self.held_bytes = 0
         self._held: set[Ticket] = set()
         self._waiting: deque[Ticket] = deque()
+        self._ahead: deque[Ticket] = deque()
+        self._n_ahead = 0
 
-    def request(self, size_bytes: int) -> Ticket:
+    def request(self, size_bytes: int, *, goes_ahead: bool = False) -> Ticket:
         """Ask for bytes; the ticket says whether they are admitted at once.
+
+        Parameters
+        ----------
+        size_bytes : int
+            How many.
+        goes_ahead : bool
+            For somebody who may hold bytes already.
 
         Raises
         ------
@@ -60,8 +75,8 @@ class ByteBudget:
             raise SettingsError(
                 f"a reservation needs 0 bytes or more, not {size_bytes}", setting="size_bytes"
             )
-        ticket = Ticket(size_bytes)
-        self._waiting.append(ticket)
+        ticket = Ticket(size_bytes, goes_ahead=goes_ahead)
+        self._line_of(ticket).append(ticket)
         self._admit()
         return ticket
 
@@ -82,8 +97,9 @@ class ByteBudget:
             ticket.is_admitted = False
             self._held.remove(ticket)
             self.held_bytes -= ticket.size_bytes
+            self._n_ahead -= ticket.goes_ahead
         else:
-            self._waiting.remove(ticket)
+            self._line_of(ticket).remove(ticket)
         return self._admit()
 
     @property
@@ -94,15 +110,20 @@ class ByteBudget:
     @property
     def n_waiting(self) -> int:
         """How many tickets wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._ahead)
+
+    def _line_of(self, ticket: Ticket) -> deque[Ticket]:
+        return self._ahead if ticket.goes_ahead else self._waiting
 
     def _admit(self) -> list[Ticket]:
         admitted: list[Ticket] = []
-        while self._waiting:
-            ticket = self._waiting[0]
-            if self._held and self.held_bytes + ticket.size_bytes > self.capacity_bytes:
+        while line := self._ahead or self._waiting:
+            ticket = line[0]
+            is_too_much = self.held_bytes + ticket.size_bytes > self.capacity_bytes
+            if is_too_much and (self._n_ahead if ticket.goes_ahead else self._held):
                 break
-            self._waiting.popleft()
+            line.popleft()
+            self._n_ahead += ticket.goes_ahead
             ticket.is_admitted = True
             self._held.add(ticket)
             self.held_bytes += ticket.size_bytes

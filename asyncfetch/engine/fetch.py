@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 
 from asyncfetch.engine.clock import now
-from asyncfetch.engine.gate import Gate
+from asyncfetch.engine.gate import Gate, Reservation
 from asyncfetch.engine.health import is_of_the_host, is_refusal
 from asyncfetch.engine.hedge import HedgePolicy
 from asyncfetch.engine.retry import RetryPolicy
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from asyncfetch.engine.gate import Reservation
     from asyncfetch.engine.lines import Kind
     from asyncfetch.engine.transport import Reply, Transport
     from asyncfetch.events import Listener
@@ -245,6 +244,12 @@ class Engine:
     def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[Reservation]:
         """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
         return self._gate.reserve(size_bytes)
+
+    async def reserve_more(self, size_bytes: int) -> Reservation:
+        """Return bytes of the budget for somebody who may hold others already; they are his to release."""
+        reservation = Reservation(self._gate, size_bytes)
+        await reservation.take(goes_ahead=True)
+        return reservation
 
     def set_rate(self, requests_per_s: float | None = None, bytes_per_s: float | None = None) -> None:
         """Change the rates for what starts and arrives from now on; None leaves one as it is."""

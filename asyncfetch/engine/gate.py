@@ -126,9 +126,9 @@ class Reservation:
         yield
         await self.take()
 
-    async def take(self) -> None:
-        """Return when the bytes are held."""
-        self._ticket = self._gate.ask_for(self.size_bytes)
+    async def take(self, *, goes_ahead: bool = False) -> None:
+        """Return when the bytes are held; `goes_ahead` is for somebody who may hold others already."""
+        self._ticket = self._gate.ask_for(self.size_bytes, goes_ahead=goes_ahead)
         try:
             await self._gate.wait_for(self._ticket)
         except BaseException:
@@ -340,9 +340,9 @@ class Gate:
         finally:
             reservation.release()
 
-    def ask_for(self, size_bytes: int) -> Ticket:
+    def ask_for(self, size_bytes: int, *, goes_ahead: bool = False) -> Ticket:
         """Stand in the line for bytes of the budget."""
-        ticket = self._budget.request(size_bytes)
+        ticket = self._budget.request(size_bytes, goes_ahead=goes_ahead)
         if not ticket.is_admitted:
             self._admitted[ticket] = anyio.Event()
         return ticket

@@ -21,6 +21,7 @@ from asyncfetch.errors import (
     AsyncFetchError,
     CorruptImageError,
     ImageError,
+    ImageSizeError,
     SelectionError,
     SettingsError,
     StoreLayoutError,
@@ -423,9 +424,15 @@ class _ViewRun:
                 f"the stored JPEG of image {commit.image_id} {what}; fetch it anew with: "
                 f"asyncfetch mirror image:{commit.image_id}{view}"
             )
-        return Jpeg(
-            data=data, shape=commit.shape, n_components=read_header(data).n_components, url=commit.url
-        )
+        header = read_header(data)
+        if header.shape != commit.shape:
+            raise ImageSizeError(
+                f"the stored JPEG of image {commit.image_id} is {header.height} x {header.width} pixels high and wide, "
+                f"not {commit.shape[0]} x {commit.shape[1]} as its commit says",
+                expected=commit.shape,
+                actual=header.shape,
+            )
+        return Jpeg(data=data, shape=commit.shape, n_components=header.n_components, url=commit.url)
 
     def commit_of(self, image_id: int) -> Commit | None:
         """Return the commit of a section as it is now."""

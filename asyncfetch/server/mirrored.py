@@ -236,7 +236,7 @@ class MirroredAtlas:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        pixels = decode(section.jpeg) if commit.numeric_expression else section.pixels()
+        pixels = decode(section.jpeg, shape=commit.shape) if commit.numeric_expression else section.pixels()
         with self._caching:
             self._cache[key] = pixels
             while sum(each.nbytes for each in self._cache.values()) > self._cache_bytes:

@@ -391,7 +391,7 @@ class StoredSection:
             pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
             n_halvings -= level
         else:
-            pixels = decode(self.jpeg)
+            pixels = decode(self.jpeg, shape=commit.shape)
             if commit.numeric_expression:
                 put_levels(pixels)
         for _ in range(n_halvings):

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+import io
 import threading
 import time
 
 import anyio
 import numpy as np
 import pytest
+from PIL import Image
 
 from asyncfetch.allen import ImageRequest, Query
 from asyncfetch.client import Client
@@ -23,7 +26,7 @@ from asyncfetch.errors import (
     StatusError,
 )
 from asyncfetch.events import RequestAccepted, RequestFailed, RequestRetried
-from asyncfetch.imaging import decode
+from asyncfetch.imaging import decode, read_header
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -370,6 +373,93 @@ async def test_what_comes_after_a_check_is_not_counted_to_it(service, jpeg):
 async def test_reservations_are_counted(service):
     async with Client(settings=FREE, transport=service) as client, client.reserve(1000):
         assert "ByteBudget(1000/" in repr(client)
+
+
+def progressive(jpeg):
+    """Return an image as a progressive JPEG, which Pillow writes in ten scans."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(jpeg)).save(file, "JPEG", progressive=True)
+    return file.getvalue()
+
+
+async def test_an_image_of_unknown_size_counts_in_the_memory_budget_while_it_is_decoded(service, jpeg):
+    service.images[5], seen = jpeg, []
+    async with Client(settings=FREE, transport=service) as client:
+        await client.fetch_jpeg(
+            ImageRequest(image_id=5), check=lambda data: seen.append(repr(client)) or decode(data)
+        )
+        await client.fetch_jpeg(
+            ImageRequest(image_id=5), (48, 64), check=lambda _data: seen.append(repr(client))
+        )
+        assert "ByteBudget(0/" in repr(client)
+    assert f"ByteBudget({48 * 64 * 3}/" in seen[0]
+    # who knows the size has reserved it
+    assert "ByteBudget(0/" in seen[1]
+
+
+@pytest.mark.parametrize("shape", [(48, 64), None])
+async def test_the_coefficients_of_a_progressive_jpeg_count_in_the_memory_budget(service, jpeg, shape):
+    service.images[5], seen = progressive(jpeg), []
+    n_bytes = read_header(service.images[5]).coefficient_bytes
+    assert n_bytes > 0
+    async with Client(settings=FREE, transport=service) as client:
+        await client.fetch_jpeg(
+            ImageRequest(image_id=5), shape, check=lambda data: seen.append(repr(client)) or decode(data)
+        )
+        assert "ByteBudget(0/" in repr(client)
+    assert f"ByteBudget({n_bytes + (0 if shape else 48 * 64 * 3)}/" in seen[0]
+    assert len(service.urls) == 1
+
+
+async def test_a_progressive_jpeg_beyond_the_memory_budget_is_refused_by_its_header(service, jpeg):
+    data = bytearray(progressive(jpeg))
+    place = data.index(b"\xff\xc2") + 5
+    data[place : place + 4] = (6000).to_bytes(2) * 2
+    service.images[5] = bytes(data) + bytes(10**6)
+    async with Client(settings=TWICE.replace(memory_bytes=2**24), transport=service) as client:
+        with pytest.raises(
+            CorruptImageError, match=r"progressive, .* beyond the memory budget of 17 MB; .*--memory"
+        ):
+            await client.image(5)
+    # the next answer would be the same
+    assert len(service.urls) == 1
+
+
+async def test_more_memory_is_had_by_those_who_hold_some(service, jpeg):
+    service.images[5] = jpeg
+    async with Client(settings=FREE.replace(memory_bytes=2**24), transport=service) as client:
+        with anyio.fail_after(10):
+            async with client.reserve(2**24):
+                assert (await client.image(5)).shape == (48, 64, 3)
+
+
+async def test_a_caller_who_gives_up_frees_neither_the_thread_nor_its_memory(service, jpeg):
+    service.images[5] = jpeg
+    begun, release = threading.Event(), threading.Event()
+    timeout = asyncio.timeout(None)
+
+    def check(_data):
+        begun.set()
+        release.wait(10)
+
+    async def give_up():
+        await anyio.to_thread.run_sync(begun.wait)
+        timeout.reschedule(0)
+
+    async def fetch(client):
+        async with timeout, anyio.create_task_group() as group:
+            group.start_soon(give_up)
+            await client.fetch_jpeg(ImageRequest(image_id=5), check=check)
+
+    async with Client(settings=FREE.replace(workers=1), transport=service) as client:
+        with pytest.raises(TimeoutError):
+            await fetch(client)
+        assert f"ByteBudget({48 * 64 * 3}/" in repr(client)
+        assert "1 busy" in repr(client)
+        release.set()
+        await client.image(5)
+        assert "ByteBudget(0/" in repr(client)
+        assert "0 busy" in repr(client)
 
 
 async def test_leaving_the_block_waits_until_what_is_on_its_way_is_decoded(service, jpeg):

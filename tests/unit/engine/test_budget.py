@@ -34,6 +34,36 @@ def test_a_request_beyond_the_whole_budget_is_admitted_alone() -> None:
     assert budget.release(giant) == [after]
 
 
+def test_who_may_hold_bytes_goes_ahead_of_those_who_hold_none() -> None:
+    budget = ByteBudget(100)
+    held, next_one = budget.request(60), budget.request(60)
+    more = budget.request(40, goes_ahead=True)
+    assert (more.is_admitted, next_one.is_admitted) == (True, False)
+    assert budget.release(held) == [next_one]
+
+
+def test_who_may_hold_bytes_never_waits_for_those_who_wait_for_him() -> None:
+    budget = ByteBudget(100)
+    budget.request(100)
+    first, second = (budget.request(50, goes_ahead=True) for _ in range(2))
+    # beyond the budget there is one at a time
+    assert (first.is_admitted, second.is_admitted) == (True, False)
+    assert (budget.held_bytes, budget.n_waiting) == (150, 1)
+    assert budget.release(first) == [second]
+    assert budget.release(second) == []
+    assert budget.held_bytes == 100
+
+
+def test_leaving_the_line_ahead_leaves_no_hole() -> None:
+    budget = ByteBudget(100)
+    held = budget.request(100)
+    first, second, third = (budget.request(50, goes_ahead=True) for _ in range(3))
+    assert budget.release(second) == []
+    assert budget.release(first) == [third]
+    assert budget.release(held) == []
+    assert budget.held_bytes == 50
+
+
 def test_leaving_the_line_lets_the_next_one_in() -> None:
     budget = ByteBudget(100)
     budget.request(60)

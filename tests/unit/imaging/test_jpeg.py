@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import simplejpeg
 
-from asyncfetch.errors import CorruptImageError, NotAnImageError, SelectionError
+from asyncfetch.errors import CorruptImageError, ImageSizeError, NotAnImageError, SelectionError
 from asyncfetch.imaging import JpegHeader, decode, encode, read_header
 
 
@@ -105,7 +107,100 @@ def test_a_jpeg_overwritten_in_its_middle_never_decodes():
 
 def test_a_claim_beyond_what_the_bytes_can_hold_is_refused_before_memory_is_taken():
     with pytest.raises(CorruptImageError, match="cannot hold"):
+        decode(with_size(JPEG, 30000, 30000))
+    with pytest.raises(CorruptImageError, match="no more than 1073741824 are decoded"):
         decode(with_size(JPEG, 65000, 65000))
+
+
+@pytest.mark.parametrize("place", ["after the end", "before the pixels"])
+def test_bytes_that_are_no_pixels_do_not_count_for_what_a_jpeg_can_hold(place):
+    padding, claim = bytes(2_000_000), with_size(JPEG, 20000, 20000)
+    if place == "after the end":
+        padded = claim + padding
+    else:
+        comments = b"".join(b"\xff\xfe\xff\xff" + padding[:65533] for _ in range(30))
+        padded = claim[:2] + comments + claim[2:]
+    with pytest.raises(CorruptImageError, match="cannot hold"):
+        decode(padded)
+
+
+def test_no_more_pixels_are_decoded_than_the_record_says():
+    assert decode(JPEG, shape=(121, 203)).shape == (121, 203, 3)
+    with pytest.raises(ImageSizeError, match="121 x 203 pixels high and wide, not 121 x 200") as caught:
+        decode(JPEG, shape=(121, 200))
+    assert (caught.value.expected, caught.value.actual) == ((121, 200), (121, 203))
+
+
+def progressive(side, n_scans):
+    """Return a black square as a JPEG of so many scans, none of which libjpeg has anything to say against."""
+
+    def segment(marker, payload):
+        return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2) + payload
+
+    def scan(spectrum, bits, data):
+        return segment(0xDA, bytes([1, 1, 0, spectrum, spectrum, bits])) + data
+
+    n_blocks = (side // 8) ** 2
+    assert n_blocks % 2**14 == 0
+    zeros = ("0" * 15) * (
+        n_blocks // 2**14
+    )  # runs of 2^14 empty blocks: one bit for the code, 14 for the rest
+    zeros += "1" * (-len(zeros) % 8)
+    empty = int(zeros, 2).to_bytes(len(zeros) // 8).replace(b"\xff", b"\xff\x00")
+    refinements = (
+        (k, (high + 1) << 4 | high if high < 13 else 13) for k in range(1, 64) for high in range(13, -1, -1)
+    )
+    return (
+        b"\xff\xd8"
+        + segment(0xDB, bytes([0] + [1] * 64))
+        + segment(0xC2, b"\x08" + side.to_bytes(2) * 2 + b"\x01\x01\x11\x00")
+        + segment(0xC4, bytes([0x00, 1] + [0] * 15 + [0x00]))
+        + segment(0xC4, bytes([0x10, 1] + [0] * 15 + [0xE0]))
+        + scan(0, 0, bytes(n_blocks // 8))
+        + b"".join(scan(k, bits, empty) for k, bits in islice(refinements, n_scans - 1))
+        + b"\xff\xd9"
+    )
+
+
+def test_a_progressive_jpeg_has_a_bounded_number_of_scans():
+    assert decode(progressive(1024, 64)).shape == (1024, 1024, 3)
+    assert decode(progressive(1024, 64) + b"\xff\xda" * 100).shape == (1024, 1024, 3)
+    with pytest.raises(CorruptImageError, match="800 scans; no more than 64"):
+        decode(progressive(1024, 800))
+
+
+def test_the_header_of_a_progressive_jpeg_tells_the_memory_of_its_coefficients():
+    # one component: a coefficient of two bytes for each pixel of its blocks
+    assert read_header(progressive(1024, 3)).coefficient_bytes == 2 * 1024 * 1024
+    assert read_header(progressive(1024, 3)).working_bytes(3) == 2 * 1024 * 1024 + 3 * 128 * 128
+    # 4:2:0: 13 x 8 units of 16 x 16 pixels, of four blocks of brightness and two of colour
+    changed = JPEG.replace(b"\xff\xc0", b"\xff\xc2", 1)
+    assert read_header(changed).coefficient_bytes == 13 * 8 * 6 * 128
+    assert read_header(JPEG).coefficient_bytes == 0
+
+
+def test_a_sequential_jpeg_whose_components_come_one_after_the_other_keeps_its_coefficients_too():
+    start = JPEG.index(b"\xff\xda")
+    alone = JPEG[:start] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + JPEG[start + 14 :]
+    assert read_header(alone).coefficient_bytes == 13 * 8 * 6 * 128
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\xff\xe0\x00\x02"])
+def test_a_header_without_end_is_corrupt(filling):
+    with pytest.raises(CorruptImageError, match="more than 4096 segments"):
+        read_header(b"\xff\xd8" + filling * 10_000)
+
+
+def test_a_header_is_read_as_libjpeg_reads_it():
+    # libjpeg passes over 0xFF 0x00 byte by byte, and so may find another frame than one that trusts a length
+    with pytest.raises(CorruptImageError, match="byte 2 of the JPEG's header is not a marker"):
+        read_header(JPEG[:2] + b"\xff\x00\x00\x04ab" + JPEG[2:])
+
+
+@pytest.mark.parametrize("marker", [0xC3, *range(0xC5, 0xC8), *range(0xCA, 0xCC), *range(0xCD, 0xD0)])
+def test_codings_that_libjpeg_has_no_use_for_are_corrupt(marker):
+    with pytest.raises(CorruptImageError):
+        decode(JPEG.replace(b"\xff\xc0", bytes([0xFF, marker]), 1))
 
 
 def test_an_empty_plane_compresses_no_better_than_the_claim_limit():
