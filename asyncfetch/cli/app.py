@@ -6,7 +6,6 @@ Each command imports what it needs when it runs, so that ``asyncfetch --help`` a
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from asyncfetch.cli.console import echo, guard_streams, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
 from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
 from asyncfetch.version import __version__
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IS_JSON",
     "app",
+    "echo",
     "main",
     "print_json",
     "register_commands",
@@ -82,17 +83,26 @@ def register_commands() -> None:
 
 def main() -> None:
     """Run the command line."""
+    with guard_streams() as streams:
+        code = _run()
+    if streams.lost is not None:
+        tell(f"error: the output is incomplete: stdout cannot be written: {streams.lost}")
+        code = code or ExitCode.ERROR
+    if code == ExitCode.INTERRUPTED:
+        _leave_threads_behind()
+    raise SystemExit(code)
+
+
+def _run() -> int:
     try:
         register_commands()
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.DONE
     except KeyboardInterrupt:
         # before or after a command, which answers interrupts itself
-        _leave_threads_behind()
-        raise SystemExit(ExitCode.INTERRUPTED) from None
-    except SystemExit as end:
-        if end.code == ExitCode.INTERRUPTED:
-            _leave_threads_behind()
-        raise
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE
 
 
 def _leave_threads_behind() -> None:
@@ -106,7 +116,7 @@ def _leave_threads_behind() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"asyncfetch {__version__}")
+        echo(f"asyncfetch {__version__}")
         raise typer.Exit
 
 
@@ -123,16 +133,6 @@ def asyncfetch(
     """
 
 
-def tell(text: str) -> None:
-    """Print a message on stderr."""
-    typer.echo(text, err=True)
-
-
-def print_json(value: Mapping[str, Any] | list[Any]) -> None:
-    """Print data on stdout as one JSON document."""
-    typer.echo(json.dumps(value, indent=2, default=str))
-
-
 def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
     """Turn the errors of a command into one message and the right exit code."""
 
@@ -141,24 +141,16 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
         as_json = bool(kwargs.get("as_json"))
         IS_JSON.set(as_json)
         try:
-            try:
-                _check_places(kwargs)
-                with _recorded(kwargs.get("record")):
-                    return command(*args, **kwargs)
-            except AsyncFetchError as error:
-                _fail(error, as_json=as_json)
-            except KeyboardInterrupt:
-                if as_json:
-                    print_json({"error": "Interrupted", "message": "interrupted"})
-                tell("interrupted")
-                raise typer.Exit(ExitCode.INTERRUPTED) from None
-            finally:
-                # here, so that a reader that went away is noticed here and not when the interpreter ends
-                sys.stdout.flush()
-        except BrokenPipeError:
-            # the reader of a pipe has all it wanted (``| head``): nothing is wrong
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(ExitCode.DONE) from None
+            _check_places(kwargs)
+            with _recorded(kwargs.get("record")):
+                return command(*args, **kwargs)
+        except AsyncFetchError as error:
+            _fail(error, as_json=as_json)
+        except KeyboardInterrupt:
+            if as_json:
+                print_json({"error": "Interrupted", "message": "interrupted"})
+            tell("interrupted")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
 
     return wrapped
 

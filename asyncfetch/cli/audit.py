@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
@@ -131,7 +131,7 @@ def audit(
         print_json({"tolerance": tolerance, "services": [vars(each) for each in found]})
     else:
         for each in found:
-            typer.echo(_line(each))
+            echo(_line(each))
     for each in found:
         for failure in each.failures:
             tell(f"{each.service}: {failure}")

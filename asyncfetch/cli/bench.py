@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import exit_code_of_report
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import AsJson, Config, Jobs, Rate, Workers, describe
@@ -217,4 +217,4 @@ def _print(figures: dict[str, Any]) -> None:
         )
     if figures["no_conclusion"]:
         lines.append(f"no conclusion: {figures['no_conclusion']}")
-    typer.echo("\n".join(lines))
+    echo("\n".join(lines))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, tell
+from asyncfetch.cli.app import app, echo, print_json, report_errors, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.cli.mirror import AsJson, Jobs, Quiet, describe, run_to_report
 
@@ -98,7 +98,7 @@ def demo(
 
 
 def _print(figures: dict[str, Any]) -> None:
-    typer.echo(
+    echo(
         f"{figures['n_planes']} registered planes against the phantom, inside the brain:\n"
         f"  mean absolute difference {figures['mean_abs_difference_grey_levels']:.2f} grey levels "
         f"(worst plane {figures['worst_plane_grey_levels']:.2f})\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from
+from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from
 from asyncfetch.cli.mirror import Config  # noqa: TC001 - typer reads annotations
 
 if TYPE_CHECKING:
@@ -50,6 +50,6 @@ def _as_json(facts: list[Fact]) -> dict[str, Any]:
 def _print_facts(facts: list[Fact]) -> None:
     width = max(len(fact.name) for fact in facts)
     for fact in facts:
-        typer.echo(f"{fact.name:<{width}}  {fact.shown}")
+        echo(f"{fact.name:<{width}}  {fact.shown}")
         if fact.advice:
-            typer.echo(f"{'':<{width}}  ! {fact.advice}")
+            echo(f"{'':<{width}}  ! {fact.advice}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors
+from asyncfetch.cli.app import app, echo, print_json, report_errors
 from asyncfetch.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def status(out: Out, as_json: AsJson = False) -> None:
         print_json({"store": opened.location, "unfinished_runs": opened.runs, "views": rows})
     else:
         for row in rows:
-            typer.echo(
+            echo(
                 f"data set {row['data_set_id']} {row['view']}: {row['n_committed']} of {row['n_sections']} sections, "
                 f"{row['size_bytes'] / 1e6:.1f} MB of JPEGs, layers {', '.join(row['layers']) or 'none'}"
             )
         if not rows:
-            typer.echo(f"{opened.location} holds no data sets yet")
+            echo(f"{opened.location} holds no data sets yet")
         if n_open:
-            typer.echo(f"{n_open} unfinished run{'s' * (n_open > 1)}; go on with: asyncfetch resume {out}")
+            echo(f"{n_open} unfinished run{'s' * (n_open > 1)}; go on with: asyncfetch resume {out}")
 
 
 def _progress(opened: Store, data_set_id: int) -> list[dict[str, Any]]:
@@ -83,21 +83,21 @@ def info(
         print_json({"store": opened.location, "data_sets": described})
         return
     for each in described:
-        typer.echo(f"data set {each['id']}: {', '.join(each['views']) or 'no views'}")
+        echo(f"data set {each['id']}: {', '.join(each['views']) or 'no views'}")
         for view, grid in each["registered"].items():
             n_z, n_y, n_x = grid["shape"]
-            typer.echo(
+            echo(
                 f"  {view}: {grid['plane']} planes of {n_y} x {n_x} voxels (y, x) at {grid['um']:g} µm in "
                 f"reference space {grid['reference_space_id']}, {grid['n_filled']} of {n_z} slots filled"
             )
         for view, made in each["volumes"].items():
             n_p, n_i, n_r = made["shape"]
-            typer.echo(
+            echo(
                 f"  {view}: volume of {n_p} x {n_i} x {n_r} voxels (p, i, r) at {made['um']:g} µm, "
                 f"from {made['n_planes']} planes"
             )
     if not described:
-        typer.echo(f"{opened.location} holds no data sets yet")
+        echo(f"{opened.location} holds no data sets yet")
 
 
 def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _print_sections(opened: Store, data_set_id: int, *, as_json: bool) -> None:
     if as_json:
         print_json([commit.to_attributes() for _, commit in commits])
         return
-    typer.echo("view\timage_id\tsection_number\theight\twidth\tdownsample\tsize_bytes\tlayers\ttime")
+    echo("view\timage_id\tsection_number\theight\twidth\tdownsample\tsize_bytes\tlayers\ttime")
     for view, commit in commits:
         fields = (
             view,
@@ -143,4 +143,4 @@ def _print_sections(opened: Store, data_set_id: int, *, as_json: bool) -> None:
             ",".join(commit.layers),
             commit.time,
         )
-        typer.echo("\t".join(str(field) for field in fields))
+        echo("\t".join(str(field) for field in fields))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import anyio
 
-__all__ = ["LastResort", "run_interruptible", "run_until_interrupted"]
+__all__ = ["LastResort", "run_interruptible", "run_until_interrupted", "stop_signals"]
 
 # A run drains for eight seconds, so that its report comes before these are over.
 _DRAINED_S = 9.5
@@ -76,6 +76,16 @@ class LastResort:
                 sys.stdout.flush()
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask a command to end: Ctrl-C, SIGTERM, and the hang-up of a terminal that is closed.
+
+    Where a hang-up is ignored (``nohup``) it stays so.
+    """
+    hang_up = getattr(signal, "SIGHUP", None)
+    is_heard = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *((hang_up,) if is_heard else ()))
+
+
 def run_until_interrupted[T](
     run: Callable[[anyio.Event], Awaitable[T]], *, on_first: str, on_second: str
 ) -> T:
@@ -108,16 +118,18 @@ def run_until_interrupted[T](
         outcome: T | AsyncFetchError | None = None
 
         async def wait_for_interrupts() -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async for _signal in signals:
-                    if drain.is_set():
+            with anyio.open_signal_receiver(*stop_signals()) as signals:
+                async for number in signals:
+                    if not drain.is_set():
+                        last_resort.comes_after(_DRAINED_S)
+                        drain.set()
+                        tell(on_first)
+                    elif number in {signal.SIGINT, signal.SIGTERM}:
+                        # a terminal that is closed hangs up more than once, by its shell and by the kernel
                         last_resort.comes_after(_STOPPED_S)
                         scope.cancel()
                         # a third is no other than the second
                         await anyio.sleep_forever()
-                    last_resort.comes_after(_DRAINED_S)
-                    drain.set()
-                    tell(on_first)
 
         async with anyio.create_task_group() as tasks:
             scope = tasks.cancel_scope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +67,12 @@ def _open_log(path: str) -> Iterator[Listener]:
         raise SettingsError(
             f"the log {path} cannot be written: {error.strerror}", setting="log_json"
         ) from error
-    with file:
+    try:
         yield _Log(file, path)
+    finally:
+        # some file systems say only now that they are full; the lines are what they are
+        with suppress(OSError):
+            file.close()
 
 
 class _Log:
@@ -131,6 +135,7 @@ def _open_metrics(place: str) -> Iterator[Listener]:
 
     write()
     written_s = time.monotonic()
+    is_told = False
 
     def listen(event: Event) -> None:
         nonlocal written_s
@@ -140,11 +145,15 @@ def _open_metrics(place: str) -> Iterator[Listener]:
             write_or_tell()
 
     def write_or_tell() -> None:
-        # a run is worth more than its metrics
+        # a run is worth more than its metrics; they are tried again, in case the disk has room later
+        nonlocal is_told
         try:
             write()
+            is_told = False
         except SettingsError as error:
-            tell(error.message)
+            if not is_told:
+                tell(error.message)
+            is_told = True
 
     try:
         yield listen

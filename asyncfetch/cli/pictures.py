@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.app import app, report_errors, settings_from, tell
+from asyncfetch.cli.app import app, echo, report_errors, settings_from, tell
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Record  # noqa: TC001 - typer reads the annotations when it runs
 from asyncfetch.errors import SelectionError
@@ -61,7 +61,7 @@ def image(
         async with Client(settings=settings) as client:
             return await client.save_image(image_id, out or Path(f"{image_id}.jpg"), **parameters)
 
-    typer.echo(run_interruptible(run))
+    echo(run_interruptible(run))
 
 
 @app.command()
@@ -97,7 +97,7 @@ def outlines(
     path = out or Path(f"outlines_{data_set_id}.png")
     title = f"Data set {data_set_id}, reference space {data_set.reference_space_id}, {len(corners)} sections"
     save_figure(path, title, [draw_outlines(corners, box_um)])
-    typer.echo(path)
+    echo(path)
 
 
 def _corners(data_set: SectionDataSet) -> list[NDArray[np.float64]]:
@@ -156,7 +156,7 @@ def preview(
     pitch = f"{layout.plane}, {layout.um:g} um" if layout else ""
     save_figure(path, f"Data set {data_set.id}, {view}, {pitch}", rows)
     tell(f"{len(panels)} planes")
-    typer.echo(path)
+    echo(path)
 
 
 def _draw_volume(data_set: StoredDataSet, out: Path | None) -> None:
@@ -172,7 +172,7 @@ def _draw_volume(data_set: StoredDataSet, out: Path | None) -> None:
         f"Data set {data_set.id}, {data_set.view}, volume of {layout.um:g} um, {len(layout.planes)} planes"
     )
     save_figure(path, title, [cut_panels(data_set.volume_levels)])
-    typer.echo(path)
+    echo(path)
 
 
 def _planes(data_set: StoredDataSet, side: int) -> list[tuple[int, NDArray[np.uint8]]]:

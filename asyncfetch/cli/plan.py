@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_forecast
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import (
@@ -81,7 +81,7 @@ def plan(
     if as_json:
         print_json(found.as_dict())
     elif found.n_data_sets:
-        typer.echo(_described(found))
+        echo(_described(found))
     for failure in found.failures[:_MOST_LISTED]:
         tell(f"{failure.item}: {failure.message}")
     if len(found.failures) > _MOST_LISTED:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asyncfetch.cli.console import tell
 from asyncfetch.events import (
     DataSetPlanned,
     HostPaused,
@@ -20,6 +21,7 @@ from asyncfetch.events import (
     SectionCommitted,
     SectionFailed,
 )
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["show_progress"]
 
 _LINE_EVERY_S = 5.0
+_MAX_STORY = 500
 
 
 @contextmanager
@@ -45,14 +48,14 @@ def show_progress(*, quiet: bool = False) -> Iterator[Listener]:
     Listener
         To be handed to the run.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False, markup=False)
     if quiet:
         yield lambda _event: None
     elif console.is_terminal:
         with _LiveLine(console) as listener:
             yield listener
     else:
-        yield _PlainLines(lambda text: console.print(text, soft_wrap=True, markup=False))
+        yield _PlainLines(tell)
 
 
 class _Tally:
@@ -162,7 +165,7 @@ class _LiveLine:
     def __call__(self, event: Event) -> None:
         self._tally.count(event)
         if story := _story(event):
-            self._console.print(story, markup=False)
+            self._console.print(shown(story, _MAX_STORY))
         done = self._tally.n_done + self._tally.n_failed
         total = self._tally.n_sections or None
         self._progress.update(self._task, completed=done, total=total, figures=self._tally.figures)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from
+from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from
+from asyncfetch.cli.console import is_stdout_read
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.errors import NotFoundError, SelectionError
@@ -110,8 +111,10 @@ async def _print_data_sets(settings: Settings, query: Query, as_json: bool) -> i
                 found.append(each)
                 continue
             if n == 1:
-                typer.echo("\t".join(each))
-            typer.echo(_line(each))
+                echo("\t".join(each))
+            echo(_line(each))
+            if not is_stdout_read():
+                break
     if as_json and found:
         print_json(found)
     return n
@@ -154,9 +157,9 @@ def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    typer.echo("\t".join(rows[0]))
+    echo("\t".join(rows[0]))
     for row in rows:
-        typer.echo(_line(row))
+        echo(_line(row))
 
 
 def _line(row: dict[str, Any]) -> str:

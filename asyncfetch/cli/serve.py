@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asyncfetch.cli.app import app, report_errors, tell
+from asyncfetch.cli.interrupts import stop_signals
 from asyncfetch.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def serve(
     }
 
     async def body() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*stop_signals()) as signals:
             async with open_replica(atlas, host=host, port=port, **options) as replica:
                 tell(f"serving {what} at {replica.base_url}; stop with Ctrl-C")
                 async for _signal in signals:
@@ -114,7 +114,7 @@ async def _replay(path: Path, host: str, port: int) -> None:
 
     from asyncfetch.server.replay import Recording, open_replay
 
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(*stop_signals()) as signals:
         recording = Recording(path)
         async with open_replay(recording, host=host, port=port) as base_url:
             tell(f"replaying {recording.n_exchanges} answers of {path} at {base_url}; stop with Ctrl-C")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,14 +181,16 @@ def _open_log(service: Service) -> Iterator[None]:
         yield
         return
     try:
-        file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - closed below
+        # not buffered, so that a full disk is met once and not again when the file is closed
+        file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - closed below
     except OSError as error:
         raise SettingsError(
             f"the log {path} cannot be written: {error.strerror}", setting="log_path"
         ) from error
-    with file:
-        service.log_file = file
-        try:
-            yield
-        finally:
-            service.log_file = None
+    service.log_file = file
+    try:
+        yield
+    finally:
+        service.log_file = None
+        with suppress(OSError):
+            file.close()

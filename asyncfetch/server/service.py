@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -30,12 +31,14 @@ from asyncfetch.server.sync import SyncServices
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+    from io import FileIO
 
     from asyncfetch.server.faults import Fault
     from asyncfetch.server.options import ServerOptions
 
 __all__ = ["Atlas", "RequestRecord", "Service"]
 
+_LOG = logging.getLogger(__name__)
 _PIECE_BYTES = 2**16
 _LOG_PATH = "/replica/requests"
 _DOWNLOADS = ("image_download", "section_image_download", "atlas_image_download", "projection_image_download")
@@ -114,7 +117,7 @@ class Service:
         All requests so far, or the latest where the options say so.
     images : DrawnImages
         The drawn pictures.
-    log_file : text file or None
+    log_file : file or None
         Where a line of JSON is written for each request that ended.
     """
 
@@ -122,7 +125,7 @@ class Service:
         self.atlas = atlas
         self.options = options
         self.requests: list[RequestRecord] = []
-        self.log_file: IO[str] | None = None
+        self.log_file: FileIO | None = None
         self.images = DrawnImages(
             atlas,
             memory_bytes=options.cache_bytes,
@@ -380,8 +383,14 @@ class Service:
             "elapsed_s": round(record.ended_s - record.started_s, 6),
             "fault": record.fault,
         }
-        self.log_file.write(json.dumps(line) + "\n")
-        self.log_file.flush()
+        left = json.dumps(line).encode() + b"\n"
+        try:
+            while left:
+                left = left[self.log_file.write(left) :]
+        except OSError as error:
+            # the replies are worth more than their log
+            self.log_file = None
+            _LOG.warning("the log %s ends here: %s", self.options.log_path, error.strerror)
 
 
 async def _begin(request: web.Request, body: _Body) -> web.StreamResponse:
