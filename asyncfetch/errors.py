@@ -27,7 +27,8 @@
     └── StoreError                the disk or the layout of the store
         ├── StoreSpaceError       no space left
         ├── StoreAccessError      a path that cannot be read or written
-        └── StoreLayoutError      a store that is no asyncfetch store, or of another kind
+        ├── StoreLayoutError      a store that is no asyncfetch store, or of another kind
+        └── StoreItemError        one item of a store is damaged, or could not be read back; the rest is sound
 
 Facts are attributes, never only words in the message. ``is_transient`` says whether the same request can
 succeed later; the engine's retry policy reads nothing else. Every class pickles.
@@ -59,6 +60,7 @@ __all__ = [
     "StatusError",
     "StoreAccessError",
     "StoreError",
+    "StoreItemError",
     "StoreLayoutError",
     "StoreSpaceError",
     "TransientServiceError",
@@ -382,3 +384,10 @@ class StoreAccessError(StoreError):
 
 class StoreLayoutError(StoreError):
     """Say that something is no asyncfetch store, or one of another kind than was asked for."""
+
+
+class StoreItemError(StoreError):
+    """An item of a store that is damaged, or that could not be read back if it were written.
+
+    Only that item is concerned: whoever works through a store or a selection notes the error and continues.
+    """

@@ -50,7 +50,9 @@ def exit_code_of_error(error: AsyncFetchError) -> ExitCode:
 
 def exit_code_of_report(report: Report) -> ExitCode:
     """Return the code of a run that came to its end, or was asked to stop before it."""
-    return ExitCode.INTERRUPTED if report.interrupted else exit_code_of_forecast(report)
+    if report.interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.SERVICE_UNAVAILABLE if report.is_cut_short else exit_code_of_forecast(report)
 
 
 def exit_code_of_forecast(report: Report | Forecast) -> ExitCode:

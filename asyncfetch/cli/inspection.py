@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.app import app, echo, print_json, report_errors
+from asyncfetch.cli.opening import open_store
 from asyncfetch.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 @report_errors
 def status(out: Out, as_json: AsJson = False) -> None:
     """Tell how far the runs of a store are: sections committed of sections known, for each data set and view."""
-    from asyncfetch import store
-
-    opened = store.open(out)
+    opened = open_store(out)
     rows = [row for data_set_id in opened.data_set_ids for row in _progress(opened, data_set_id)]
     n_open = len(opened.runs)
     if as_json:
@@ -70,9 +69,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Describe a store: its data sets, their registered grids, and on request each section."""
-    from asyncfetch import store
-
-    opened = store.open(out)
+    opened = open_store(out)
     if data_set_id is not None and data_set_id not in opened.data_set_ids:
         raise NotFoundError(f"{opened.location} holds no data set {data_set_id}; mirror it first")
     if data_set_id is not None:

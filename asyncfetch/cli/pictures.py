@@ -10,7 +10,8 @@ import typer
 from asyncfetch.cli.app import app, echo, report_errors, settings_from, tell
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Record  # noqa: TC001 - typer reads the annotations when it runs
-from asyncfetch.errors import SelectionError
+from asyncfetch.cli.opening import open_store
+from asyncfetch.errors import SelectionError, StoreItemError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +136,6 @@ def preview(
     ] = None,
 ) -> None:
     """Draw all registered planes of a data set on one page, in the order of their sections, or cuts of its volume."""
-    from asyncfetch.store import open as open_store
     from asyncfetch.views import Panel, save_figure
 
     opened = open_store(store)
@@ -187,6 +187,10 @@ def _planes(data_set: StoredDataSet, side: int) -> list[tuple[int, NDArray[np.ui
     planes = []
     for slot in layout.slots:
         if slot.image_id in committed:
-            stored = np.asarray(data_set.registered[:, slot.z, ::step, ::step])
+            try:
+                stored = np.asarray(data_set.registered[:, slot.z, ::step, ::step])
+            except StoreItemError as error:
+                tell(f"note: section {slot.section_number} is left out: {error.message}")
+                continue
             planes.append((slot.section_number, np.ascontiguousarray(np.moveaxis(stored, 0, -1))))
     return planes

@@ -9,6 +9,7 @@ import typer
 
 from asyncfetch.cli.app import app, report_errors, tell
 from asyncfetch.cli.interrupts import stop_signals
+from asyncfetch.cli.opening import tell_damage
 from asyncfetch.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def serve(
     else:
         from asyncfetch import store as stores
 
-        atlas, what = MirroredAtlas(stores.open(store)), store
+        opened = stores.open(store)
+        atlas, what = MirroredAtlas(opened), store
+        # the command may run for weeks
+        tell_damage(opened.damage, store)
     options: dict[str, Any] = {
         "latency_s": latency_ms / 1000,
         "bytes_per_s": None if bandwidth is None else parse_size(bandwidth, setting="bandwidth"),

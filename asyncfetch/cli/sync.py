@@ -14,6 +14,7 @@ from asyncfetch.cli.app import app, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.opening import open_store
 from asyncfetch.cli.reading import read_text
 from asyncfetch.cli.tables import BadRow, Points, read_points, read_rows, write_table
 from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
@@ -285,10 +286,9 @@ def open_atlas(
     AsyncFetchError
         The store or the file of centres cannot be read, or an option is wrong.
     """
-    from asyncfetch import store
     from asyncfetch.atlas import Atlas
 
-    catalogue = store.open(location).atlas.catalogue
+    catalogue = open_store(location).atlas.catalogue
     if centers is not None:
         catalogue = catalogue.with_structure_centers(_read_centers(centers))
     return Atlas(

@@ -47,6 +47,7 @@ async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collec
     if not spaces:
         return []
     notes: list[str] = []
+    await client.pool.run(writer.mend_catalogue)
     missing = sorted(set(spaces) - await client.pool.run(_spaces, writer))
     try:
         if missing:

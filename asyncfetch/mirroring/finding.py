@@ -58,6 +58,11 @@ class FoundDataSet(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[str, ...]
     atlas_id: int | None = None
 
+    @property
+    def item(self) -> str:
+        """The selection that names the data set; the plates of an atlas come together."""
+        return f"dataset:{self.data_set.id}" if self.atlas_id is None else f"atlas:{self.atlas_id}"
+
     def item_of(self, image_id: int) -> str:
         """Return the selection that names an image alone; the plates of an atlas come together."""
         return f"image:{image_id}" if self.atlas_id is None else f"atlas:{self.atlas_id}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
 
 from asyncfetch.client import Client
-from asyncfetch.errors import AsyncFetchError, StoreError
+from asyncfetch.errors import AsyncFetchError, SelectionError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
 from asyncfetch.mirroring.finding import Finding, FoundDataSet, find_data_sets
 from asyncfetch.mirroring.plan import plan_view, view_layout
@@ -199,17 +200,18 @@ async def _count(
             for view in settings.views:
                 plan = await client.pool.run(_planned, found, view, settings, store)
                 total.views.append(_summed(plan))
-        except StoreError:
-            raise
         except AsyncFetchError as error:
+            if isinstance(error, StoreError) and not isinstance(error, StoreItemError):
+                raise
             total.failures.extend(Failure.of(item, error) for item in found.items)
 
 
 def _planned(found: FoundDataSet, view: View, settings: Settings, store: Store | None) -> ViewPlan:
     layout = view_layout(found.data_set, view, settings)
     commits: Mapping[int, Commit] = {}
-    if store is not None and found.data_set.id in store.data_set_ids:
-        commits = {each.image_id: each for each in store.data_set(found.data_set.id, view).sections}
+    if store is not None:
+        with suppress(SelectionError):
+            commits = {each.image_id: each for each in store.data_set(found.data_set.id, view).sections}
     slots = layout.registered.z_by_image if layout.registered else {}
     return plan_view(found.data_set, view, settings, commits, slots, found.image_ids)
 

@@ -78,7 +78,7 @@ class LayerJobs:
         """Make room in the store for all but the layers that are kept, and write the JPEG where it is wanted."""
         self._writer.begin_section(*self._place, keep=kept)
         if jpeg is not None and "source" in self._plan.layers and "source" not in kept:
-            self._writer.write_source(*self._place, jpeg.data, (*jpeg.shape, jpeg.n_components))
+            self._writer.write_source(*self._place, jpeg.data)
 
     def add_levels(self, boxes: Sequence[Box]) -> list[Pixels]:
         """Write the layer ``sections`` from boxes of the tier, which are returned to be brought."""

@@ -24,7 +24,7 @@ from asyncfetch.errors import (
     ImageSizeError,
     SelectionError,
     SettingsError,
-    StoreLayoutError,
+    StoreItemError,
 )
 from asyncfetch.events import (
     DataSetCompleted,
@@ -125,9 +125,15 @@ async def rebuild(
                 await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
         except* AsyncFetchError as group:
             raise first_error(group) from None
+    report.notes.extend(merged_damage(store, writer))
     report.elapsed_s = time.monotonic() - started_s
     listen(report.as_event())
     return report
+
+
+def merged_damage(store: Store, writer: StoreWriter) -> list[str]:
+    """Return what reading and writing met of damage, each once."""
+    return list(dict.fromkeys([*store.damage, *writer.damage]))
 
 
 def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
@@ -227,7 +233,7 @@ class _Rebuild:
             try:
                 async with self._room(section.working_bytes):
                     commit = await self._make_section(view, plan, section)
-            except (ImageError, SelectionError) as error:
+            except (ImageError, SelectionError, StoreItemError) as error:
                 self._fail(view, image_id, error)
             else:
                 self._listen(
@@ -344,7 +350,10 @@ class _ViewRun:
                     assert rest is not None, "it vouches for source"
                     self.commits[image_id] = rest
             writer.drop_registered(data_set.id, self.view)
-        writer.begin_view(layout)
+        layout = writer.begin_view(layout)
+        if before is None:
+            # planes whose layout was lost have lost their claims, unless they were adopted
+            self.commits = _commits_of(self.stored)
         slots = layout.registered.z_by_image if layout.registered else {}
         return [self._plan_group(data_set, slots, *group) for group in self._groups()]
 
@@ -415,7 +424,7 @@ class _ViewRun:
         """
         try:
             data = self.stored.section(commit.image_id).jpeg
-        except StoreLayoutError:
+        except StoreItemError:
             data = b""
         if hashlib.sha256(data).hexdigest() != commit.sha256:
             what = "is not the one that was committed" if data else "is missing"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from asyncfetch.errors import OutageError
 from asyncfetch.events import (
     DataSetCompleted,
     ListingDiffered,
@@ -153,6 +154,11 @@ class Report(msgspec.Struct, kw_only=True):
             if name not in {"location", "interrupted"}
         }
         return Report(**sums, location=self.location, interrupted=self.interrupted or other.interrupted)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether an outage ended the run; what it had not done is among the failures, and ``resume`` goes on."""
+        return any(failure.error == OutageError.__name__ for failure in self.failures)
 
     @property
     def n_failed(self) -> int:

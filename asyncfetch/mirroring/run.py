@@ -8,11 +8,19 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from asyncfetch.client import Client
 from asyncfetch.engine import sharing
-from asyncfetch.errors import AsyncFetchError, NotFoundError, OutageError, SettingsError, StoreError
+from asyncfetch.errors import (
+    AsyncFetchError,
+    NotFoundError,
+    OutageError,
+    SettingsError,
+    StoreError,
+    StoreItemError,
+)
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
@@ -32,6 +40,7 @@ from asyncfetch.mirroring.plan import plan_view, view_layout
 from asyncfetch.mirroring.report import Failure, Report, first_error
 from asyncfetch.mirroring.selection import Selection, parse_selection
 from asyncfetch.mirroring.stages import mirror_section
+from asyncfetch.mirroring.unfinished import OpenView, Unfinished
 from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, StoreWriter, prepare_documents
 
@@ -116,7 +125,8 @@ async def mirror(
     Raises
     ------
     SelectionError, SettingsError
-        What was asked for is malformed or contradicts the store.
+        What was asked for is malformed, or contradicts all that the store holds of it. A data set that contradicts
+        the store on its own is a failure of the report.
     StoreError
         The store cannot be written; what was committed stays.
     """
@@ -177,16 +187,15 @@ async def resume(
         if _is_at_its_end(report):
             await anyio.to_thread.run_sync(writer.end_run, record)
         total = total.plus(report)
-        if report.interrupted:
+        if report.interrupted or report.is_cut_short:
             break
     return total
 
 
 def _is_at_its_end(report: Report) -> bool:
     """Tell whether there is nothing left that `resume` could do: what the API does not know never comes."""
-    return not report.interrupted and all(
-        failure.error == NotFoundError.__name__ for failure in report.failures
-    )
+    final = {NotFoundError.__name__, SettingsError.__name__}
+    return not report.interrupted and all(failure.error in final for failure in report.failures)
 
 
 def _open_existing(location: Location) -> StoreWriter:
@@ -236,23 +245,15 @@ async def _run(
         client = await stack.enter_async_context(
             Client(settings=settings, on_event=listen, transport=transport)
         )
-        run = _Run(client, writer, settings, report, listen, flights)
+        run = _Run(client, writer, settings, report, listen, flights, Unfinished(selections))
         try:
             await run.go(selections, drain or anyio.Event())
         except* AsyncFetchError as group:
             raise first_error(group) from None
+    report.notes.extend(each for each in writer.damage if each not in report.notes)
     report.elapsed_s = time.monotonic() - started_s
     listen(report.as_event())
     return report
-
-
-class _OpenView:
-    """Count how many sections of a view are still on their way."""
-
-    def __init__(self, found: FoundDataSet, plan: ViewPlan) -> None:
-        self.found = found
-        self.plan = plan
-        self.n_left = len(plan.to_fetch)
 
 
 class _Flight:
@@ -355,6 +356,7 @@ class _Run:
         report: Report,
         listen: Listener,
         flights: _Flights,
+        unfinished: Unfinished,
     ) -> None:
         self._client = client
         self._writer = writer
@@ -362,6 +364,9 @@ class _Run:
         self._report = report
         self._listen = listen
         self._flights = flights
+        self._unfinished = unfinished
+        self._outage: Failure | None = None
+        self._contradictions: list[SettingsError] = []
         self._table_turn = anyio.Semaphore(1)
         self._planning = anyio.CancelScope()
         self._everything = anyio.CancelScope()
@@ -373,7 +378,26 @@ class _Run:
             with self._everything:
                 await self._plan_and_mirror(selections)
             watch.cancel_scope.cancel()
-        self._report.interrupted |= self._planning.cancelled_caught or self._everything.cancelled_caught
+        if self._outage is not None:
+            self._report.failures.extend(self._unfinished.failures(self._outage))
+        else:
+            was_stopped = self._planning.cancelled_caught or self._everything.cancelled_caught
+            self._report.interrupted |= was_stopped
+        self._raise_where_all_contradict()
+
+    def _raise_where_all_contradict(self) -> None:
+        """Raise what contradicts the store where nothing else was asked for: the request has to be changed."""
+        settings = {error.setting for error in self._contradictions}
+        n_all = len(self._contradictions)
+        is_all = n_all == len(self._report.failures) == self._report.n_data_sets * len(self._settings.views)
+        if is_all and len(settings) == 1 and settings <= set(Settings.__struct_fields__):
+            raise self._contradictions[0]
+
+    def _end_for_outage(self, cause: Failure) -> None:
+        """Stop everything: whatever is asked next would wait for the server, too."""
+        if self._outage is None:
+            self._outage = cause
+        self._everything.cancel()
 
     async def _end_soon(self, drain: anyio.Event) -> None:
         await drain.wait()
@@ -383,7 +407,7 @@ class _Run:
         self._everything.cancel()
 
     async def _plan_and_mirror(self, selections: tuple[Selection, ...]) -> None:
-        send, receive = anyio.create_memory_object_stream[tuple[_OpenView, "SectionPlan"]](0)
+        send, receive = anyio.create_memory_object_stream[tuple[OpenView, "SectionPlan"]](0)
         async with anyio.create_task_group() as tasks, receive:
             tasks.start_soon(self._plan_all, selections, send, tasks)
             # as many as keep every connection and every thread busy; the gate and the pool decide the rest
@@ -393,7 +417,7 @@ class _Run:
     async def _plan_all(
         self,
         selections: tuple[Selection, ...],
-        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+        send: MemoryObjectSendStream[tuple[OpenView, SectionPlan]],
         beside: TaskGroup,
     ) -> None:
         async with send:
@@ -407,45 +431,63 @@ class _Run:
                         if isinstance(each, FoundDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
                         await self._take(each, send, beside)
+                self._unfinished.plan_all()
                 notes = await complete_catalogue(self._client, self._writer, spaces - {0})
                 self._report.notes.extend(notes)
 
     async def _take(
         self,
         found: Finding,
-        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+        send: MemoryObjectSendStream[tuple[OpenView, SectionPlan]],
         beside: TaskGroup,
     ) -> None:
         if isinstance(found, Failure):
+            if found.error == OutageError.__name__:
+                self._end_for_outage(found)
+                return
             self._report.failures.append(found)
+            self._unfinished.plan([found.item])
         elif isinstance(found, FoundAtlas):
             atlas = AtlasRecord(record=found.record, data_set_ids=found.data_set_ids)
-            await self._client.pool.run(self._writer.write_atlas, atlas)
+            try:
+                await self._client.pool.run(self._writer.write_atlas, atlas)
+            except StoreItemError as error:
+                self._report.failures.append(Failure.of(f"atlas:{found.record['id']}", error))
         else:
             self._report.n_data_sets += 1
-            try:
-                for view in self._settings.views:
+            for view in self._settings.views:
+                try:
                     await self._plan_view(found, view, send, beside)
-            except (StoreError, SettingsError, OutageError):
-                raise
-            except AsyncFetchError as error:
-                self._report.failures.extend(Failure.of(item, error) for item in found.items)
+                except AsyncFetchError as error:
+                    if isinstance(error, StoreError) and not isinstance(error, StoreItemError):
+                        raise
+                    if isinstance(error, SettingsError):
+                        self._contradictions.append(error)
+                    self._report.failures.append(Failure.of(found.item, error, view))
+            self._unfinished.plan(found.items)
 
     async def _plan_view(
         self,
         found: FoundDataSet,
         view: View,
-        send: MemoryObjectSendStream[tuple[_OpenView, SectionPlan]],
+        send: MemoryObjectSendStream[tuple[OpenView, SectionPlan]],
         beside: TaskGroup,
     ) -> None:
         pool, data_set = self._client.pool, found.data_set
         layout = view_layout(data_set, view, self._settings)
-        await pool.run(self._writer.begin_view, layout)
+        try:
+            layout = await pool.run(self._writer.begin_view, layout)
+        except SettingsError:
+            # so that a rebuild lays the planes out for the sections that there are now
+            await pool.run(self._writer.write_table, data_set)
+            raise
         commits = await pool.run(self._writer.commits, data_set.id, view)
         slots = layout.registered.z_by_image if layout.registered else {}
         plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids)
         self._tell_plan(found, plan)
-        opened = _OpenView(found, plan)
+        opened = OpenView(found, plan)
+        if plan.to_fetch:
+            self._unfinished.open(opened)
         if view == self._settings.views[0]:
             # the table is that of the data set: all its views share it
             await self._table_turn.acquire()
@@ -483,7 +525,7 @@ class _Run:
         )
 
     async def _mirror_sections(
-        self, receive: MemoryObjectReceiveStream[tuple[_OpenView, SectionPlan]], tasks: TaskGroup
+        self, receive: MemoryObjectReceiveStream[tuple[OpenView, SectionPlan]], tasks: TaskGroup
     ) -> None:
         """Mirror one section after another.
 
@@ -508,19 +550,21 @@ class _Run:
                 if flight.scope.cancelled_caught:
                     self._report.interrupted = True
                 else:
-                    opened.n_left -= 1
-                    if opened.n_left == 0:
+                    if self._unfinished.close(opened, section.section.id):
                         await self._complete(opened.plan)
                 if is_replaced:
                     return
 
-    async def _mirror_one(self, opened: _OpenView, section: SectionPlan, flight: _Flight) -> None:
+    async def _mirror_one(self, opened: OpenView, section: SectionPlan, flight: _Flight) -> None:
         data_set_id, image_id, view = opened.plan.data_set.id, section.section.id, section.view
         try:
             commit = await mirror_section(self._client, self._writer, opened.plan, section, self._settings)
-        except (StoreError, OutageError):
-            raise
+        except OutageError as error:
+            self._end_for_outage(Failure.of(opened.found.item_of(image_id), error, view))
+            await anyio.lowlevel.checkpoint()
         except AsyncFetchError as error:
+            if isinstance(error, StoreError) and not isinstance(error, StoreItemError):
+                raise
             self._report.failures.append(Failure.of(opened.found.item_of(image_id), error, view))
             self._listen(
                 SectionFailed(

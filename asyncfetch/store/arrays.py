@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 import numpy as np
 import zarr
-from imagecodecs.zarr import Jpeg, Jpegxl
+from imagecodecs.zarr import Jpegxl
 from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore, StorePath
 
-from asyncfetch.errors import StoreLayoutError
+from asyncfetch.errors import StoreItemError
+from asyncfetch.store.damage import parse_array
 from asyncfetch.store.layout import CHUNK, shard_shape
+from asyncfetch.store.place import metadata_key
 from asyncfetch.store.shards import BLOSC_LEVEL, ZSTD_LEVEL
 
 if TYPE_CHECKING:
@@ -34,12 +36,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Axis",
     "block_document",
+    "damaged_item",
     "delete_levels",
     "image_document",
+    "mend_array_metadata",
+    "mend_coordinates",
+    "mend_source_folder",
     "one_chunk_key",
     "open_array",
     "prepare_documents",
-    "source_document",
     "write_array_metadata",
     "write_column",
     "write_coordinates",
@@ -59,8 +64,7 @@ _INTERLEAVED = (1, 2, 3, 0)
 def prepare_documents(codec: Codec) -> None:
     """Have Zarr make what the first data set needs of it, 28 ms in all: worth it while nothing has come yet."""
     image_document((1, 1, 1), codec)
-    source_document((1, 1, 3))
-    for dtype in (np.float64, np.int64, np.bool):
+    for dtype in (np.float64, np.int64, np.bool, np.uint8):
         _plain_template(np.dtype(dtype))
     _plain_template(np.dtypes.StringDType())
 
@@ -108,17 +112,6 @@ def block_document(
     """
     template = _image_template(codec, (n_channels, chunk, chunk, chunk))
     return _resized(template, (n_channels, *shape), (n_channels, *shard))
-
-
-def source_document(shape: tuple[int, int, int]) -> Document:
-    """Return the metadata of the array whose one chunk is a JPEG.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (y, x, c) of the JPEG.
-    """
-    return _resized(_source_template(), shape, shape)
 
 
 def one_chunk_key(n_axes: int) -> str:
@@ -172,6 +165,53 @@ def write_coordinates(
     _write_plain(place, f"{group}/{axis}", positions_um, [axis], attributes)
 
 
+def mend_coordinates(
+    place: Place, group: str, axis: Axis, positions_um: NDArray[np.float64], unit: str | None
+) -> None:
+    """Write the positions of pixel centres as `write_coordinates` does, unless they stand there."""
+    path = f"{group}/{axis}"
+    found = place.read(metadata_key(path), parse_array)
+    values = place.get(f"{path}/{one_chunk_key(1)}")
+    if found is not None and found["shape"] == list(positions_um.shape):
+        if values == _little_endian(positions_um):
+            return
+        place.damage.add(f"{path}/{one_chunk_key(1)}", "is not as it was written")
+    write_coordinates(place, group, axis, positions_um, unit)
+
+
+def mend_array_metadata(place: Place, path: str, document: Document) -> None:
+    """Write the metadata of an array unless they stand there; attributes that others gave it stay."""
+    found = place.read(metadata_key(path), parse_array)
+    if found is not None:
+        if all(found.get(name) == value for name, value in document.items() if name != "attributes"):
+            return
+        attributes = found.get("attributes")
+        if isinstance(attributes, dict):
+            document = {**document, "attributes": attributes}
+    write_array_metadata(place, path, document)
+
+
+def mend_source_folder(place: Place, path: str) -> None:
+    """Make the folder of the JPEGs one that readers of Zarr do not look into: an array without elements.
+
+    Below a group, Zarr would warn of every JPEG. Older stores have a group there, and the JPEGs as arrays whose codec
+    only few installations know; these arrays become plain files.
+    """
+    found = place.read(metadata_key(path), _parse_any)
+    if isinstance(found, dict) and found.get("node_type") == "array":
+        return
+    for name in place.names_below(path):
+        if name.isdecimal():
+            place.delete(metadata_key(f"{path}/{name}"))
+    document = _whole(np.empty(0, dtype=np.uint8), ["jpeg"])
+    text = "The server's JPEGs are plain files: <image_id>/c.0.0.0"
+    write_array_metadata(place, path, document | {"attributes": {"asyncfetch": {"content": text}}})
+
+
+def _parse_any(data: bytes) -> Any:
+    return msgspec.json.decode(data)
+
+
 def write_column(place: Place, path: str, values: NDArray[Any]) -> None:
     """Write a table's column, the rows along ``section``: its one chunk, then its metadata.
 
@@ -194,16 +234,63 @@ def open_array(place: Place, path: str) -> zarr.Array[Any]:
 
     Raises
     ------
-    StoreLayoutError
-        There is none though there should be.
+    StoreItemError
+        There is none that can be read, though there should be.
     """
     with place.mapped_errors():
         try:
-            return zarr.open_array(place.store, path=path, mode="r", zarr_format=3)
+            found = zarr.open_array(place.store, path=path, mode="r", zarr_format=3)
         except FileNotFoundError as error:
-            raise StoreLayoutError(
-                f"{place.name}/{path} is missing though it is committed; fetch it again", location=place.name
-            ) from error
+            raise damaged_item(place, path, "is missing though it is committed") from error
+        except OSError:
+            raise
+        except Exception as error:
+            raise damaged_item(place, path, f"cannot be read ({error})") from error
+    return StoredArray(found.async_array, place, path)
+
+
+class StoredArray(zarr.Array[Any]):
+    """An array of a store, whose damaged chunks are errors of ours when they are read by an index."""
+
+    _place: Place
+    _place_path: str
+
+    def __init__(self, array: Any, place: Place, path: str) -> None:
+        super().__init__(array)
+        # Zarr's class is frozen
+        object.__setattr__(self, "_place", place)
+        object.__setattr__(self, "_place_path", path)
+
+    def __reduce__(self) -> Any:
+        """Pickle as the array of Zarr that it is, for Dask's workers."""
+        return zarr.Array, (self.async_array,)
+
+    def __getitem__(self, selection: Any) -> Any:
+        """Return the values of a selection.
+
+        Raises
+        ------
+        StoreItemError
+            A chunk of it is damaged.
+        """
+        place = self._place
+        with place.mapped_errors():
+            try:
+                return super().__getitem__(selection)
+            except IndexError:
+                raise
+            except (ValueError, RuntimeError, EOFError) as error:
+                raise damaged_item(
+                    place, self._place_path, f"cannot be read at {selection} ({error})"
+                ) from error
+
+
+def damaged_item(place: Place, path: str, problem: str) -> StoreItemError:
+    """Return the error of something that a commit vouches for and that is not as it was written."""
+    return StoreItemError(
+        f"{place.name}/{path} {problem}; bring it again with: asyncfetch verify {place.name} --repair",
+        location=f"{place.name}/{path}",
+    )
 
 
 def _write_plain(
@@ -215,9 +302,12 @@ def _write_plain(
 ) -> None:
     """Write numbers as one chunk: a few kilobytes, for which Zarr's pipeline would take a hundred times as long."""
     if values.size:
-        little_endian = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-        place.set(f"{path}/{one_chunk_key(values.ndim)}", little_endian.tobytes())
+        place.set(f"{path}/{one_chunk_key(values.ndim)}", _little_endian(values))
     write_array_metadata(place, path, _whole(values, axes) | {"attributes": dict(attributes or {})})
+
+
+def _little_endian(values: NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
 
 
 def _whole(values: NDArray[Any], axes: list[str]) -> Document:
@@ -264,19 +354,6 @@ def _image_template(codec: Codec, chunk: tuple[int, int, int, int]) -> Document:
         compressors=compressor,
         fill_value=0,
         dimension_names=("c", "z", "y", "x"),
-    )
-
-
-@functools.cache
-def _source_template() -> Document:
-    return _document_of(
-        shape=(1, 1, 3),
-        dtype="uint8",
-        chunks=(1, 1, 3),
-        serializer=Jpeg(),
-        compressors=None,
-        chunk_key_encoding=_ONE_CHUNK_KEYS,
-        dimension_names=("y", "x", "c"),
     )
 
 

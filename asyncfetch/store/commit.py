@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import msgspec
+import numpy as np
 
-from asyncfetch.errors import AlignmentError, StoreLayoutError
+from asyncfetch.errors import AlignmentError, StoreItemError
 from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.store.bounds import (
+    Digest,
+    Extent,
+    Id,
+    Level,
+    Pitch,
+    Position,
+    SectionNumber,
+    Side,
+    Size,
+    Tier,
+)
 from asyncfetch.store.layout import LAYOUT_VERSION
 from asyncfetch.version import __version__
 
@@ -16,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Commit", "SectionAffine"]
 
-Row3 = tuple[float, float, float]
+Row3 = tuple[Position, Position, Position]
 
 
 class SectionAffine(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +51,12 @@ class SectionAffine(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, data_set: SectionDataSet, section: SectionImage) -> Self | None:
-        """Return the affine of a section of a data set, None when a matrix that it needs is missing."""
+        """Return the affine of a section of a data set, None when a matrix that it needs is missing or overflows."""
         try:
             matrix = data_set.geometry(section).image_to_reference_matrix()
         except AlignmentError:
+            return None
+        if not np.isfinite(matrix).all():
             return None
         first, second, third = ((float(a), float(b), float(c)) for a, b, c in matrix)
         return cls(matrix=(first, second, third))
@@ -101,32 +116,32 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         The layout version.
     """
 
-    image_id: int
-    data_set_id: int
+    image_id: Id
+    data_set_id: Id
     view: str
-    layers: tuple[Layer, ...]
+    layers: Annotated[tuple[Layer, ...], msgspec.Meta(min_length=1)]
     record: dict[str, Any]
     url: str
-    sha256: str
-    size_bytes: int
-    shape: tuple[int, int]
-    downsample: int
-    resolution_um: float | None
+    sha256: Digest
+    size_bytes: Size
+    shape: tuple[Side, Side]
+    downsample: Tier
+    resolution_um: Pitch | None
     time: str
     quality: int | None = None
-    section_number: int | None = None
-    um: float | None = None
+    section_number: SectionNumber | None = None
+    um: Pitch | None = None
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
     numeric_expression: bool = False
-    fill: int = 0
+    fill: Level = 0
     fetch: Literal["images", "tiles"] = "images"
-    region: tuple[int, int, int, int] | None = None
+    region: tuple[Extent, Extent, Extent, Extent] | None = None
     image_to_reference: SectionAffine | None = None
     tool: str = "asyncfetch"
     tool_version: str = __version__
-    layout: int = LAYOUT_VERSION
+    layout: Annotated[int, msgspec.Meta(ge=LAYOUT_VERSION, le=LAYOUT_VERSION)] = LAYOUT_VERSION
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the commit as the JSON value of ``attributes.asyncfetch``."""
@@ -139,14 +154,13 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises
         ------
-        StoreLayoutError
-            It is no commit of this layout version.
+        StoreItemError
+            It is not a commit of this layout version.
         """
         try:
             return msgspec.convert(attributes, cls)
         except msgspec.ValidationError as error:
-            raise StoreLayoutError(
-                f"{location} holds a commit that this version cannot read ({error}); "
-                "use the version that wrote it, or fetch the section again",
+            raise StoreItemError(
+                f"{location} cannot be committed: its commit could not be read back ({error})",
                 location=location,
             ) from error

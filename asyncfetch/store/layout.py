@@ -20,9 +20,11 @@ rounded up to chunks, so that a small image does not carry the index of a large 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+
+from asyncfetch.store.bounds import Id, Position, SectionNumber  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -173,10 +175,10 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
         of unit length; None where the plane is not known.
     """
 
-    z: int
-    section_number: int
-    image_id: int | None = None
-    plane: tuple[float, float, float, float] | None = None
+    z: Annotated[int, msgspec.Meta(ge=0)]
+    section_number: SectionNumber
+    image_id: Id | None = None
+    plane: tuple[Position, Position, Position, Position] | None = None
 
 
 def slot_spacing(section_numbers: Iterable[int]) -> int:

@@ -24,17 +24,18 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
 from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
+from asyncfetch.store.damage import UNREADABLE, Damage, parse_document, parse_group
 from asyncfetch.store.layout import LAYOUT_VERSION
 from asyncfetch.store.location import Location, open_zarr_store
 from asyncfetch.store.wall import WalledStore, checked_key
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
 
-__all__ = ["Location", "Place"]
+__all__ = ["Location", "Place", "metadata_key", "new_root"]
 
 _GROUP = "zarr.json"
 #: The field of a group in which Zarr keeps a copy of all metadata below it.
@@ -50,6 +51,8 @@ _PARTIAL = ".partial"
 _PIECE_BYTES = 2**18
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _IN_USE = {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY}
+#: What the system says of an object that is lost, or of a folder where a file belongs.
+_DAMAGED = {errno.EIO, errno.EISDIR}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR}
 
 
@@ -62,6 +65,11 @@ class Place:
         A directory, ``"memory"`` for a new store in memory, or a Zarr store.
     read_only : bool
         Refuse to write.
+
+    Attributes
+    ----------
+    damage : Damage
+        What was met that cannot be read and therefore counts as missing.
     """
 
     def __init__(self, location: Location, *, read_only: bool = False) -> None:
@@ -72,6 +80,7 @@ class Place:
         self.name = str(self.store.root) if isinstance(self.store, LocalStore) else str(self.store)
         self._folder = self.store if type(self.store) is WalledStore else None
         self._memory = self.store if type(self.store) is MemoryStore else None
+        self.damage = Damage()
         self._copies = threading.Lock()
         self._without_copy: set[str] = set()
         self._in_use: set[Path] = set()
@@ -201,25 +210,27 @@ class Place:
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
-    def attributes(self, path: str) -> dict[str, Any] | None:
-        """Return the attributes of the group at a path, or None if there is no group.
-
-        Raises
-        ------
-        StoreLayoutError
-            There is a node whose metadata are no Zarr v3 group.
-        """
-        key = _document(path)
-        data = self.get(key)
+    def read[T](self, key: str, parse: Callable[[bytes], T]) -> T | None:
+        """Return an object as parsed; None where it is missing, or damaged, which `damage` then remembers."""
+        try:
+            data = self.get(key)
+        except StoreError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in _DAMAGED:
+                raise
+            self.damage.add(key, f"cannot be read ({cause.strerror})")
+            return None
         if data is None:
             return None
         try:
-            node = msgspec.json.decode(data, type=_Group)
-        except msgspec.DecodeError as error:
-            raise StoreLayoutError(
-                f"{self.name}: {key} is no metadata of a Zarr v3 group ({error})", location=self.name
-            ) from error
-        return node.attributes
+            return parse(data)
+        except UNREADABLE as error:
+            self.damage.add(key, f"cannot be read ({error})" if data else "is empty")
+            return None
+
+    def attributes(self, path: str) -> dict[str, Any] | None:
+        """Return the attributes of the group at a path; None where there is none, or none that can be read."""
+        return self.read(metadata_key(path), parse_group)
 
     def ours(self, path: str) -> dict[str, Any]:
         """Return what a group says of ours: its attribute ``asyncfetch``, empty where there is none."""
@@ -245,7 +256,7 @@ class Place:
         group.pop(_COPY, None)
         merged = {**_others(group, attributes), **attributes}
         group["attributes"] = {name: value for name, value in merged.items() if value is not None}
-        self.set(_document(path), msgspec.json.format(msgspec.json.encode(group)))
+        self.set(metadata_key(path), msgspec.json.format(msgspec.json.encode(group)))
         self._without_copy.add(path)
 
     def withdraw_group(self, path: str) -> None:
@@ -253,7 +264,7 @@ class Place:
         if self._is_shared(path):
             self.write_group(path, dict.fromkeys(_OURS))
         else:
-            self.delete(_document(path))
+            self.delete(metadata_key(path))
 
     def delete_parts(self, path: str, parts: Collection[str]) -> None:
         """Remove parts of a group, and the group itself where others have put nothing in it.
@@ -283,15 +294,7 @@ class Place:
 
     def _group(self, path: str) -> dict[str, Any] | None:
         """Return the whole document of a group, None where there is none that could be read."""
-        data = self.get(_document(path))
-        if data is None:
-            return None
-        try:
-            msgspec.json.decode(data, type=_Group)
-        except msgspec.DecodeError:
-            return None
-        document: dict[str, Any] = msgspec.json.decode(data)
-        return document
+        return self.read(metadata_key(path), parse_document)
 
     def _expect_change(self, key: str) -> None:
         """Drop the copies of metadata that groups above an object hold, before it is changed.
@@ -306,14 +309,14 @@ class Place:
             if group in self._without_copy:
                 continue
             with self._copies:
-                data = self.get(_document(group))
+                data = self.get(metadata_key(group))
                 # most groups have none, and nothing has to be parsed to tell
                 found = self._group(group) if data is not None and _COPY.encode() in data else None
                 if len(self._without_copy) >= _MAX_REMEMBERED:
                     self._without_copy.clear()
                 self._without_copy.add(group)
                 if found is not None and found.pop(_COPY, None) is not None:
-                    self.set(_document(group), msgspec.json.format(msgspec.json.encode(found)))
+                    self.set(metadata_key(group), msgspec.json.format(msgspec.json.encode(found)))
 
     def sweep(self, path: str) -> None:
         """Remove the temporary files that a killed write left directly below a path."""
@@ -323,6 +326,9 @@ class Place:
 
     def check_root(self, *, create: bool) -> None:
         """Make sure that this is a store of ours, or make it one where there is nothing yet.
+
+        Where the root's metadata are missing or cannot be read, the data sets below tell that this is a store of
+        ours; with `create` the metadata are written again, without the unfinished runs that they named.
 
         Raises
         ------
@@ -335,11 +341,24 @@ class Place:
         if isinstance(self.store, LocalStore):
             self._check_directory(self.store.root, create=create)
         attributes = self.attributes("")
-        if attributes is not None:
-            self._check_layout(attributes)
+        layout = _layout_of(attributes)
+        if layout is not None:
+            self._check_layout(layout)
             return
-        # A process killed while it made the store leaves a temporary file and nothing else.
-        others = [name for name in self.names_below("") if not name.endswith(_PARTIAL)]
+        if self._holds_data_sets():
+            self._mend_root(attributes or {})
+            return
+        if attributes is not None:
+            raise StoreLayoutError(
+                f"{self.name} is a Zarr store of another kind; choose another place", location=self.name
+            )
+        # A process killed while it made the store leaves a temporary file, or an empty one, and nothing else.
+        is_empty = self.damage.found.get("zarr.json") == "is empty"
+        others = [
+            name
+            for name in self.names_below("")
+            if not name.endswith(_PARTIAL) and not (is_empty and name == "zarr.json")
+        ]
         if others:
             raise StoreLayoutError(
                 f"{self.name} is no asyncfetch store and not empty: it holds {others[0]}; "
@@ -348,7 +367,38 @@ class Place:
             )
         if not create:
             raise self._missing()
-        self.write_group("", {"asyncfetch": {"layout": LAYOUT_VERSION, "tool": "asyncfetch"}}, keep=True)
+        self.write_group("", {"asyncfetch": new_root()}, keep=True)
+
+    def _holds_data_sets(self) -> bool:
+        """Tell whether there are data sets of ours, whatever the root's metadata say.
+
+        Raises
+        ------
+        StoreLayoutError
+            There are, of another layout version.
+        """
+        names = self.names_below("data_sets")
+        for data_set in (name for name in names if name.isdecimal()):
+            path = f"data_sets/{data_set}"
+            for view in self.names_below(path):
+                for image in self.names_below(f"{path}/{view}/sections"):
+                    if not image.isdecimal():
+                        continue
+                    layout = _layout_of(self.attributes(f"{path}/{view}/sections/{image}"))
+                    if layout is not None:
+                        self._check_layout(layout)
+                        return True
+            if isinstance((self.attributes(path) or {}).get("asyncfetch"), dict):
+                return True
+        # a run that was killed before its first data set
+        others = {name for name in self.names_below("") if not name.endswith(_PARTIAL)}
+        return names == ["zarr.json"] and others <= {"zarr.json", "data_sets", "catalogue"}
+
+    def _mend_root(self, attributes: dict[str, Any]) -> None:
+        if "zarr.json" not in self.damage.found:
+            self.damage.add("zarr.json", "is missing or does not name the layout of the store")
+        if not self.store.read_only:
+            self.write_group("", {**attributes, "asyncfetch": new_root()})
 
     def _missing(self) -> StoreAccessError:
         return StoreAccessError(f"there is no store at {self.name}; check the path", location=self.name)
@@ -367,18 +417,30 @@ class Place:
             elif not create:
                 raise self._missing()
 
-    def _check_layout(self, attributes: dict[str, Any]) -> None:
-        ours = attributes.get("asyncfetch")
-        if not isinstance(ours, dict) or "layout" not in ours:
+    def _check_layout(self, layout: int) -> None:
+        if layout != LAYOUT_VERSION:
             raise StoreLayoutError(
-                f"{self.name} is a Zarr store of another kind; choose another place", location=self.name
-            )
-        if ours["layout"] != LAYOUT_VERSION:
-            raise StoreLayoutError(
-                f"{self.name} has layout version {ours['layout']}, this version of asyncfetch knows "
+                f"{self.name} has layout version {layout}, this version of asyncfetch knows "
                 f"{LAYOUT_VERSION}; use the version that wrote it",
                 location=self.name,
             )
+
+
+def metadata_key(path: str) -> str:
+    """Return the key of the metadata of a node."""
+    return f"{path}/zarr.json" if path else "zarr.json"
+
+
+def new_root() -> dict[str, Any]:
+    """Return ``attributes.asyncfetch`` of the root of a new store."""
+    return {"layout": LAYOUT_VERSION, "tool": "asyncfetch"}
+
+
+def _layout_of(attributes: dict[str, Any] | None) -> int | None:
+    """Return the layout version that attributes of ours name."""
+    ours = (attributes or {}).get("asyncfetch")
+    layout = ours.get("layout") if isinstance(ours, dict) else None
+    return layout if isinstance(layout, int) and not isinstance(layout, bool) else None
 
 
 def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
@@ -452,13 +514,3 @@ def _opened(path: Path) -> BinaryIO:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
-
-
-class _Group(msgspec.Struct):
-    node_type: str
-    zarr_format: int
-    attributes: dict[str, Any] = {}
-
-    def __post_init__(self) -> None:
-        if self.node_type != "group" or self.zarr_format != 3:
-            raise ValueError(f"a Zarr v{self.zarr_format} {self.node_type}")

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import zarr
 
 from asyncfetch.allen import parse_data_set
 from asyncfetch.atlas import Atlas
-from asyncfetch.errors import SelectionError, StoreLayoutError
+from asyncfetch.errors import ImageError, SelectionError, StoreItemError
 from asyncfetch.imaging.jet import put_levels
-from asyncfetch.imaging.jpeg import decode
+from asyncfetch.imaging.jpeg import decode, read_header
 from asyncfetch.imaging.pyramid import halve
-from asyncfetch.store.arrays import one_chunk_key, open_array
+from asyncfetch.settings import View
+from asyncfetch.store.arrays import damaged_item, one_chunk_key, open_array
 from asyncfetch.store.atlas import read_catalogue
 from asyncfetch.store.layout import (
     data_set_path,
     level_shapes,
     registered_path,
     section_path,
+    sections_path,
     source_path,
     table_path,
     volume_path,
 )
-from asyncfetch.store.place import Location, Place
+from asyncfetch.store.place import Location, Place, metadata_key
 from asyncfetch.store.records import (
     read_atlases,
     read_commit,
     read_commits,
+    read_content,
+    read_record,
     read_registered_layout,
     read_runs,
     read_space_transforms,
     read_structure_centers,
 )
-from asyncfetch.store.table import section_rows
+from asyncfetch.store.table import TableContent, section_rows, table_problem
 from asyncfetch.store.volume import read_volume_layout
 
 if TYPE_CHECKING:
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
     from asyncfetch.store.volume import VolumeLayout
 
 __all__ = ["Store", "StoredDataSet", "StoredSection", "open"]
+
+_VIEWS = frozenset(get_args(View))
 
 
 def open(location: Location) -> Store:  # noqa: A001 - the public name is asyncfetch.open, as zarr.open is
@@ -77,6 +83,7 @@ class Store:
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._sound_ids: set[int] = set()
 
     def __repr__(self) -> str:
         return f"Store({self.location!r})"
@@ -87,15 +94,24 @@ class Store:
         return self._place.name
 
     @property
+    def damage(self) -> list[str]:
+        """One sentence for each object that was met so far, cannot be read, and therefore counts as missing."""
+        return self._place.damage.sentences
+
+    @property
     def group(self) -> zarr.Group:
         """The root group, as Zarr sees it."""
         return zarr.open_group(self._place.store, mode="r", zarr_format=3, use_consolidated=False)
 
     @property
     def data_set_ids(self) -> tuple[int, ...]:
-        """The ids of the data sets in the store, sorted."""
+        """The ids of the data sets in the store, sorted; those whose record cannot be read are left out."""
         names = self._place.names_below("data_sets")
-        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+        ids = sorted(int(name) for name in names if name.isdecimal())
+        for data_set_id in ids:
+            if data_set_id not in self._sound_ids and read_record(self._place, data_set_id) is not None:
+                self._sound_ids.add(data_set_id)
+        return tuple(each for each in ids if each in self._sound_ids)
 
     @cached_property
     def atlas(self) -> Atlas:
@@ -141,17 +157,18 @@ class Store:
         SelectionError
             The store does not hold it.
         """
-        attributes = self._place.attributes(data_set_path(data_set_id))
-        if attributes is None:
-            raise SelectionError(
-                f"{self.location} holds no data set {data_set_id}; its data_set_ids are all there are"
-            )
-        record = attributes.get("asyncfetch", {}).get("record")
-        if not isinstance(record, dict):
-            raise StoreLayoutError(
-                f"{self.location}/{data_set_path(data_set_id)} does not hold the data set's record",
-                location=self.location,
-            )
+        record = read_record(self._place, data_set_id)
+        if record is None:
+            key = metadata_key(data_set_path(data_set_id))
+            problem = self._place.damage.found.get(key)
+            if problem is None:
+                advice = "its data_set_ids are all there are"
+            else:
+                advice = (
+                    f"{key} {problem}; bring it again with: "
+                    f"asyncfetch mirror dataset:{data_set_id} --out {self.location}"
+                )
+            raise SelectionError(f"{self.location} holds no data set {data_set_id}; {advice}")
         return StoredDataSet(self._place, data_set_id, record, view)
 
 
@@ -181,8 +198,14 @@ class StoredDataSet:
     def views(self) -> tuple[str, ...]:
         """The views that are stored, sorted."""
         path = data_set_path(self.id)
-        names = (name for name in self._place.names_below(path) if name not in {"table", "zarr.json"})
-        return tuple(name for name in names if self._place.attributes(f"{path}/{name}") is not None)
+        names = (name for name in self._place.names_below(path) if name in _VIEWS)
+        return tuple(
+            name
+            for name in names
+            # a view whose own group is damaged still has its sections
+            if self._place.attributes(f"{path}/{name}") is not None
+            or self._place.names_below(sections_path(self.id, name))
+        )
 
     def in_view(self, view: str) -> StoredDataSet:
         """Return the same data set, seen in another view."""
@@ -195,11 +218,21 @@ class StoredDataSet:
         See `asyncfetch.store.table.table_columns` for what they are.
         """
         path = table_path(self.id)
-        attributes = self._place.attributes(path)
-        if attributes is None:
+        content = read_content(self._place, path, TableContent)
+        if content is None:
             return {}
-        names = attributes["asyncfetch"]["columns"]
-        return {name: np.asarray(open_array(self._place, f"{path}/{name}")[...]) for name in names}
+        try:
+            columns = {
+                name: np.asarray(open_array(self._place, f"{path}/{name}")[...]) for name in content.columns
+            }
+        except StoreItemError as error:
+            self._place.damage.add(path, f"cannot be read ({error.message})")
+            return {}
+        problem = table_problem(columns)
+        if problem is not None:
+            self._place.damage.add(path, problem)
+            return {}
+        return columns
 
     @property
     def sections(self) -> list[Commit]:
@@ -213,7 +246,9 @@ class StoredDataSet:
         table = self.table
         if table:
             known = {row["id"]: row for row in section_rows(table, self.id)}
-            rows = {image_id: rows.get(image_id, row) for image_id, row in known.items()} | rows
+            rows = {
+                image_id: _renumbered(rows.get(image_id, row), row) for image_id, row in known.items()
+            } | {image_id: row for image_id, row in rows.items() if image_id not in known}
         return parse_data_set(self.record, rows.values())
 
     def section(self, image_id: int) -> StoredSection:
@@ -304,6 +339,12 @@ class StoredDataSet:
         return commit
 
 
+def _renumbered(row: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Return a committed row with the section number of the table, which each run writes again."""
+    number = later["section_number"]
+    return row if row.get("section_number") == number else {**row, "section_number": number}
+
+
 class StoredSection:
     """Read one committed section; made by `StoredDataSet.section`.
 
@@ -339,7 +380,7 @@ class StoredSection:
         ------
         SelectionError
             The layer ``source`` is not stored.
-        StoreLayoutError
+        StoreItemError
             The commit says that it is, and it is not there.
         """
         commit = self.commit
@@ -353,11 +394,23 @@ class StoredSection:
             # as it was named at first
             data = self._place.get(f"{path}/c/0/0/0")
         if data is None:
-            raise StoreLayoutError(
-                f"{self._place.name}/{path} is missing though it is committed; fetch the section again",
-                location=self._place.name,
-            )
+            raise damaged_item(self._place, path, "is missing though it is committed")
         return data
+
+    @property
+    def source(self) -> NDArray[np.uint8]:
+        """The server's JPEG as pixels, (y, x, c) with c = 3, or 1 for a gray one.
+
+        Raises
+        ------
+        SelectionError
+            The layer ``source`` is not stored.
+        StoreItemError
+            The JPEG is missing or damaged.
+        """
+        pixels = self._decoded()
+        is_gray = read_header(self.jpeg).n_components == 1
+        return np.ascontiguousarray(pixels[..., :1]) if is_gray else pixels
 
     def pixels(self, downsample: int | None = None) -> NDArray[np.uint8]:
         """Return the section's pixels, from its levels if they are stored, else from its JPEG.
@@ -391,9 +444,18 @@ class StoredSection:
             pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
             n_halvings -= level
         else:
-            pixels = decode(self.jpeg, shape=commit.shape)
+            pixels = self._decoded()
             if commit.numeric_expression:
                 put_levels(pixels)
         for _ in range(n_halvings):
             pixels = halve(pixels)
         return pixels
+
+    def _decoded(self) -> NDArray[np.uint8]:
+        jpeg = self.jpeg
+        try:
+            return decode(jpeg, shape=self.commit.shape)
+        except ImageError as error:
+            commit = self.commit
+            path = source_path(commit.data_set_id, commit.view, commit.image_id)
+            raise damaged_item(self._place, path, f"cannot be read ({error.message})") from error

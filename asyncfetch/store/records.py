@@ -1,4 +1,7 @@
-"""What a store says about itself, read from group metadata alone: commits, registered grids, runs."""
+"""What a store says about itself, read from group metadata alone: commits, registered grids, runs.
+
+What cannot be read, or belongs to another path than it lies at, counts as missing; the place remembers it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncfetch.errors import StoreLayoutError
+from asyncfetch.allen import parse_data_set, parse_section_image
+from asyncfetch.errors import ReplyError, StoreItemError
 from asyncfetch.store.commit import Commit
 from asyncfetch.store.layout import (
     SPACE_TRANSFORMS_PATH,
     atlas_path,
+    data_set_path,
     registered_path,
     section_path,
     sections_path,
     structure_centers_path,
 )
+from asyncfetch.store.place import metadata_key
 from asyncfetch.store.view import RegisteredLayout
 
 if TYPE_CHECKING:
@@ -23,9 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AtlasRecord",
+    "check_commit",
+    "check_content",
+    "check_record",
     "read_atlases",
     "read_commit",
     "read_commits",
+    "read_content",
+    "read_record",
     "read_registered_layout",
     "read_runs",
     "read_space_transforms",
@@ -33,6 +44,9 @@ __all__ = [
 ]
 
 type Row = dict[str, Any]
+
+#: Grid points along an axis of a registered image: half a mouse brain at 10 nm.
+_MAX_GRID_SIDE = 10**6
 
 
 class AtlasRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,19 +68,57 @@ class _Rows(msgspec.Struct):
     rows: list[Row]
 
 
+class _Record(msgspec.Struct):
+    record: Row
+
+
+class _Run(msgspec.Struct):
+    selection: list[str]
+    settings: dict[str, Any] = {}
+
+
 def read_commit(place: Place, data_set_id: int, view: str, image_id: int) -> Commit | None:
-    """Return the commit of one section, None where there is none.
+    """Return the commit of one section, None where there is none that can be read."""
+    path = section_path(data_set_id, view, image_id)
+    commit = read_content(place, path, Commit)
+    if commit is None:
+        return None
+    problem = _problem_of(commit, data_set_id, view, image_id)
+    if problem is not None:
+        place.damage.add(metadata_key(path), problem)
+        return None
+    return commit
+
+
+def check_commit(commit: Commit) -> None:
+    """Make sure that a commit can be read back once it is written.
 
     Raises
     ------
-    StoreLayoutError
-        The section's group holds a commit that is not of this layout version.
+    StoreItemError
+        It holds a number that JSON has not, or one that no section has.
     """
-    path = section_path(data_set_id, view, image_id)
-    attributes = place.attributes(path)
-    if attributes is None or "asyncfetch" not in attributes:
-        return None
-    return Commit.from_attributes(attributes["asyncfetch"], location=f"{place.name}/{path}")
+    path = section_path(commit.data_set_id, commit.view, commit.image_id)
+    written = msgspec.json.decode(msgspec.json.encode(commit))
+    read_back = Commit.from_attributes(written, location=path)
+    problem = _problem_of(read_back, commit.data_set_id, commit.view, commit.image_id)
+    if problem is not None:
+        raise StoreItemError(
+            f"image {commit.image_id} cannot be stored: its commit {problem}; report this record",
+            location=path,
+        )
+
+
+def _problem_of(commit: Commit, data_set_id: int, view: str, image_id: int) -> str | None:
+    """Return what is wrong with a commit that has the right types, as a phrase that follows its name."""
+    named = (commit.data_set_id, commit.view, commit.image_id, commit.record.get("id"))
+    if named != (data_set_id, view, image_id, image_id):
+        return "names another section than its path"
+    try:
+        parse_section_image(commit.record)
+    except ReplyError as error:
+        return f"cannot be read ({error.message})"
+    return None
 
 
 def read_commits(place: Place, data_set_id: int, view: str) -> dict[int, Commit]:
@@ -82,43 +134,61 @@ def read_commits(place: Place, data_set_id: int, view: str) -> dict[int, Commit]
 
 
 def read_registered_layout(place: Place, data_set_id: int, view: str) -> RegisteredLayout | None:
-    """Return how a view is registered in the store, or None if it is not.
-
-    Raises
-    ------
-    StoreLayoutError
-        The registered group's attributes are not of this layout version.
-    """
+    """Return how a view is registered in the store, or None if it is not."""
     path = registered_path(data_set_id, view)
-    attributes = place.attributes(path)
-    if attributes is None:
+    layout = read_content(place, path, RegisteredLayout)
+    if layout is not None and not _is_sound(layout):
+        place.damage.add(metadata_key(path), "describes an image that cannot be")
+        return None
+    return layout
+
+
+def _is_sound(layout: RegisteredLayout) -> bool:
+    are_in_order = all(slot.z == z for z, slot in enumerate(layout.slots))
+    return are_in_order and max(layout.box_um) / layout.um <= _MAX_GRID_SIDE
+
+
+def read_record(place: Place, data_set_id: int) -> Row | None:
+    """Return the API's row of a data set, None where the store does not hold it."""
+    path = data_set_path(data_set_id)
+    content = read_content(place, path, _Record)
+    if content is None:
         return None
     try:
-        return msgspec.convert(attributes.get("asyncfetch"), RegisteredLayout)
-    except msgspec.ValidationError as error:
-        raise StoreLayoutError(
-            f"{place.name}/{path} is no registered image of this layout version ({error})",
-            location=place.name,
-        ) from error
+        parsed = parse_data_set(content.record)
+    except ReplyError as error:
+        place.damage.add(metadata_key(path), f"cannot be read ({error.message})")
+        return None
+    if parsed.id != data_set_id:
+        place.damage.add(metadata_key(path), "names another data set than its path")
+        return None
+    return content.record
 
 
 def read_runs(place: Place) -> list[dict[str, Any]]:
     """Return what unfinished runs were asked for, the newest at the end."""
-    attributes = place.attributes("") or {}
-    return list(attributes.get("asyncfetch", {}).get("runs", []))
+    ours = (place.attributes("") or {}).get("asyncfetch")
+    runs = ours.get("runs") if isinstance(ours, dict) else None
+    found = runs if isinstance(runs, list) else []
+    sound = [run for run in found if _is_run(run)]
+    if len(sound) < len(found) or (runs is not None and runs != found):
+        place.damage.add("zarr.json", "names an unfinished run that cannot be read, which")
+    return sound
+
+
+def _is_run(run: Any) -> bool:
+    try:
+        msgspec.convert(run, _Run)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def read_structure_centers(place: Place) -> dict[int, list[Row]]:
-    """Return the stored rows of StructureCenter by reference space; a space without centres has an empty list.
-
-    Raises
-    ------
-    StoreLayoutError
-        A group of the catalogue is not of this layout version; so for the two functions below.
-    """
+    """Return the stored rows of StructureCenter by reference space; a space without centres has an empty list."""
     found: dict[int, list[Row]] = {}
     for space in _numbers_below(place, structure_centers_path()):
-        rows = _read(place, structure_centers_path(space), _Rows)
+        rows = read_content(place, structure_centers_path(space), _Rows)
         if rows is not None:
             found[space] = rows.rows
     return found
@@ -126,14 +196,14 @@ def read_structure_centers(place: Place) -> dict[int, list[Row]]:
 
 def read_space_transforms(place: Place) -> list[Row] | None:
     """Return the stored rows of ReferenceToReferenceTransform, None where the store has not asked for them."""
-    rows = _read(place, SPACE_TRANSFORMS_PATH, _Rows)
+    rows = read_content(place, SPACE_TRANSFORMS_PATH, _Rows)
     return None if rows is None else rows.rows
 
 
 def read_atlases(place: Place) -> dict[int, AtlasRecord]:
     """Return the atlases whose plates were mirrored, by id."""
     found = {
-        atlas_id: _read(place, atlas_path(atlas_id), AtlasRecord)
+        atlas_id: read_content(place, atlas_path(atlas_id), AtlasRecord)
         for atlas_id in _numbers_below(place, atlas_path())
     }
     return {atlas_id: record for atlas_id, record in found.items() if record is not None}
@@ -143,14 +213,51 @@ def _numbers_below(place: Place, path: str) -> list[int]:
     return sorted(int(name) for name in place.names_below(path) if name.isdecimal())
 
 
-def _read[T](place: Place, path: str, wanted: type[T]) -> T | None:
+def check_record(data_set_id: int, record: Row) -> None:
+    """Make sure that the API's row of a data set can be read back once it is written.
+
+    Raises
+    ------
+    StoreItemError
+        It cannot.
+    """
+    path = data_set_path(data_set_id)
+    check_content(path, {"record": record}, _Record)
+    try:
+        parse_data_set(msgspec.json.decode(msgspec.json.encode(record)))
+    except ReplyError as error:
+        raise StoreItemError(
+            f"data set {data_set_id} is not stored because its record could not be read back ({error.message})",
+            location=path,
+        ) from error
+
+
+def check_content(path: str, content: Any, wanted: type[Any]) -> None:
+    """Make sure that ``attributes.asyncfetch`` of a group can be read back as a type once it is written.
+
+    Raises
+    ------
+    StoreItemError
+        It cannot.
+    """
+    try:
+        msgspec.json.decode(msgspec.json.encode(content), type=wanted)
+    except msgspec.ValidationError as error:
+        raise StoreItemError(
+            f"{path} is not written because it could not be read back ({error})", location=path
+        ) from error
+
+
+def read_content[T](place: Place, path: str, wanted: type[T]) -> T | None:
+    """Return ``attributes.asyncfetch`` of a group as a type; None where there is none that can be read."""
     attributes = place.attributes(path)
     if attributes is None:
         return None
+    if "asyncfetch" not in attributes:
+        place.damage.add(metadata_key(path), "does not hold what asyncfetch writes there")
+        return None
     try:
-        return msgspec.convert(attributes.get("asyncfetch"), wanted)
+        return msgspec.convert(attributes["asyncfetch"], wanted)
     except msgspec.ValidationError as error:
-        raise StoreLayoutError(
-            f"{place.name}/{path} is no part of a catalogue of this layout version ({error})",
-            location=place.name,
-        ) from error
+        place.damage.add(metadata_key(path), f"cannot be read ({error})")
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import SectionDataSet, SectionImage
 
-__all__ = ["Column", "section_rows", "table_columns"]
+__all__ = ["Column", "TableContent", "section_rows", "table_columns", "table_problem"]
 
 Column = npt.NDArray[Any]
 
@@ -34,6 +35,31 @@ _NUMBERS = (
 
 #: Numbers that need not be whole.
 _FRACTIONAL = {"resolution"}
+
+#: The columns beside `_NUMBERS`, and what follows the rows of each.
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "image_id": (),
+    **dict.fromkeys(_NUMBERS, ()),
+    "failed": (),
+    "annotated": (),
+    "image_type": (),
+    "tsv": (6,),
+    "tvs": (6,),
+    "image_to_reference": (3, 3),
+    "plane": (4,),
+}
+
+
+class TableContent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a table's group says of it; this is ``attributes.asyncfetch`` of ``table``.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Names of the arrays below.
+    """
+
+    columns: tuple[str, ...]
 
 
 def table_columns(data_set: SectionDataSet) -> dict[str, Column]:
@@ -62,6 +88,18 @@ def table_columns(data_set: SectionDataSet) -> dict[str, Column]:
         ),
     }
     return columns | _matrices(data_set, sections)
+
+
+def table_problem(columns: Mapping[str, Column]) -> str | None:
+    """Return what is wrong with a table that was read, as a phrase that follows its name; None if nothing is."""
+    missing = sorted(_SHAPES.keys() - columns.keys())
+    if missing:
+        return f"lacks the column {missing[0]}"
+    n = columns["image_id"].shape[:1]
+    for name, inner in _SHAPES.items():
+        if columns[name].shape != (*n, *inner):
+            return f"has the column {name} in the shape {columns[name].shape}, not {(*n, *inner)}"
+    return None
 
 
 def section_rows(columns: Mapping[str, Column], data_set_id: int) -> list[dict[str, Any]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from asyncfetch.errors import AlignmentError
 from asyncfetch.geometry import Plane, ReferenceGrid
 from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.store.bounds import Level, Pitch  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.store.layout import Slot, plan_slots, slot_spacing
 
 if TYPE_CHECKING:
@@ -66,18 +67,18 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
         What y and x of the image are measured in; z is the volume frame's.
     """
 
-    um: float
+    um: Pitch
     plane: Plane
-    box_um: tuple[float, float, float]
+    box_um: tuple[Pitch, Pitch, Pitch]
     slots: tuple[Slot, ...]
-    spacing: int
-    section_thickness_um: float
+    spacing: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
+    section_thickness_um: Pitch
     reference_space_id: int | None = None
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
     numeric_expression: bool = False
-    fill: int = 0
+    fill: Level = 0
     frame: str = "reference"
     axes: tuple[str, str, str] = ("p", "i", "r")
     unit: str = "micrometer"
@@ -102,16 +103,29 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
         """Return the names of what makes the planes of two registered images differ, but for their slots."""
         return [name for name in _GRID_FIELDS if getattr(self, name) != getattr(other, name)]
 
-    def has_same_slots(self, other: RegisteredLayout) -> bool:
-        """Tell whether a later registered image has its sections where this one has them; it may have more."""
-        return len(self.slots) == len(other.slots) and all(
-            slot.section_number == later.section_number and slot.image_id in {None, later.image_id}
-            for slot, later in zip(self.slots, other.slots, strict=True)
+    def extended_by(self, later: RegisteredLayout) -> RegisteredLayout | None:
+        """Return a later registered image with the sections of both; None where planes would have to move.
+
+        Sections that the later one does not have keep their slots; new ones fill free slots, or come at the end.
+        """
+        filled = [slot for each in (self, later) for slot in each.slots if slot.image_id is not None]
+        numbers: dict[int, int | None] = {
+            slot.image_id: slot.section_number for slot in filled if slot.image_id is not None
+        }
+        planes = {slot.image_id: slot.plane for slot in filled if slot.image_id is not None}
+        slots = plan_slots(numbers, planes)
+        stays = len(slots) >= len(self.slots) and all(
+            slot.section_number == now.section_number and slot.image_id in {None, now.image_id}
+            for slot, now in zip(self.slots, slots, strict=False)
         )
+        if not stays:
+            return None
+        spacing = slot_spacing(slot.section_number for slot in slots)
+        return msgspec.structs.replace(later, slots=slots, spacing=spacing)
 
     def is_same_grid(self, other: RegisteredLayout) -> bool:
         """Tell whether planes of a later registered image can stand beside those of this one."""
-        return not self.differences(other) and self.has_same_slots(other)
+        return not self.differences(other) and self.extended_by(other) is not None
 
     @property
     def z_by_image(self) -> dict[int, int]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 import numpy as np
 
-from asyncfetch.errors import StoreLayoutError
 from asyncfetch.geometry import Plane, ReferenceGrid
 from asyncfetch.settings import Codec  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.store.arrays import (
@@ -19,9 +18,11 @@ from asyncfetch.store.arrays import (
     write_coordinates,
 )
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray, volume_shapes
+from asyncfetch.store.bounds import Pitch, Position  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.store.layout import volume_path
 from asyncfetch.store.ome import volume_attributes
-from asyncfetch.store.place import Location, Place
+from asyncfetch.store.place import Location, Place, metadata_key
+from asyncfetch.store.records import read_content
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from asyncfetch.store.blocks import Region
 
 __all__ = ["VolumeLayout", "VolumePlane", "VolumeWriter", "read_volume_layout"]
+
+
+#: Voxels along an axis: half a mouse brain at 1 µm.
+_MAX_GRID_SIDE = 10**4
 
 
 class VolumePlane(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,13 +85,13 @@ class VolumeLayout(msgspec.Struct, frozen=True, kw_only=True):
         What z, y and x of the array are.
     """
 
-    um: float
-    box_um: tuple[float, float, float]
+    um: Pitch
+    box_um: tuple[Pitch, Pitch, Pitch]
     reference_space_id: int | None
     codec: Codec
-    max_gap_um: float
+    max_gap_um: Position
     mixes: bool
-    n_channels: int
+    n_channels: Literal[1, 3]
     plane: Plane
     planes: tuple[VolumePlane, ...]
     frame: str = "reference"
@@ -200,20 +205,13 @@ class VolumeWriter:
 
 
 def read_volume_layout(place: Place, data_set_id: int, view: str) -> VolumeLayout | None:
-    """Return what the volume of a view is, None where there is none or where it was not finished.
-
-    Raises
-    ------
-    StoreLayoutError
-        The group's attributes are not of this layout version.
-    """
+    """Return what the volume of a view is, None where there is none that was finished and can be read."""
     path = volume_path(data_set_id, view)
-    content = (place.attributes(path) or {}).get("asyncfetch")
+    content = read_content(place, path, dict[str, Any])
     if content is None or "building" in content:
         return None
-    try:
-        return msgspec.convert(content, VolumeLayout)
-    except msgspec.ValidationError as error:
-        raise StoreLayoutError(
-            f"{place.name}/{path} is no volume of this layout version ({error})", location=place.name
-        ) from error
+    layout = read_content(place, path, VolumeLayout)
+    if layout is not None and max(layout.box_um) / layout.um > _MAX_GRID_SIDE:
+        place.damage.add(metadata_key(path), "describes a volume that cannot be")
+        return None
+    return layout

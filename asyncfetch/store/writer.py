@@ -14,16 +14,15 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
-import numpy as np
 
-from asyncfetch.errors import SettingsError, StoreLayoutError
+from asyncfetch.errors import StoreLayoutError
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.store.arrays import (
     Axis,
     delete_levels,
     image_document,
+    mend_source_folder,
     one_chunk_key,
-    source_document,
     write_array_metadata,
     write_column,
     write_coordinates,
@@ -47,12 +46,13 @@ from asyncfetch.store.ome import (
     collection_attributes,
     collection_xml,
     level_positions,
-    registered_attributes,
     section_attributes,
 )
-from asyncfetch.store.place import Location, Place
+from asyncfetch.store.place import Location, Place, new_root
 from asyncfetch.store.records import (
     AtlasRecord,
+    check_commit,
+    check_record,
     read_commit,
     read_commits,
     read_registered_layout,
@@ -60,12 +60,14 @@ from asyncfetch.store.records import (
     read_space_transforms,
     read_structure_centers,
 )
+from asyncfetch.store.registered import begin_registered
 from asyncfetch.store.shards import ImageArray, write_shard, write_shards
 from asyncfetch.store.table import table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
     from zarr.abc.store import Store as ZarrStore
 
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
 __all__ = ["SectionLevels", "StoreWriter"]
 
 _RUNS_KEPT = 8
+_REGISTERED: frozenset[Layer] = frozenset({"registered"})
 
 
 class SectionLevels:
@@ -194,6 +197,13 @@ class StoreWriter:
         content = {"record": atlas.record, "data_set_ids": list(atlas.data_set_ids)}
         self._write_catalogue(atlas_path(atlas.record["id"]), content)
 
+    def mend_catalogue(self) -> None:
+        """Write the metadata of the catalogue's own groups again where they were lost and something lies below."""
+        with self._lock:
+            for path in ("catalogue", structure_centers_path(), atlas_path()):
+                if self._place.names_below(path):
+                    self._place.write_group(path, {}, keep=True)
+
     def _write_catalogue(self, path: str, content: dict[str, Any]) -> None:
         with self._lock:
             *parents, _ = itertools.accumulate(path.split("/"), "{}/{}".format)
@@ -204,31 +214,41 @@ class StoreWriter:
             if self._place.ours(path) != content:
                 self._place.write_group(path, {"asyncfetch": content})
 
-    def begin_view(self, layout: ViewLayout) -> None:
+    def begin_view(self, layout: ViewLayout) -> ViewLayout:
         """Make the groups of one view of a data set, and the registered array when it is wanted.
+
+        Returns
+        -------
+        ViewLayout
+            As it stands in the store: sections that the data set no longer has keep their slots.
 
         Raises
         ------
         SettingsError
-            The store's registered image has another pitch, codec, interpolation, grid or other slots;
-            `setting` names the first that differs.
+            The store's registered image has another pitch, codec, interpolation or grid, or its slots would move;
+            `setting` names the first that differs. The data set's record is up to date then.
+        StoreItemError
+            The record or the registered image could not be read back.
         """
         key = (layout.data_set_id, layout.view)
         source = f"{view_path(*key)}/source"
         with self._lock:
             for path in (data_set_path(layout.data_set_id), view_path(*key), sections_path(*key), source):
                 self._place.sweep(path)
-            if layout.registered is not None:
-                self._begin_registered(*key, layout.registered)
             self._place.write_group("data_sets", {}, keep=True)
             content = {"record": layout.record}
             if self._place.ours(data_set_path(layout.data_set_id)) != content:
+                check_record(layout.data_set_id, layout.record)
                 self._place.write_group(data_set_path(layout.data_set_id), {"asyncfetch": content})
+            if layout.registered is not None:
+                registered = self._begin_registered(*key, layout.registered)
+                layout = msgspec.structs.replace(layout, registered=registered)
             self._place.write_group(view_path(*key), {}, keep=True)
             self._place.write_group(sections_path(*key), {}, keep=True)
             if "source" in layout.layers:
-                self._place.write_group(source, {}, keep=True)
+                mend_source_folder(self._place, source)
             self._views[key] = layout
+        return layout
 
     def commits(self, data_set_id: int, view: str) -> dict[int, Commit]:
         """Return the commits of a view by image id: all that the store holds of it."""
@@ -262,10 +282,8 @@ class StoreWriter:
             if z is not None:
                 self._place.delete_below(f"{registered_path(data_set_id, view)}/scale0/image/c/0/{z}")
 
-    def write_source(
-        self, data_set_id: int, view: str, image_id: int, jpeg: bytes, shape: tuple[int, int, int]
-    ) -> None:
-        """Write the server's JPEG, byte for byte, as the one chunk of an array.
+    def write_source(self, data_set_id: int, view: str, image_id: int, jpeg: bytes) -> None:
+        """Write the server's JPEG, byte for byte, as a plain file.
 
         Parameters
         ----------
@@ -273,12 +291,8 @@ class StoreWriter:
             The section.
         jpeg : bytes
             What the server sent.
-        shape : tuple of int
-            (y, x, c) of the JPEG; c is 1 for a gray one.
         """
-        path = source_path(data_set_id, view, image_id)
-        self._place.set(f"{path}/{one_chunk_key(3)}", jpeg)
-        write_array_metadata(self._place, path, source_document(shape))
+        self._place.set(f"{source_path(data_set_id, view, image_id)}/{one_chunk_key(3)}", jpeg)
 
     def create_levels(
         self,
@@ -395,7 +409,13 @@ class StoreWriter:
         write_shard(self._place, self._registered_array(data_set_id, view), z, origin, chunks)
 
     def commit(self, commit: Commit) -> None:
-        """Make a section exist: write the metadata of its group, the last object of all."""
+        """Make a section exist: write the metadata of its group, the last object of all.
+
+        Raises
+        ------
+        StoreItemError
+            The commit could not be read back; nothing is written.
+        """
         attributes: dict[str, Any] = {"ome": None}
         layout = self._views.get((commit.data_set_id, commit.view))
         if "sections" in commit.layers:
@@ -406,6 +426,7 @@ class StoreWriter:
                 resolution_um=commit.resolution_um,
                 section_thickness_um=1.0 if layout is None else layout.section_thickness_um,
             )
+        check_commit(commit)
         attributes["asyncfetch"] = commit.to_attributes()
         self._place.write_group(section_path(commit.data_set_id, commit.view, commit.image_id), attributes)
 
@@ -429,6 +450,11 @@ class StoreWriter:
             for name, values in columns.items():
                 write_column(self._place, f"{table}/{name}", values)
             self._place.write_group(table, {"asyncfetch": {"columns": list(columns)}})
+
+    @property
+    def damage(self) -> list[str]:
+        """One sentence for each object that was met so far, could not be read, and counted as missing."""
+        return self._place.damage.sentences
 
     def disown(self, commit: Commit, layers: Collection[Layer]) -> Commit | None:
         """Let a section's commit vouch for fewer layers, before these are written anew or when they proved wrong.
@@ -483,7 +509,7 @@ class StoreWriter:
         return read_runs(self._place)
 
     def _write_runs(self, runs: list[dict[str, Any]]) -> None:
-        ours = {name: value for name, value in self._place.ours("").items() if name != "runs"}
+        ours = new_root() | {name: value for name, value in self._place.ours("").items() if name != "runs"}
         if runs:
             ours["runs"] = runs
         self._place.write_group("", {"asyncfetch": ours})
@@ -502,27 +528,16 @@ class StoreWriter:
         self._place.write_group(f"{path}/OME", {"ome": series})
         self._place.write_group(path, {"ome": collection})
 
-    def _begin_registered(self, data_set_id: int, view: str, layout: RegisteredLayout) -> None:
-        path = registered_path(data_set_id, view)
-        level = f"{path}/scale0"
-        document = image_document(layout.shape, layout.codec, layout.fill)
-        stored = read_registered_layout(self._place, data_set_id, view)
-        self._place.sweep(path)
-        if stored is not None:
-            _check_same_grid(stored, layout, self.location)
-        if stored != layout:
-            if stored is None:
-                delete_levels(self._place, path)
-                n_y, n_x = layout.grid.shape
-                sizes: tuple[tuple[Axis, int], ...] = (("y", n_y), ("x", n_x))
-                for axis, n in sizes:
-                    positions = np.arange(n, dtype=np.float64) * layout.um + layout.origin_um
-                    write_coordinates(self._place, level, axis, positions, layout.unit)
-                write_array_metadata(self._place, f"{level}/image", document)
-                self._place.write_group(level, {})
-            self._place.write_group(path, _registered_group(data_set_id, layout))
-        array = ImageArray(f"{level}/image", layout.shape, layout.codec, layout.fill)
-        self._registered[data_set_id, view] = (layout, array)
+    def _begin_registered(self, data_set_id: int, view: str, wanted: RegisteredLayout) -> RegisteredLayout:
+        layout = begin_registered(
+            self._place, data_set_id, view, wanted, lambda commit: self.disown(commit, _REGISTERED)
+        )
+        path = f"{registered_path(data_set_id, view)}/scale0/image"
+        self._registered[data_set_id, view] = (
+            layout,
+            ImageArray(path, layout.shape, layout.codec, layout.fill),
+        )
+        return layout
 
     def _registered_array(self, data_set_id: int, view: str) -> ImageArray:
         registered = self._registered_of(data_set_id, view)
@@ -545,36 +560,6 @@ class StoreWriter:
                 array = ImageArray(path, layout.shape, layout.codec, layout.fill)
                 self._registered[key] = (layout, array)
             return self._registered[key]
-
-
-def _registered_group(data_set_id: int, layout: RegisteredLayout) -> dict[str, Any]:
-    first = layout.slots[0].section_number if layout.slots else 0
-    return {
-        "ome": registered_attributes(
-            f"{data_set_id}",
-            um=layout.um,
-            origin_um=layout.origin_um,
-            z_step_um=layout.spacing * layout.section_thickness_um,
-            z_origin_um=first * layout.section_thickness_um,
-        ),
-        "asyncfetch": msgspec.to_builtins(layout),
-    }
-
-
-def _check_same_grid(stored: RegisteredLayout, wanted: RegisteredLayout, location: str) -> None:
-    for name in stored.differences(wanted):
-        before, now = getattr(stored, name), getattr(wanted, name)
-        raise SettingsError(
-            f"{location} is registered with {name} = {before}, not {now}; "
-            f"use {before} again, another place, or asyncfetch rebuild",
-            setting=name,
-        )
-    if not stored.has_same_slots(wanted):
-        raise SettingsError(
-            f"{location} was registered for other sections of the data set than it has now, "
-            "so that the slots have moved; mirror it to another place",
-            setting="um",
-        )
 
 
 def _by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.errors import OutageError
 from asyncfetch.events import OutageBegan, OutageEnded, OutageProbed, SectionCommitted
 from asyncfetch.server import Fault
@@ -48,8 +51,16 @@ def test_an_outage_is_waited_out_and_changes_no_byte(
 
 def test_an_outage_beyond_patience_ends_the_run_and_is_resumed(run, undisturbed, tmp_path):
     outage = Outage("status:502", n_probes=0)
-    with pytest.raises(OutageError, match=r"the server has not answered for .* HTTP 502"):
-        run(SELECTION, tmp_path, outage, on_event=outage.follow, jobs=2, outage_patience_s=0.2)
+    first = run(SELECTION, tmp_path, outage, on_event=outage.follow, jobs=2, outage_patience_s=0.2)
+    assert first.report.is_cut_short
+    assert not first.report.interrupted
+    assert exit_code_of_report(first.report) == ExitCode.SERVICE_UNAVAILABLE
+    assert first.report.n_committed >= 3
+    assert first.report.n_committed + first.report.n_failed == 10
+    errors, messages = zip(*first.causes.values(), strict=True)
+    assert set(errors) == {OutageError.__name__}
+    assert all(re.match(r"the server has not answered for .* HTTP 502", each) for each in messages)
+    assert {item.partition(":")[0] for item in first.causes} == {"image"}
     again = run(None, tmp_path)
     assert again.report.failures == []
     assert again.report.n_skipped >= 3

@@ -148,7 +148,7 @@ class Mirror:
         jpeg = jpeg_of(image_id, self.shape)
         self.writer.begin_section(*key)
         if "source" in self.layers:
-            self.writer.write_source(*key, jpeg, (*self.shape, 3))
+            self.writer.write_source(*key, jpeg)
         if "sections" in self.layers:
             self.writer.write_levels(*key, simplejpeg.decode_jpeg(jpeg), downsample=1, resolution_um=1.63)
         registered = self.layout().registered

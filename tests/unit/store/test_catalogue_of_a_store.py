@@ -7,7 +7,6 @@ import json
 import pytest
 
 import asyncfetch.store as store
-from asyncfetch.errors import StoreLayoutError
 from asyncfetch.store import AtlasRecord, StoreWriter
 
 CENTER = {"id": 2, "structure_id": 1018, "reference_space_id": 9, "x": 7800, "y": 3400, "z": 10350}
@@ -71,11 +70,13 @@ def test_what_a_killed_write_left_is_swept(writer, tmp_path):
     assert [path.name for path in folder.iterdir()] == ["zarr.json"]
 
 
-def test_another_content_is_named(writer, tmp_path):
+def test_a_catalogue_that_cannot_be_read_counts_as_missing_and_is_told(writer, tmp_path):
     writer.write_structure_centers(9, [CENTER])
     path = tmp_path / "out.zarr" / "catalogue" / "structure_centers" / "9" / "zarr.json"
     node = json.loads(path.read_text())
     node["attributes"]["asyncfetch"] = {"rows": 5}
     path.write_text(json.dumps(node))
-    with pytest.raises(StoreLayoutError, match="catalogue/structure_centers/9"):
-        _ = store.open(writer.location).structure_centers
+    opened = store.open(writer.location)
+    assert opened.structure_centers == []
+    assert "catalogue/structure_centers/9/zarr.json cannot be read" in opened.damage[0]
+    assert writer.centred_spaces == set()

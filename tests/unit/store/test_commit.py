@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from asyncfetch.errors import StoreLayoutError
+from asyncfetch.errors import StoreItemError
 from asyncfetch.store.commit import Commit, SectionAffine
 
 
@@ -36,6 +36,6 @@ def test_a_section_without_alignment_has_no_affine(data_set):
 
 
 def test_what_is_no_commit_is_refused_with_its_location():
-    with pytest.raises(StoreLayoutError, match="here") as caught:
+    with pytest.raises(StoreItemError, match="here") as caught:
         Commit.from_attributes({"image_id": 1}, location="here")
     assert caught.value.location == "here"

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+import asyncfetch.store as store
 from asyncfetch.errors import SettingsError
 from asyncfetch.geometry import Plane, ReferenceGrid
 from asyncfetch.store import RegisteredLayout
@@ -50,11 +51,39 @@ def test_a_store_is_registered_on_one_grid_only(mirror, changes, setting):
     assert caught.value.setting == setting
 
 
-def test_sections_that_move_the_slots_need_another_store(mirror, kit):
+@pytest.mark.parametrize("number", [12, 0, 8])
+def test_sections_that_move_the_slots_are_refused_and_a_rebuild_is_named(mirror, kit, number):
     rows = [section.record for section in mirror.data_set.section_images]
-    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 12)])
-    with pytest.raises(SettingsError, match="slots have moved"):
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, number)])
+    with pytest.raises(
+        SettingsError, match=r"planes would move.* asyncfetch rebuild .* --dataset 70813257"
+    ) as caught:
         mirror.begin()
+    assert caught.value.setting == "slots"
+
+
+def test_sections_behind_the_last_extend_the_registered_image(mirror, kit):
+    mirror.write(101349756)
+    before = store.open(mirror.writer.store).data_set(70813257)
+    plane = before.registered[:, 2]
+    rows = [section.record for section in mirror.data_set.section_images]
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 56)])
+    mirror.begin()
+    mirror.write(5)
+    after = store.open(mirror.writer.store).data_set(70813257)
+    assert after.registered.shape == (3, 7, 80, 114)
+    assert [slot.image_id for slot in after.registered_layout.slots[4:]] == [101349759, None, 5]
+    np.testing.assert_array_equal(after.registered[:, 2], plane)
+    assert after.registered[:, 6].any()
+
+
+def test_a_section_that_the_data_set_no_longer_has_keeps_its_slot(mirror, kit):
+    mirror.write(101349750)
+    rows = [section.record for section in mirror.data_set.section_images if section.id != 101349750]
+    mirror.data_set = kit.data_set_of(rows)
+    layout = mirror.writer.begin_view(mirror.layout()).registered
+    assert [slot.image_id for slot in layout.slots] == [101349750, 101349753, 101349756, None, 101349759]
+    assert 101349750 in mirror.writer.commits(70813257, "image")
 
 
 def test_a_section_that_fills_a_gap_is_welcome(mirror, kit):

@@ -20,23 +20,46 @@ def objects(root) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_the_source_chunk_is_the_jpeg_and_zarr_reads_its_pixels(mirror):
+def test_the_source_is_the_jpeg_as_a_plain_file_and_reads_as_pixels(mirror):
     jpeg = mirror.write(101349756)
     path = mirror.writer.store.root / VIEW / "source" / "101349756"
-    assert (path / "c.0.0.0").read_bytes() == jpeg
-    array = zarr.open_array(path, mode="r")
-    assert (array.shape, array.chunks, array.metadata.dimension_names) == ((700, 1101, 3),) * 2 + (
-        ("y", "x", "c"),
-    )
-    np.testing.assert_array_equal(array[...], simplejpeg.decode_jpeg(jpeg))
+    assert [(each.name, each.read_bytes()) for each in path.iterdir()] == [("c.0.0.0", jpeg)]
+    section = store.open(mirror.writer.store).data_set(70813257).section(101349756)
+    np.testing.assert_array_equal(section.source, simplejpeg.decode_jpeg(jpeg))
 
 
-def test_a_gray_jpeg_has_one_colour(mirror):
-    pixels = np.arange(64 * 48, dtype=np.uint32).reshape(48, 64, 1).astype(np.uint8)
+def test_a_gray_jpeg_has_one_colour(mirror, kit):
+    mirror.write(101349756)
+    pixels = np.arange(700 * 1101, dtype=np.uint32).reshape(700, 1101, 1).astype(np.uint8)
     jpeg = simplejpeg.encode_jpeg(pixels, colorspace="GRAY")
-    mirror.writer.write_source(70813257, "image", 1, jpeg, (48, 64, 1))
-    array = zarr.open_array(mirror.writer.store, path=f"{VIEW}/source/1", mode="r")
-    np.testing.assert_array_equal(array[...], simplejpeg.decode_jpeg(jpeg, colorspace="GRAY"))
+    mirror.writer.write_source(70813257, "image", 101349756, jpeg)
+    section = store.open(mirror.writer.store).data_set(70813257).section(101349756)
+    np.testing.assert_array_equal(section.source, simplejpeg.decode_jpeg(jpeg, colorspace="GRAY"))
+
+
+def test_zarr_walks_a_store_with_its_own_codecs_and_without_a_warning(mirror):
+    mirror.write(101349756)
+    mirror.write(101349750)
+    root = zarr.open_group(mirror.writer.store, mode="r")
+    members = dict(root.members(max_depth=None))
+    assert f"{VIEW}/registered/scale0/image" in members
+    assert members[f"{VIEW}/source"].shape == (0,)
+    assert not any(path.startswith(f"{VIEW}/source/") for path in members)
+    assert "registered" in str(root.tree())
+
+
+def test_the_arrays_that_an_older_store_made_of_its_jpegs_become_plain_files(mirror, kit):
+    jpeg = mirror.write(101349756)
+    source = mirror.writer.store.root / VIEW / "source"
+    (source / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    (source / "101349756/zarr.json").write_text(
+        '{"zarr_format": 3, "node_type": "array", "shape": [1, 1, 3]}'
+    )
+    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).jpeg == jpeg
+    kit.Mirror(kit.StoreWriter.open(mirror.writer.store), mirror.data_set).begin()
+    assert [each.name for each in (source / "101349756").iterdir()] == ["c.0.0.0"]
+    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).jpeg == jpeg
+    assert store.open(mirror.writer.store).damage == []
 
 
 @pytest.mark.parametrize("codec", ["zstd", "blosc-lz4", "jpegxl", "none"])

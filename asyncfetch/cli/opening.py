@@ -1,0 +1,50 @@
+"""A store opened for a command that reads: what is damaged in it is told on stderr, and the rest is used."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from asyncfetch.cli.app import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncfetch.store import Store
+
+__all__ = ["open_store", "tell_damage"]
+
+_MAX_LISTED = 20
+
+
+def open_store(location: str) -> Store:
+    """Open a store, and tell at the end of the command what of it could not be read.
+
+    Raises
+    ------
+    StoreError
+        There is no store, or it cannot be used.
+    """
+    from asyncfetch import store
+
+    opened = store.open(location)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(partial(_tell_damage_of, opened))
+    return opened
+
+
+def _tell_damage_of(opened: Store) -> None:
+    tell_damage(opened.damage, opened.location)
+
+
+def tell_damage(sentences: Sequence[str], location: str) -> None:
+    """Print what is damaged in a store, and how to mend it."""
+    for sentence in sentences[:_MAX_LISTED]:
+        tell(f"note: {sentence}")
+    if len(sentences) > _MAX_LISTED:
+        tell(f"note: {len(sentences) - _MAX_LISTED} more objects cannot be read")
+    if sentences:
+        tell(f"mend the store with: asyncfetch verify {location} --repair")

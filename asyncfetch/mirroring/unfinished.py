@@ -1,0 +1,80 @@
+"""What a run has not done yet, so that a run that an outage ends can name it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from asyncfetch.mirroring.finding import FoundDataSet
+    from asyncfetch.mirroring.plan import ViewPlan
+    from asyncfetch.mirroring.report import Failure
+    from asyncfetch.mirroring.selection import Selection
+
+__all__ = ["OpenView", "Unfinished"]
+
+
+class OpenView:
+    """A view of a data set whose sections are on their way.
+
+    Attributes
+    ----------
+    found : FoundDataSet
+        The data set.
+    plan : ViewPlan
+        What there is to do.
+    left : set of int
+        Ids of the images that are neither stored nor failed.
+    """
+
+    def __init__(self, found: FoundDataSet, plan: ViewPlan) -> None:
+        self.found = found
+        self.plan = plan
+        self.left = {section.section.id for section in plan.to_fetch}
+
+
+class Unfinished:
+    """The selections that were not planned to their end, and the sections that were planned and not stored.
+
+    Parameters
+    ----------
+    selections : iterable of Selection
+        What the run was asked for.
+    """
+
+    def __init__(self, selections: Iterable[Selection]) -> None:
+        self._selections = dict.fromkeys(map(str, selections))
+        self._views: dict[int, OpenView] = {}
+
+    def plan(self, items: Iterable[str]) -> None:
+        """Note that all of some selections was found, or failed; a product is found when all data sets are."""
+        for item in items:
+            self._selections.pop(item, None)
+
+    def plan_all(self) -> None:
+        """Note that everything was found."""
+        self._selections.clear()
+
+    def open(self, view: OpenView) -> None:
+        """Note that the sections of a view are going to be fetched."""
+        self._views[id(view)] = view
+
+    def close(self, view: OpenView, image_id: int) -> bool:
+        """Note that a section is stored or failed; tell whether it was the last of its view."""
+        view.left.discard(image_id)
+        if view.left:
+            return False
+        self._views.pop(id(view), None)
+        return True
+
+    def failures(self, cause: Failure) -> Iterator[Failure]:
+        """Yield a failure with the cause of another for everything that is left."""
+        for view in self._views.values():
+            for image_id in sorted(view.left):
+                item = view.found.item_of(image_id)
+                yield msgspec.structs.replace(cause, item=item, view=view.plan.view)
+        for selection in self._selections:
+            yield msgspec.structs.replace(cause, item=selection, view=None)

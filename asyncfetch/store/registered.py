@@ -1,0 +1,179 @@
+"""The registered image of a view: begun, extended by new sections, and mended where its metadata are damaged.
+
+The layout names the slot of every section. Where it is lost, planes that are still where they belong are adopted: the
+commits say how they were made. Otherwise their commits cease to vouch for them, and they are made again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from asyncfetch.errors import SettingsError
+from asyncfetch.store.arrays import Axis, delete_levels, image_document, mend_array_metadata, mend_coordinates
+from asyncfetch.store.damage import parse_array
+from asyncfetch.store.layout import registered_path
+from asyncfetch.store.ome import registered_attributes
+from asyncfetch.store.place import metadata_key
+from asyncfetch.store.records import check_content, read_commits, read_registered_layout
+from asyncfetch.store.view import RegisteredLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from asyncfetch.store.commit import Commit
+    from asyncfetch.store.place import Place
+
+__all__ = ["UPSTREAM_FIELDS", "begin_registered"]
+
+#: How a plane was made, as far as its own commit tells.
+_MADE = ("um", "codec", "numeric_expression", "interpolation", "parallel", "fill")
+#: What a difference is a contradiction of: the API's records, which no option changes.
+UPSTREAM_FIELDS = frozenset({"slots", "plane", "box_um", "section_thickness_um"})
+
+
+def begin_registered(
+    place: Place, data_set_id: int, view: str, wanted: RegisteredLayout, disown: Callable[[Commit], Any]
+) -> RegisteredLayout:
+    """Make sure that the registered image of a view is there, and return its layout.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    data_set_id, view : int, str
+        The view.
+    wanted : RegisteredLayout
+        As it would be were there nothing yet.
+    disown : callable
+        Lets a commit cease to vouch for its plane.
+
+    Returns
+    -------
+    RegisteredLayout
+        As it stands: with the slots of sections that the data set no longer has, and of new ones.
+
+    Raises
+    ------
+    SettingsError
+        What is stored has another pitch, codec, interpolation or grid, or its slots would move; `setting` names the
+        first that differs.
+    StoreItemError
+        The layout could not be read back; nothing is written.
+    """
+    path = registered_path(data_set_id, view)
+    place.sweep(path)
+    stored = read_registered_layout(place, data_set_id, view)
+    where = f"data set {data_set_id}, view {view},"
+    if stored is not None:
+        layout = _joined(stored, wanted, where, place.name, data_set_id)
+        is_new = False
+    else:
+        layout = wanted
+        is_new = not _adopt(place, data_set_id, view, wanted, disown, where)
+    if stored == layout:
+        _write_arrays(place, path, layout)
+        return layout
+    content = msgspec.to_builtins(layout)
+    check_content(path, content, RegisteredLayout)
+    if is_new:
+        delete_levels(place, path)
+    _write_arrays(place, path, layout)
+    place.write_group(path, {"ome": _ome(data_set_id, layout), "asyncfetch": content})
+    return layout
+
+
+def _joined(
+    stored: RegisteredLayout, wanted: RegisteredLayout, where: str, location: str, data_set_id: int
+) -> RegisteredLayout:
+    for name in stored.differences(wanted):
+        raise _contradiction(name, getattr(stored, name), getattr(wanted, name), where, location, data_set_id)
+    joined = stored.extended_by(wanted)
+    if joined is None:
+        raise SettingsError(
+            f"{where} has other section numbers at the API than when it was registered in {location}, so that its "
+            f"planes would move; lay them out again from the stored JPEGs with: asyncfetch rebuild {location} "
+            f"--dataset {data_set_id}, then mirror it again",
+            setting="slots",
+        )
+    return joined
+
+
+def _contradiction(
+    name: str, before: object, now: object, where: str, location: str, data_set_id: int
+) -> SettingsError:
+    if name in UPSTREAM_FIELDS:
+        return SettingsError(
+            f"{where} has {name} = {now} at the API and was registered in {location} with {before}; register it again "
+            f"from the stored JPEGs with: asyncfetch rebuild {location} --dataset {data_set_id}",
+            setting=name,
+        )
+    return SettingsError(
+        f"{where} is registered in {location} with {name} = {before}, not {now}; use {before} again, another place, "
+        f"or change what is stored with: asyncfetch rebuild {location} --dataset {data_set_id}",
+        setting=name,
+    )
+
+
+def _adopt(
+    place: Place,
+    data_set_id: int,
+    view: str,
+    wanted: RegisteredLayout,
+    disown: Callable[[Commit], Any],
+    where: str,
+) -> bool:
+    """Tell whether planes without a layout are those that are wanted; if not, no commit vouches for them any more."""
+    commits = [
+        commit
+        for commit in read_commits(place, data_set_id, view).values()
+        if "registered" in commit.layers and commit.um is not None
+    ]
+    for commit in commits:
+        for name in _MADE:
+            before, now = getattr(commit, name), getattr(wanted, name)
+            if before != now:
+                raise _contradiction(name, before, now, where, place.name, data_set_id)
+    if commits and _are_in_place(place, registered_path(data_set_id, view), wanted, commits):
+        return True
+    for commit in commits:
+        disown(commit)
+    return False
+
+
+def _are_in_place(place: Place, path: str, wanted: RegisteredLayout, commits: list[Commit]) -> bool:
+    """Tell whether the array has the wanted shape, and a plane in the slot of every commit."""
+    found = place.read(metadata_key(f"{path}/scale0/image"), parse_array)
+    if found is None or found["shape"] != [3, *wanted.shape]:
+        return False
+    numbers = {slot.image_id: slot.section_number for slot in wanted.slots}
+    if any(numbers.get(commit.image_id) != commit.section_number for commit in commits):
+        return False
+    filled = set(place.names_below(f"{path}/scale0/image/c/0"))
+    return filled <= {str(wanted.z_by_image[commit.image_id]) for commit in commits}
+
+
+def _write_arrays(place: Place, path: str, layout: RegisteredLayout) -> None:
+    """Write what is missing, damaged or too small of the array and of its coordinates."""
+    level = f"{path}/scale0"
+    n_y, n_x = layout.grid.shape
+    sizes: tuple[tuple[Axis, int], ...] = (("y", n_y), ("x", n_x))
+    for axis, n in sizes:
+        positions = np.arange(n, dtype=np.float64) * layout.um + layout.origin_um
+        mend_coordinates(place, level, axis, positions, layout.unit)
+    mend_array_metadata(place, f"{level}/image", image_document(layout.shape, layout.codec, layout.fill))
+    place.write_group(level, {}, keep=True)
+
+
+def _ome(data_set_id: int, layout: RegisteredLayout) -> dict[str, Any]:
+    first = layout.slots[0].section_number if layout.slots else 0
+    return registered_attributes(
+        f"{data_set_id}",
+        um=layout.um,
+        origin_um=layout.origin_um,
+        z_step_um=layout.spacing * layout.section_thickness_um,
+        z_origin_um=first * layout.section_thickness_um,
+    )
