@@ -23,6 +23,7 @@
     │   ├── NotAnImageError       no JPEG at all: an HTML or XML page under status 200
     │   ├── CorruptImageError     a JPEG that does not decode to its end
     │   └── ImageSizeError        a JPEG with other dimensions than were asked for
+    │       └── ImageTierError    a finer tier than was asked for, which needs more memory
     ├── ClosedError               the client was closed while the answer was on its way
     └── StoreError                the disk or the layout of the store
         ├── StoreSpaceError       no space left
@@ -47,6 +48,7 @@ __all__ = [
     "CorruptImageError",
     "ImageError",
     "ImageSizeError",
+    "ImageTierError",
     "NotAnImageError",
     "NotFoundError",
     "OutageError",
@@ -354,6 +356,12 @@ class ImageSizeError(ImageError):
         super().__init__(message, url=url)
         self.expected = expected
         self.actual = actual
+
+
+class ImageTierError(ImageSizeError):
+    """Say that a JPEG is a finer tier of the image than was asked for, and needs more memory than was reserved."""
+
+    is_transient = False
 
 
 class ClosedError(AsyncFetchError):

@@ -35,6 +35,7 @@ from asyncfetch.errors import (
     CorruptImageError,
     ImageError,
     ImageSizeError,
+    ImageTierError,
     NotFoundError,
     ReplyError,
     StoreError,
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Jpeg"]
 
 type Row = dict[str, Any]
+
+type Admits = Callable[[tuple[int, int]], bool]
 
 type Parked = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -439,6 +442,7 @@ class Client(CatalogueQueries):
         request: ImageRequest,
         expected_shape: tuple[int, int] | None = None,
         *,
+        admits: Admits | None = None,
         parked: Parked | None = None,
     ) -> tuple[Jpeg, None]: ...
     @overload
@@ -447,6 +451,7 @@ class Client(CatalogueQueries):
         request: ImageRequest,
         expected_shape: tuple[int, int] | None = None,
         *,
+        admits: Admits | None = None,
         check: Callable[[bytes], T],
         parked: Parked | None = None,
     ) -> tuple[Jpeg, T]: ...
@@ -456,6 +461,7 @@ class Client(CatalogueQueries):
         request: ImageRequest,
         expected_shape: tuple[int, int] | None = None,
         *,
+        admits: Admits | None = None,
         check: Callable[[bytes], T],
         then: Callable[[Jpeg, T], U],
         parked: Parked | None = None,
@@ -465,6 +471,7 @@ class Client(CatalogueQueries):
         request: ImageRequest,
         expected_shape: tuple[int, int] | None = None,
         *,
+        admits: Admits | None = None,
         check: Callable[[bytes], Any] | None = None,
         then: Callable[[Jpeg, Any], Any] | None = None,
         parked: Parked | None = None,
@@ -477,6 +484,9 @@ class Client(CatalogueQueries):
             What to ask for.
         expected_shape : tuple of int, optional
             Height and width, in pixels, that the image must have.
+        admits : callable, optional
+            Takes height and width, where they are others, and tells whether the image can have them all the same,
+            such as by the rounding of the server.
         check : callable, optional
             Blocking; called on a thread of the pool with the bytes. An ``AsyncFetchError`` that is transient,
             as every ``ImageError`` is, has the image asked for again. Default: decode it to its end.
@@ -495,6 +505,8 @@ class Client(CatalogueQueries):
         ------
         NotAnImageError, CorruptImageError, ImageSizeError
             What came last is no JPEG, or not whole, or of another size.
+        ImageTierError
+            The image has a size that is admitted, and many more pixels than were expected.
         AsyncFetchError
             The image could not be had.
         """
@@ -507,6 +519,7 @@ class Client(CatalogueQueries):
                 _prove,
                 reply,
                 expected_shape,
+                admits,
                 check or _decode_to_the_end,
                 then,
                 self.settings.memory_bytes,
@@ -651,9 +664,20 @@ class _Proved(NamedTuple):
     error: Exception | None = None
 
 
+def _check_other_shape(header: JpegHeader, expected: tuple[int, int], admits: Admits | None) -> None:
+    """See that an image of another size than was expected is one that can be taken."""
+    sizes = f"the image is {header.height} x {header.width} pixels high and wide, not {expected[0]} x {expected[1]} "
+    if admits is None or not admits(header.shape):
+        raise ImageSizeError(f"{sizes}as its metadata promise", expected=expected, actual=header.shape)
+    # a row and a column more come from rounding, and fit into what was reserved
+    if header.height * header.width > (expected[0] + 1) * (expected[1] + 1):
+        raise ImageTierError(f"{sizes}as the tier that was asked for", expected=expected, actual=header.shape)
+
+
 def _prove(
     reply: Reply,
     expected_shape: tuple[int, int] | None,
+    admits: Admits | None,
     check: Callable[[bytes], Any],
     then: Callable[[Jpeg, Any], Any] | None,
     budget_bytes: int,
@@ -668,12 +692,7 @@ def _prove(
             if more_bytes > held_bytes:
                 return more_bytes
         if expected_shape is not None and header.shape != tuple(expected_shape):
-            raise ImageSizeError(
-                f"the image is {header.height} x {header.width} pixels high and wide, not "
-                f"{expected_shape[0]} x {expected_shape[1]} as its metadata promise",
-                expected=expected_shape,
-                actual=header.shape,
-            )
+            _check_other_shape(header, expected_shape, admits)
         data = bytes(reply.body)
         jpeg, checked = Jpeg(data, header.shape, header.n_components, url), check(data)
     except ImageError as error:

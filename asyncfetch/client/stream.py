@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import numpy as np
 
 from asyncfetch.allen import ImageRequest
-from asyncfetch.errors import AlignmentError, AsyncFetchError, NotFoundError, SelectionError, SettingsError
-from asyncfetch.geometry import REFERENCE_BOXES_UM, ReferenceGrid, full_to_tier, tier_for, tier_shape
+from asyncfetch.errors import (
+    AlignmentError,
+    AsyncFetchError,
+    BodyTooLargeError,
+    ImageSizeError,
+    ImageTierError,
+    NotFoundError,
+    SelectionError,
+    SettingsError,
+)
+from asyncfetch.geometry import (
+    REFERENCE_BOXES_UM,
+    ReferenceGrid,
+    full_to_tier,
+    tier_for,
+    tier_of_shape,
+    tier_shape,
+)
 from asyncfetch.imaging import DisplacementField, decode, expression_level, prepare_source, warp
 
 if TYPE_CHECKING:
@@ -41,7 +57,7 @@ class FetchedSection:
     section : SectionImage
         Its record.
     downsample : int
-        The tier of its pixels.
+        The tier of its pixels, as their size shows, which may be another than was asked for.
     pixels : (y, x, 3) array of uint8, or None
         The image; None where it could not be had.
     expression : (y, x, 3) array of uint8, or None
@@ -237,7 +253,23 @@ class _Plan:
     shape: tuple[int, int]
     downsample: int
     place: dict[str, Any]
+    grid_to_image: Affine2D | None
     error: AlignmentError | None
+
+    def tier_of(self, shape: tuple[int, int]) -> int | None:
+        """Return the tier that an image of a shape is of the section, None where it is none."""
+        count = self.section.tier_count
+        return tier_of_shape(shape, self.section.shape, self.downsample, count - 1 if count else None)
+
+    def admits(self, shape: tuple[int, int]) -> bool:
+        """Tell whether the image can have a shape, be it rounded otherwise than is expected, or another tier's."""
+        return self.tier_of(shape) is not None
+
+    def place_of(self, downsample: int) -> dict[str, Any]:
+        """Return where pixels of a tier lie, as fields of a `FetchedSection`."""
+        if self.grid_to_image is None:
+            return self.place
+        return self.place | {"grid_to_pixels": full_to_tier(downsample) @ self.grid_to_image}
 
     @property
     def working_bytes(self) -> int:
@@ -295,30 +327,54 @@ async def _work(client: Client, to_fetch: Iterator[_Plan], send: MemoryObjectSen
 
 
 async def _bring(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer]) -> None:
+    """Fetch a section and hand it over; one that turns out to need more memory is fetched once more, with that."""
+    try:
+        await _offer(client, plan, send, is_last=False)
+    except (ImageTierError, BodyTooLargeError) as error:
+        # what is too large for a tier may be full resolution
+        larger = plan.section.shape if isinstance(error, BodyTooLargeError) else error.actual
+        await _offer(client, replace(plan, shape=larger or plan.shape), send, is_last=True)
+
+
+async def _offer(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer], *, is_last: bool) -> None:
     """Fetch a section and hand it over; its bytes are held until the consumer is done with it."""
     async with client.reserve(plan.working_bytes) as reservation:
         is_done_with = anyio.Event()
-        await send.send((await _fetch(client, plan, reservation.lent), is_done_with))
+        section = await _fetch(client, plan, reservation.lent)
+        if not is_last and plan.downsample and isinstance(section.error, ImageTierError | BodyTooLargeError):
+            raise section.error
+        await send.send((section, is_done_with))
         await is_done_with.wait()
 
 
 async def _fetch(client: Client, plan: _Plan, parked: Parked) -> FetchedSection:
     found: list[NDArray[np.uint8] | None] = [None, None]
     error: AsyncFetchError | None = plan.error
+    downsample = plan.downsample
     for k, request in enumerate(plan.requests):
         try:
-            _, found[k] = await client.fetch_jpeg(request, plan.shape, check=decode, parked=parked)
+            jpeg, pixels = await client.fetch_jpeg(
+                request, plan.shape, admits=plan.admits, check=decode, parked=parked
+            )
+            tier = plan.tier_of(jpeg.shape)
+            if k and tier != downsample:
+                raise ImageSizeError(
+                    f"the expression mask of image {plan.section.id} is tier {tier}, not {downsample} as the image",
+                    actual=jpeg.shape,
+                )
         except AsyncFetchError as failure:
             if not (k and isinstance(failure, NotFoundError)):
                 error = failure
             break
+        found[k] = pixels
+        downsample = plan.downsample if tier is None else tier
     return FetchedSection(
         section=plan.section,
-        downsample=plan.downsample,
+        downsample=downsample,
         pixels=found[0],
         expression=found[1],
         error=error,
-        **plan.place,
+        **plan.place_of(downsample),
     )
 
 
@@ -346,20 +402,18 @@ def _plan(
     height, width = section.shape
     detection_xy = choices.detection_xy or (width / 2, height / 2)
     place: dict[str, Any] = {}
+    grid_to_image: Affine2D | None = None
     error = no_grid
     if grid is not None:
         try:
             geometry = data_set.geometry(section)
-            grid_to_image = grid.grid_to_image(geometry, parallel=choices.parallel, detection_xy=detection_xy)
+            to_image = grid.grid_to_image(geometry, parallel=choices.parallel, detection_xy=detection_xy)
             across_um = geometry.image_to_reference(detection_xy)[grid.plane.slice_axis]
         except AlignmentError as failure:
             error = failure
         else:
-            place = {
-                "grid": grid,
-                "grid_to_pixels": full_to_tier(downsample) @ grid_to_image,
-                "slice_coordinate_um": float(across_um),
-            }
+            grid_to_image = to_image
+            place = {"grid": grid, "slice_coordinate_um": float(across_um)}
     request = ImageRequest(image_id=section.id, downsample=downsample or None)
     mask = ImageRequest(image_id=section.id, downsample=downsample or None, view="expression")
     return _Plan(
@@ -368,5 +422,6 @@ def _plan(
         shape=tier_shape(height, width, downsample),
         downsample=downsample,
         place=place,
+        grid_to_image=grid_to_image,
         error=error,
     )

@@ -6,7 +6,15 @@ from asyncfetch.geometry.affine import Affine2D, Affine3D
 from asyncfetch.geometry.grid import REFERENCE_BOXES_UM, Plane, ReferenceGrid
 from asyncfetch.geometry.section import SectionGeometry
 from asyncfetch.geometry.soundness import are_sound_2d, are_sound_3d
-from asyncfetch.geometry.tiers import full_to_tier, tier_for, tier_shape, tier_to_full
+from asyncfetch.geometry.tiers import (
+    full_to_tier,
+    is_tier_shape,
+    last_tier,
+    tier_for,
+    tier_of_shape,
+    tier_shape,
+    tier_to_full,
+)
 from asyncfetch.geometry.tiles import Box, source_box, tiles_of
 
 __all__ = [
@@ -20,8 +28,11 @@ __all__ = [
     "are_sound_2d",
     "are_sound_3d",
     "full_to_tier",
+    "is_tier_shape",
+    "last_tier",
     "source_box",
     "tier_for",
+    "tier_of_shape",
     "tier_shape",
     "tier_to_full",
     "tiles_of",

@@ -7,7 +7,18 @@ import numpy as np
 from asyncfetch.errors import SelectionError, SettingsError
 from asyncfetch.geometry.affine import Affine2D
 
-__all__ = ["full_to_tier", "tier_for", "tier_shape", "tier_to_full"]
+__all__ = [
+    "full_to_tier",
+    "is_tier_shape",
+    "last_tier",
+    "tier_for",
+    "tier_of_shape",
+    "tier_shape",
+    "tier_to_full",
+]
+
+#: The longer side of the last tier is at most this (IMG-3).
+_LAST_TIER_SIDE = 256
 
 
 def tier_to_full(downsample: int) -> Affine2D:
@@ -48,6 +59,58 @@ def tier_shape(height: int, width: int, downsample: int) -> tuple[int, int]:
     """
     n = _checked(downsample)
     return max(height >> n, 1), max(width >> n, 1)
+
+
+def last_tier(height: int, width: int) -> int:
+    """Return the last tier of an image: ceil(log2(max(width, height) / 256)), as every known record says (IMG-3)."""
+    return max(0, (-(-max(height, width) // _LAST_TIER_SIDE) - 1).bit_length())
+
+
+def is_tier_shape(shape: tuple[int, int], full: tuple[int, int], downsample: int) -> bool:
+    """Tell whether an image of a shape can be a tier of another, however the halved sides were rounded.
+
+    Down, up, to the nearest, in one step or from tier to tier: each gives a side that is less than a pixel from the
+    exact quotient (IMG-2); a whole pixel is allowed. Full resolution has nothing to round.
+
+    Parameters
+    ----------
+    shape, full : tuple of int
+        Height and width of the image, and of full resolution.
+    downsample : int
+        The tier.
+    """
+    size = 1 << downsample
+    slack = size if downsample else 0
+    return all(
+        side > 0 and abs(side * size - whole) <= slack for side, whole in zip(shape, full, strict=True)
+    )
+
+
+def tier_of_shape(
+    shape: tuple[int, int], full: tuple[int, int], asked: int, last: int | None = None
+) -> int | None:
+    """Return the tier that an image of a shape is, None where it is none.
+
+    Parameters
+    ----------
+    shape, full : tuple of int
+        Height and width of the image, and of full resolution.
+    asked : int
+        The tier that was asked for, which counts wherever the shape leaves a choice.
+    last : int, optional
+        The last tier that the image has; found from its size where it is not given. Beyond it only the tier that was
+        asked for is thought of, or a single pixel would be a tier of any image.
+    """
+    if is_tier_shape(shape, full, asked):
+        return asked
+    end = (last_tier(*full) if last is None else last) + 1
+    fitting = [n for n in range(end) if is_tier_shape(shape, full, n)]
+
+    def mismatch(n: int) -> tuple[float, int]:
+        off = (abs(side - whole / 2**n) for side, whole in zip(shape, full, strict=True))
+        return max(off), abs(n - asked)
+
+    return min(fitting, key=mismatch, default=None)
 
 
 def tier_for(um: float, resolution_um: float, tier_count: int | None = None) -> int:

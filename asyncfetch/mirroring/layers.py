@@ -157,7 +157,11 @@ class LayerJobs:
 
     def _decode(self, jpeg: Jpeg, n_halvings: int, target: Pixels) -> None:
         decoded = Decoded(
-            self._buffers, jpeg.shape, n_halvings, has_levels=is_numeric(self._plan.view, self._settings)
+            self._buffers,
+            n_halvings,
+            shape=target.box.shape,
+            has_levels=is_numeric(self._plan.view, self._settings),
+            fill=self._settings.fill,
         )
         target.fill(decoded.decode(jpeg.data), decoded.give_back)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from asyncfetch.imaging import decode, put_levels
+import numpy as np
+
+from asyncfetch.imaging import decode, put_levels, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from asyncfetch.geometry import Box
@@ -83,30 +84,41 @@ class Decoded:
     ----------
     buffers : Buffers
         What lends them, once there is something to decode.
-    shape : tuple of int
-        (y, x) of the JPEG.
     reduce : int
-        How often it is halved.
+        How often the JPEG is halved.
+    shape : tuple of int, optional
+        (y, x) that the halved pixels are to have: what is beyond is cut off, what is missing is filled, at the lower
+        and the right end. By default they are as they come.
     has_levels : bool
         Turn the colours of a mask into levels at once, before anybody mixes them.
+    fill : int
+        Grey level of what is missing.
     """
 
     def __init__(
-        self, buffers: Buffers, shape: tuple[int, int], reduce: int, *, has_levels: bool = False
+        self,
+        buffers: Buffers,
+        reduce: int,
+        *,
+        shape: tuple[int, int] | None = None,
+        has_levels: bool = False,
+        fill: int = 0,
     ) -> None:
         self._buffers = buffers
-        self._n_bytes = 3 * (-(-shape[0] >> reduce)) * (-(-shape[1] >> reduce))
         self._reduce = reduce
+        self._shape = shape
         self._has_levels = has_levels
+        self._fill = fill
         self._lent: list[NDArray[np.uint8]] = []
 
     def decode(self, data: Buffer) -> NDArray[np.uint8]:
-        """Decode a JPEG of that shape; raises what :func:`asyncfetch.imaging.decode` raises.
+        """Decode a JPEG; raises what :func:`asyncfetch.imaging.decode` raises.
 
         An array whose decoding failed goes back at once: whoever asks again waits without it. Two answers to one
         question get an array each.
         """
-        buffer = self._buffers.take(self._n_bytes)
+        height, width = (-(-side >> self._reduce) for side in read_header(data).shape)
+        buffer = self._buffers.take(3 * height * width)
         try:
             pixels = decode(data, reduce=self._reduce, buffer=buffer)
             if self._has_levels:
@@ -115,9 +127,19 @@ class Decoded:
             self._buffers.give(buffer)
             raise
         self._lent.append(buffer)
-        return pixels
+        if self._shape is None or self._shape == (height, width):
+            return pixels
+        return _of_shape(pixels, self._shape, self._fill)
 
     def give_back(self) -> None:
         """Give back what is lent; its pixels are lost."""
         while self._lent:
             self._buffers.give(self._lent.pop())
+
+
+def _of_shape(pixels: NDArray[np.uint8], shape: tuple[int, int], fill: int) -> NDArray[np.uint8]:
+    """Return (y, x, 3) pixels cut off or filled up at the lower and the right end."""
+    height, width = (min(pair) for pair in zip(shape, pixels.shape[:2], strict=True))
+    whole = np.full((*shape, 3), fill, dtype=np.uint8)
+    whole[:height, :width] = pixels[:height, :width]
+    return whole

@@ -9,9 +9,18 @@ import msgspec
 
 from asyncfetch.allen import ImageRequest
 from asyncfetch.errors import AlignmentError, AsyncFetchError
-from asyncfetch.geometry import REFERENCE_BOXES_UM, Box, ReferenceGrid, full_to_tier, tier_for, tier_shape
+from asyncfetch.geometry import (
+    REFERENCE_BOXES_UM,
+    Box,
+    ReferenceGrid,
+    full_to_tier,
+    last_tier,
+    tier_for,
+    tier_of_shape,
+    tier_shape,
+)
 from asyncfetch.imaging import PlaneWarp, n_means_of
-from asyncfetch.mirroring.regions import aligned, block_side, blocks_of, hull, tier_box
+from asyncfetch.mirroring.regions import aligned, block_side, blocks_of, full_box, hull, tier_box
 from asyncfetch.store import ViewLayout
 
 if TYPE_CHECKING:
@@ -29,6 +38,8 @@ __all__ = [
     "is_numeric",
     "plan_view",
     "registered_grid",
+    "replanned",
+    "resolved",
     "tier_of",
     "view_layout",
 ]
@@ -58,7 +69,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     request : ImageRequest
         What is asked of the API.
     shape : tuple of int
-        Height and width, in pixels, that the JPEG must have.
+        Height and width, in pixels, that the JPEG is expected to have, or has.
     layers : tuple of str
         What is stored in the end: the layers asked for, less ``registered`` where the section cannot be placed, and
         those that the store holds already.
@@ -76,6 +87,8 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
         The boxes of the tier that are asked for one by one; none where the image is asked for as a whole.
     n_means : int
         How often the decoded image is halved once more, by means, for the registered plane.
+    tier : int or None
+        The tier that the image is, where the server gives another one than is asked for.
     """
 
     section: SectionImage
@@ -90,11 +103,25 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     region: Box | None = None
     blocks: tuple[Box, ...] = ()
     n_means: int = 0
+    tier: int | None = None
+
+    @property
+    def asked(self) -> int:
+        """The tier that is asked for."""
+        return self.request.downsample or 0
 
     @property
     def downsample(self) -> int:
-        """The tier that is fetched."""
-        return self.request.downsample or 0
+        """The tier that comes."""
+        return self.asked if self.tier is None else self.tier
+
+    def tier_of(self, shape: tuple[int, int]) -> int | None:
+        """Return the tier that an image of a shape is of this section, None where it is none."""
+        return tier_of_shape(shape, self.section.shape, self.asked, _last_tier_of(self.section))
+
+    def admits(self, shape: tuple[int, int]) -> bool:
+        """Tell whether the image can have a shape, be it rounded otherwise than is expected, or another tier's."""
+        return self.tier_of(shape) is not None
 
     @property
     def n_pixels(self) -> int:
@@ -296,6 +323,9 @@ def plan_view(
             continue
         stored = commits.get(section.id)
         downsample = tier_of(section, settings)
+        if settings.has_region or settings.fetch == "tiles":
+            # a box of a tier that the server does not have would come with the size of the box
+            downsample = min(downsample, _last_tier_of(section))
         if stored is not None and settings.downsample is None:
             # asking for more of a section never makes what is stored of it coarser
             downsample = min(downsample, stored.downsample)
@@ -326,6 +356,38 @@ def plan_view(
     )
 
 
+def resolved(
+    plan: SectionPlan, shape: tuple[int, int], grid: ReferenceGrid | None, settings: Settings
+) -> SectionPlan:
+    """Return a plan for the image that came: its real size, and the tier that it is by its size.
+
+    Whatever the size, the scale of a tier is exactly 2^n, and pixel 0 lies at the corner of the section.
+    """
+    if shape == plan.shape:
+        return plan
+    tier = plan.tier_of(shape)
+    before = None if plan.region is None else full_box(plan.region, plan.downsample)
+    plan = msgspec.structs.replace(plan, shape=shape, tier=None if tier == plan.asked else tier)
+    if plan.grid_to_image is not None and grid is not None:
+        n_halvings, n_means = _halvings(plan, grid, plan.grid_to_image, settings)
+        plan = msgspec.structs.replace(plan, n_halvings=n_halvings, n_means=n_means)
+    if before is not None:
+        region = tier_box(before, plan.downsample, shape)
+        region = aligned(region, plan.n_halvings + plan.n_means, shape)
+        plan = msgspec.structs.replace(plan, region=region)
+    if plan.blocks:
+        plan = msgspec.structs.replace(plan, blocks=_blocks(plan, settings))
+    return plan
+
+
+def replanned(
+    plan: SectionPlan, shape: tuple[int, int], grid: ReferenceGrid | None, settings: Settings
+) -> SectionPlan:
+    """Return a plan for an image that will come in another size than was expected; in boxes, if it is too large."""
+    whole = msgspec.structs.replace(plan, blocks=())
+    return _with_blocks(resolved(whole, shape, grid, settings), settings)
+
+
 def interpolation_of(view: View, settings: Settings) -> Interpolation:
     """Return how a view is sampled: views whose colours are codes are never mixed, but levels are."""
     is_coded = view in _CODED_VIEWS and not is_numeric(view, settings)
@@ -344,6 +406,13 @@ def tier_of(section: SectionImage, settings: Settings) -> int:
     if settings.um == "full" or not section.resolution:
         return 0
     return tier_for(settings.um, section.resolution, section.tier_count)
+
+
+def _last_tier_of(section: SectionImage) -> int:
+    """Return the last tier of an image, as its record says or its size."""
+    if section.tier_count is None or section.tier_count < 1:
+        return last_tier(*section.shape)
+    return section.tier_count - 1
 
 
 def _pitch_um(data_set: SectionDataSet, settings: Settings) -> float:
@@ -497,8 +566,11 @@ def _with_blocks(plan: SectionPlan, settings: Settings) -> SectionPlan:
         )
         if not (is_of_pixels and is_wanted):
             return plan
-    blocks = blocks_of(plan.extent, block_side(settings.memory_bytes))
-    return msgspec.structs.replace(plan, blocks=blocks)
+    return msgspec.structs.replace(plan, blocks=_blocks(plan, settings))
+
+
+def _blocks(plan: SectionPlan, settings: Settings) -> tuple[Box, ...]:
+    return blocks_of(plan.extent, block_side(settings.memory_bytes))
 
 
 def _fulfils(commit: Commit, plan: SectionPlan, settings: Settings, grid: ReferenceGrid | None) -> bool:
@@ -513,6 +585,10 @@ def _fulfils(commit: Commit, plan: SectionPlan, settings: Settings, grid: Refere
         stored = tier_box(commit.region, plan.downsample, plan.shape)
         if plan.region is None or plan.region.intersect(stored) != plan.region:
             return False
+    tiers = {
+        commit.downsample,
+        commit.downsample if commit.asked_downsample is None else commit.asked_downsample,
+    }
     if settings.downsample is not None:
-        return commit.downsample == settings.downsample
-    return commit.downsample <= plan.downsample
+        return plan.downsample in tiers
+    return min(tiers) <= plan.downsample

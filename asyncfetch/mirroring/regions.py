@@ -18,7 +18,16 @@ from asyncfetch.geometry import Box, tiles_of
 if TYPE_CHECKING:
     from asyncfetch.allen import ImageRequest
 
-__all__ = ["aligned", "block_side", "blocks_of", "box_request", "full_box", "hull", "tier_box"]
+__all__ = [
+    "aligned",
+    "block_side",
+    "blocks_of",
+    "box_request",
+    "full_box",
+    "hull",
+    "is_box_shape",
+    "tier_box",
+]
 
 # JPEGs with 4:2:0 are coded in squares of 16 pixels.
 _LEAST_ALIGNMENT = 16
@@ -73,6 +82,12 @@ def full_box(box: Box, downsample: int) -> FullBox:
     return (box.x0 << downsample, box.y0 << downsample, width << downsample, height << downsample)
 
 
+def is_box_shape(shape: tuple[int, int], box: Box, downsample: int) -> bool:
+    """Tell whether an image of a shape is a box of a tier, which is a pixel off where its ends were rounded (IMG-2)."""
+    slack = 1 if downsample else 0
+    return all(side > 0 and abs(side - asked) <= slack for side, asked in zip(shape, box.shape, strict=True))
+
+
 def hull(first: Box, second: Box) -> Box:
     """Return the smallest box that holds both."""
     return Box(
@@ -80,7 +95,7 @@ def hull(first: Box, second: Box) -> Box:
     )
 
 
-def box_request(request: ImageRequest, box: Box, origin: tuple[int, int]) -> ImageRequest:
+def box_request(request: ImageRequest, box: Box, downsample: int, origin: tuple[int, int]) -> ImageRequest:
     """Ask for a box of what a request asks for.
 
     Parameters
@@ -89,11 +104,18 @@ def box_request(request: ImageRequest, box: Box, origin: tuple[int, int]) -> Ima
         For the whole section.
     box : Box
         In pixels of the tier.
+    downsample : int
+        The tier.
     origin : tuple of int
         (x, y) of the section on its slide, in full-resolution pixels.
     """
-    left, top, _, _ = full_box(box, request.downsample or 0)
+    left, top, _, _ = full_box(box, downsample)
     height, width = box.shape
     return msgspec.structs.replace(
-        request, left=origin[0] + left, top=origin[1] + top, width=width, height=height
+        request,
+        downsample=downsample or None,
+        left=origin[0] + left,
+        top=origin[1] + top,
+        width=width,
+        height=height,
     )

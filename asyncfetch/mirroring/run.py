@@ -39,6 +39,7 @@ from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, find
 from asyncfetch.mirroring.plan import plan_view, view_layout
 from asyncfetch.mirroring.report import Failure, Report, first_error
 from asyncfetch.mirroring.selection import Selection, parse_selection
+from asyncfetch.mirroring.sizes import SizeLog
 from asyncfetch.mirroring.stages import mirror_section
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished
 from asyncfetch.settings import Settings
@@ -367,6 +368,7 @@ class _Run:
         self._unfinished = unfinished
         self._outage: Failure | None = None
         self._contradictions: list[SettingsError] = []
+        self._sizes = SizeLog()
         self._table_turn = anyio.Semaphore(1)
         self._planning = anyio.CancelScope()
         self._everything = anyio.CancelScope()
@@ -378,6 +380,7 @@ class _Run:
             with self._everything:
                 await self._plan_and_mirror(selections)
             watch.cancel_scope.cancel()
+        self._report.notes.extend(self._sizes.notes())
         if self._outage is not None:
             self._report.failures.extend(self._unfinished.failures(self._outage))
         else:
@@ -558,7 +561,9 @@ class _Run:
     async def _mirror_one(self, opened: OpenView, section: SectionPlan, flight: _Flight) -> None:
         data_set_id, image_id, view = opened.plan.data_set.id, section.section.id, section.view
         try:
-            commit = await mirror_section(self._client, self._writer, opened.plan, section, self._settings)
+            commit = await mirror_section(
+                self._client, self._writer, opened.plan, section, self._settings, self._sizes
+            )
         except OutageError as error:
             self._end_for_outage(Failure.of(opened.found.item_of(image_id), error, view))
             await anyio.lowlevel.checkpoint()

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import anyio.lowlevel
 
-from asyncfetch.errors import AsyncFetchError
+from asyncfetch.errors import AsyncFetchError, BodyTooLargeError, ImageSizeError, ImageTierError
 from asyncfetch.geometry import Box
 from asyncfetch.mirroring.layers import LayerJobs
 from asyncfetch.mirroring.pixels import Decoded
-from asyncfetch.mirroring.plan import interpolation_of, is_numeric
-from asyncfetch.mirroring.regions import box_request, full_box
+from asyncfetch.mirroring.plan import interpolation_of, is_numeric, replanned, resolved
+from asyncfetch.mirroring.regions import box_request, full_box, is_box_shape
 from asyncfetch.mirroring.report import first_error
+from asyncfetch.mirroring.sizes import SizeLog
 from asyncfetch.store import Commit, SectionAffine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -36,12 +37,19 @@ __all__ = ["mirror_section", "write_layers"]
 
 
 async def mirror_section(
-    client: Client, writer: StoreWriter, view_plan: ViewPlan, plan: SectionPlan, settings: Settings
+    client: Client,
+    writer: StoreWriter,
+    view_plan: ViewPlan,
+    plan: SectionPlan,
+    settings: Settings,
+    sizes: SizeLog | None = None,
 ) -> Commit:
     """Bring one section into the store.
 
     The budget is reserved before the request opens and held until the commit. A body can only be proved whole by
-    decoding it, so the first decoding is part of the request: where it fails, the API is asked again.
+    decoding it, so the first decoding is part of the request: where it fails, the API is asked again. An image that
+    comes in another size than was expected is taken as what it is, where it is the section at all; one that is much
+    larger is asked for once more, with the memory that it needs.
 
     What the store holds already and vouches for stays as it is: with the same JPEG, only the layers that are
     missing are written, and the old commit holds until the new one takes its place.
@@ -51,15 +59,37 @@ async def mirror_section(
     AsyncFetchError
         The section could not be had; nothing of it is committed.
     """
+    sizes = SizeLog() if sizes is None else sizes
+    shape = sizes.expected_shape(view_plan.data_set.id, plan)
+    if shape != plan.shape:
+        plan = replanned(plan, shape, view_plan.grid, settings)
+    try:
+        commit = await _mirror(client, writer, view_plan, plan, settings, sizes)
+    except (ImageTierError, BodyTooLargeError) as error:
+        # what is too large for a tier may be full resolution
+        larger = plan.section.shape if isinstance(error, BodyTooLargeError) else error.actual
+        if larger is None or larger == plan.shape or not plan.is_one_jpeg:
+            raise
+        plan = replanned(plan, larger, view_plan.grid, settings)
+        commit = await _mirror(client, writer, view_plan, plan, settings, sizes)
+    sizes.saw(plan, commit)
+    return commit
+
+
+async def _mirror(
+    client: Client,
+    writer: StoreWriter,
+    view_plan: ViewPlan,
+    plan: SectionPlan,
+    settings: Settings,
+    sizes: SizeLog,
+) -> Commit:
     async with client.reserve(plan.working_bytes) as reservation:
         if plan.blocks:
             # several requests at once cannot lend one reservation to others while one of them waits
-            return await _mirror_blocks(client, writer, view_plan, plan, settings)
+            return await _mirror_blocks(client, writer, view_plan, plan, settings, sizes)
         decoded = Decoded(
-            client.pool.buffers,
-            plan.shape,
-            plan.proof_halvings,
-            has_levels=is_numeric(plan.view, settings),
+            client.pool.buffers, plan.proof_halvings, has_levels=is_numeric(plan.view, settings)
         )
         layers = _Layers(client.pool.buffers, writer, view_plan, plan, settings)
 
@@ -72,7 +102,12 @@ async def mirror_section(
 
         async with layers.helped_by(client.pool):
             _, commit = await client.fetch_jpeg(
-                plan.request, plan.shape, check=decoded.decode, then=write, parked=reservation.lent
+                plan.request,
+                plan.shape,
+                admits=plan.admits,
+                check=decoded.decode,
+                then=write,
+                parked=reservation.lent,
             )
         return await _whole(commit)
 
@@ -160,7 +195,8 @@ class _Layers(LayerJobs):
         return commit
 
     def _bring_all(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
-        plan = self._plan
+        proof_halvings = self._plan.proof_halvings
+        plan = self._plan = resolved(self._plan, jpeg.shape, self._view_plan.grid, self._settings)
         origin = _origin_of(jpeg)
         commit = _describe(self._view_plan, plan, origin, self._settings)
         kept = _kept_layers(plan, commit)
@@ -172,34 +208,41 @@ class _Layers(LayerJobs):
         if "registered" in plan.layers and "registered" not in kept:
             planes = self.add_plane(whole, targets)
             targets += [each for each in planes if each not in targets]
-        self.bring(jpeg, targets, None if pixels is None else (plan.proof_halvings, pixels))
+        self.bring(jpeg, targets, None if pixels is None else (proof_halvings, pixels))
         return commit
 
 
 async def _mirror_blocks(
-    client: Client, writer: StoreWriter, view_plan: ViewPlan, plan: SectionPlan, settings: Settings
+    client: Client,
+    writer: StoreWriter,
+    view_plan: ViewPlan,
+    plan: SectionPlan,
+    settings: Settings,
+    sizes: SizeLog,
 ) -> Commit:
     """Bring one section into the store box by box; the layer ``source`` is still the JPEG of the whole image."""
     pool = client.pool
-    work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
     kept = _kept_beside_blocks(plan)
+    has_levels = is_numeric(plan.view, settings)
     origin: _Origin | None = None
     if plan.is_one_jpeg:
-        decoded = Decoded(
-            pool.buffers, plan.shape, plan.proof_halvings, has_levels=is_numeric(plan.view, settings)
-        )
+        decoded = Decoded(pool.buffers, plan.proof_halvings, has_levels=has_levels)
         try:
             jpeg, pixels = await client.fetch_jpeg(
-                plan.request, expected_shape=plan.shape, check=decoded.decode
+                plan.request, expected_shape=plan.shape, admits=plan.admits, check=decoded.decode
             )
+            n_halvings = plan.proof_halvings
+            plan = resolved(plan, jpeg.shape, view_plan.grid, settings)
+            work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
             origin = await pool.run(_origin_of, jpeg)
             await pool.run(work.begin, kept, jpeg)
             if plan.is_plane_of_jpeg:
-                work.bring(jpeg, work.add_plane([Box.of_shape(jpeg.shape)]), (plan.proof_halvings, pixels))
+                work.bring(jpeg, work.add_plane([Box.of_shape(jpeg.shape)]), (n_halvings, pixels))
                 await pool.work(work.jobs)
         finally:
             decoded.give_back()
     else:
+        work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
         await pool.run(work.begin, kept, None)
     boxes: list[Pixels] = []
     planes: list[Pixels] = []
@@ -207,7 +250,10 @@ async def _mirror_blocks(
         boxes = await pool.run(work.add_levels, plan.blocks)
     if plan.is_plane_of_blocks and "registered" not in kept:
         planes = await pool.run(work.add_plane, plan.blocks, boxes)
-    jpegs = await _bring_blocks(client, plan, work, boxes, planes, has_levels=is_numeric(plan.view, settings))
+    bring = _Boxes(client, plan, work, settings, boxes, planes)
+    jpegs = await bring.bring_all()
+    for _ in range(bring.n_rounded):
+        sizes.saw_box(view_plan.data_set.id)
     if origin is None:
         origin = _Origin(
             url=plan.request.url(settings.base_url),
@@ -219,49 +265,85 @@ async def _mirror_blocks(
     return commit
 
 
-async def _bring_blocks(
-    client: Client,
-    plan: SectionPlan,
-    work: LayerJobs,
-    boxes: list[Pixels],
-    planes: list[Pixels],
-    *,
-    has_levels: bool,
-) -> list[tuple[str, int]]:
-    """Ask for the boxes of a section, row by row, and do what each makes possible before the next is asked for.
+class _Boxes:
+    """The boxes of a section, brought row by row; what each makes possible is done before the next is asked for.
 
-    Returns
-    -------
-    list of (str, int)
-        Digest and size of the JPEG of each box.
+    Attributes
+    ----------
+    n_rounded : int
+        How many came a pixel larger or smaller than was asked for.
     """
-    pool, slide = client.pool, (plan.section.x or 0, plan.section.y or 0)
-    found: dict[int, tuple[str, int]] = {}
-    pending = iter(range(len(plan.blocks)))
 
-    async def bring() -> None:
+    def __init__(
+        self,
+        client: Client,
+        plan: SectionPlan,
+        work: LayerJobs,
+        settings: Settings,
+        boxes: list[Pixels],
+        planes: list[Pixels],
+    ) -> None:
+        self.n_rounded = 0
+        self._client = client
+        self._plan = plan
+        self._work = work
+        self._settings = settings
+        self._boxes = boxes
+        self._planes = planes
+        self._found: dict[int, tuple[str, int]] = {}
+
+    async def bring_all(self) -> list[tuple[str, int]]:
+        """Return digest and size of the JPEG of each box, once all have come."""
+        n_blocks = len(self._plan.blocks)
+        pending = iter(range(n_blocks))
+        try:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(self._plan.n_blocks_at_once):
+                    tasks.start_soon(self._bring_some, pending)
+        except* AsyncFetchError as group:
+            raise first_error(group) from None
+        return [self._found[k] for k in range(n_blocks)]
+
+    async def _bring_some(self, pending: Iterator[int]) -> None:
+        pool = self._client.pool
         for k in pending:
-            block = plan.blocks[k]
-            targets = [each[k] for each in (boxes, planes) if each]
+            targets = [each[k] for each in (self._boxes, self._planes) if each]
             targets = targets[:1] if targets[0] is targets[-1] else targets
-            n_halvings = 0 if boxes else plan.n_halvings
-            decoded = Decoded(pool.buffers, block.shape, n_halvings, has_levels=has_levels)
-            jpeg, pixels = await client.fetch_jpeg(
-                box_request(plan.request, block, slide), expected_shape=block.shape, check=decoded.decode
+            decoded = Decoded(
+                pool.buffers,
+                0 if self._boxes else self._plan.n_halvings,
+                shape=targets[0].box.shape,
+                has_levels=is_numeric(self._plan.view, self._settings),
+                fill=self._settings.fill,
             )
-            found[k] = (hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+            jpeg, pixels = await self._fetch(self._plan.blocks[k], decoded.decode)
+            self._found[k] = (hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
             targets[0].fill(pixels, decoded.give_back)
-            work.jobs.arrive(targets[0])
-            work.bring(jpeg, targets[1:])
-            await pool.work(work.jobs)
+            self._work.jobs.arrive(targets[0])
+            self._work.bring(jpeg, targets[1:])
+            await pool.work(self._work.jobs)
 
-    try:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(plan.n_blocks_at_once):
-                tasks.start_soon(bring)
-    except* AsyncFetchError as group:
-        raise first_error(group) from None
-    return [found[k] for k in range(len(plan.blocks))]
+    async def _fetch[T](self, block: Box, check: Callable[[bytes], T]) -> tuple[Jpeg, T]:
+        plan = self._plan
+        slide = (plan.section.x or 0, plan.section.y or 0)
+        request = box_request(plan.request, block, plan.downsample, slide)
+        try:
+            jpeg, made = await self._client.fetch_jpeg(
+                request,
+                expected_shape=block.shape,
+                admits=lambda shape: is_box_shape(shape, block, plan.downsample),
+                check=check,
+            )
+        except ImageSizeError as error:
+            if error.actual is not None and plan.admits(error.actual):
+                height, width = block.shape
+                asked = f"the whole image came where a box of {height} x {width} pixels was asked for"
+                error.args = (
+                    f"{error.message}; {asked}: mirror it with --fetch images and without a region",
+                )
+            raise
+        self.n_rounded += jpeg.shape != block.shape
+        return jpeg, made
 
 
 class _Origin(NamedTuple):
@@ -320,6 +402,7 @@ def _describe(view_plan: ViewPlan, plan: SectionPlan, origin: _Origin, settings:
         size_bytes=origin.size_bytes,
         shape=plan.shape,
         downsample=plan.downsample,
+        asked_downsample=None if plan.tier is None else plan.asked,
         resolution_um=section.resolution,
         section_number=section.section_number,
         um=um,

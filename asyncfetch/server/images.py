@@ -21,7 +21,7 @@ import anyio
 import anyio.to_thread
 
 from asyncfetch.errors import NotFoundError, SelectionError
-from asyncfetch.geometry import Box, tier_shape
+from asyncfetch.geometry import Box, last_tier, tier_shape
 from asyncfetch.imaging import jpeg
 from asyncfetch.server.looks import PLAIN_LEVELS, Look, apply_look, read_look
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from asyncfetch.server.options import Rounding
 
 __all__ = [
     "DEFAULT_QUALITY",
@@ -115,6 +117,8 @@ class Picture:
         The expression level in grey instead of jet colours (``filter=colormap&filterVals=…,0``).
     look : Look
         How values are shown.
+    tier_shape : tuple of int
+        Height and width of the whole image at that tier.
     is_whole : bool
         Whether no box was asked for.
     """
@@ -129,6 +133,7 @@ class Picture:
     quality: int = DEFAULT_QUALITY
     is_gray_mask: bool = False
     look: Look = _PLAIN
+    tier_shape: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
     is_whole: bool = field(default=False, compare=False, repr=False)
 
     def location(self, path: str) -> str:
@@ -152,13 +157,32 @@ class Picture:
     @property
     def key(self) -> str:
         """A name for the bytes, good as the name of a file."""
-        text = repr((_DRAWING, self))
+        # what a box shows depends on where the tier ends
+        text = repr((_DRAWING, self, None if self.is_whole else self.tier_shape))
         return (
             f"{self.image_id}-{self.view}-{self.downsample}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         )
 
 
-def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Picture:
+def rounded_shape(height: int, width: int, downsample: int, rounding: Rounding) -> tuple[int, int]:
+    """Return height and width of a tier, rounded in one of the ways that the real service may round (IMG-2)."""
+    if rounding == "down":
+        return tier_shape(height, width, downsample)
+    if rounding == "steps":
+        for _ in range(downsample):
+            height, width = (height + 1) // 2, (width + 1) // 2
+        return height, width
+    extra = (1 << downsample) - 1 if rounding == "up" else (1 << downsample) >> 1
+    return max(height + extra >> downsample, 1), max(width + extra >> downsample, 1)
+
+
+def read_picture(
+    row: Mapping[str, Any],
+    parameters: Mapping[str, str],
+    *,
+    rounding: Rounding = "down",
+    has_last_tier: bool = False,
+) -> Picture:
     """Read the parameters of a download.
 
     Parameters
@@ -167,6 +191,8 @@ def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Pictu
         The record of the image.
     parameters : mapping
         The query of the address; unknown names are ignored.
+    rounding, has_last_tier
+        As in :class:`asyncfetch.server.ServerOptions`.
 
     Raises
     ------
@@ -179,8 +205,10 @@ def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Pictu
     downsample = _number(parameters, "downsample", 0)
     if not 0 <= downsample <= _MOST_TIERS:
         raise SelectionError(f"downsample={downsample} is not between 0 and {_MOST_TIERS}")
+    if has_last_tier:
+        downsample = min(downsample, last_tier(row["height"], row["width"]))
     left, top = _number(parameters, "left", row["x"]), _number(parameters, "top", row["y"])
-    tier_height, tier_width = tier_shape(row["height"], row["width"], downsample)
+    tier_height, tier_width = rounded_shape(row["height"], row["width"], downsample, rounding)
     is_full_resolution = parameters.get("downsample_dimensions", "").lower() == "true"
     shift = downsample if is_full_resolution else 0
     width = _number(parameters, "width", tier_width << shift) >> shift
@@ -203,6 +231,7 @@ def read_picture(row: Mapping[str, Any], parameters: Mapping[str, str]) -> Pictu
         quality=quality,
         is_gray_mask=is_gray_mask,
         look=look._replace(colormap=None) if is_gray_mask else look,
+        tier_shape=(tier_height, tier_width),
         is_whole=is_whole,
     )
     if picture_box(picture, row).is_empty:
@@ -217,7 +246,7 @@ def picture_box(picture: Picture, row: Mapping[str, Any]) -> Box:
         (picture.top - row["y"]) >> picture.downsample,
     )
     asked = Box(top, left, top + picture.height, left + picture.width)
-    return asked.intersect(Box.of_shape(tier_shape(row["height"], row["width"], picture.downsample)))
+    return asked.intersect(Box.of_shape(picture.tier_shape))
 
 
 class DrawnImages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from asyncfetch.errors import SettingsError
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from asyncfetch.server.faults import FaultSource
 
-__all__ = ["ServerOptions", "read_options"]
+__all__ = ["Rounding", "ServerOptions", "read_options"]
+
+#: How sides are rounded where an image is halved: down, to the nearest or up at once, or to the nearest tier by tier.
+Rounding = Literal["down", "nearest", "up", "steps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,13 @@ class ServerOptions:
         Images drawn at once.
     log_path : path, optional
         Where a line of JSON is added for each request that ended.
+    rounding : str
+        How the sides of halved images are rounded (IMG-2): ``down``, ``nearest``, ``up``, or ``steps``, which is to
+        the nearest from tier to tier.
+    has_last_tier : bool
+        Give the last tier where a deeper one is asked for (IMG-3), instead of halving further.
+    ignored_parameters : tuple of str
+        Parameters of downloads that are passed over as unknown ones are (IMG-7), such as ``downsample``.
     most_records : int or None
         How many of the latest requests are remembered, up to twice as many for a while; None remembers all.
 
@@ -61,6 +71,9 @@ class ServerOptions:
     gzip_level: int = 1
     n_threads: int = 2
     log_path: str | Path | None = None
+    rounding: Rounding = "down"
+    has_last_tier: bool = False
+    ignored_parameters: tuple[str, ...] = ()
     most_records: int | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +83,11 @@ class ServerOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SettingsError(f"{name} must be positive, not {value}", setting=name)
+        if self.rounding not in get_args(Rounding):
+            raise SettingsError(
+                f"rounding is one of {', '.join(get_args(Rounding))}, not {self.rounding!r}",
+                setting="rounding",
+            )
         if not -1 <= self.gzip_level <= 9:
             raise SettingsError(f"gzip_level is -1 to 9, not {self.gzip_level}", setting="gzip_level")
         if self.n_threads < 1:

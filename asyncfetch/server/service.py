@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from asyncfetch.server.faults import Fault
+    from asyncfetch.server.images import Picture
     from asyncfetch.server.options import ServerOptions
 
 __all__ = ["Atlas", "RequestRecord", "Service"]
@@ -164,12 +165,13 @@ class Service:
         if row is None:
             return web.Response(status=404, text="no such image")
         record.image_id = row["id"]
-        parameters = dict(request.query)
+        ignored = self.options.ignored_parameters
+        parameters = {name: value for name, value in request.query.items() if name not in ignored}
         if request.match_info["service"] != "atlas_image_download":
             # Only this service is documented to draw annotations; others ignore what they do not know.
             parameters.pop("annotation", None)
         try:
-            picture = read_picture(row, parameters)
+            picture = self._picture(row, parameters)
         except NotFoundError as error:
             return web.Response(status=404, text=error.message)
         except SelectionError as error:
@@ -178,6 +180,10 @@ class Service:
             return web.Response(status=404, text=f"no view {picture.view} of this image")
         location = picture.location(self.atlas.image_path(row["id"], picture.view))
         return web.Response(status=302, headers={"Location": location, "Server": "Apache"})
+
+    def _picture(self, row: dict[str, Any], parameters: dict[str, str]) -> Picture:
+        options = self.options
+        return read_picture(row, parameters, rounding=options.rounding, has_last_tier=options.has_last_tier)
 
     async def image(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes of an image."""
@@ -193,7 +199,7 @@ class Service:
         is_packed = accepts_gzip and self.options.gzip_level >= 0
 
         async def make() -> _Body:
-            picture = read_picture(row, {**request.query, "view": found[1]})
+            picture = self._picture(row, {**request.query, "view": found[1]})
             if is_packed and fault is None:
                 body = await self.images.gzipped(picture)
             else:

@@ -85,6 +85,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         (y, x) of the whole image at its tier, in pixels.
     downsample : int
         How many times the server halved it.
+    asked_downsample : int or None
+        How many times it was asked to, where it gave another tier.
     quality : int or None
         The JPEG quality that was asked for.
     resolution_um : float or None
@@ -129,6 +131,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     resolution_um: Pitch | None
     time: str
     quality: int | None = None
+    asked_downsample: Tier | None = None
     section_number: SectionNumber | None = None
     um: Pitch | None = None
     codec: Codec = "zstd"

@@ -216,6 +216,38 @@ async def test_an_image_of_another_size_is_a_failure(sections):
     assert [each.image_id for each in found if isinstance(each.error, ImageSizeError)] == [14]
 
 
+def placed_at(stream, section, downsample):
+    to_image = stream.grid.grid_to_image(stream.data_set.geometry(section.section))
+    return section.grid_to_pixels == full_to_tier(downsample) @ to_image
+
+
+@pytest.mark.parametrize("shape", [(23, 31), (24, 32), (25, 33)])
+async def test_an_image_that_is_rounded_otherwise_is_placed_at_its_tier(sections, shape):
+    for image_id in sections.images:
+        sections.images[image_id] = bytes(encode(np.full((*shape, 3), 90, dtype=np.uint8)))
+    async with Client(settings=FREE, transport=sections) as client:
+        stream, found = await gathered(client, um=UM, downsample=1)
+    for each in found:
+        assert (each.error, each.downsample, each.pixels.shape[:2]) == (None, 1, shape)
+        assert placed_at(stream, each, 1)
+
+
+async def test_a_server_that_gives_full_resolution_is_noticed_by_the_size(sections):
+    async with Client(settings=FREE, transport=sections) as client:
+        stream, found = await gathered(client, um=UM, downsample=2)
+    for each in found:
+        assert (each.error, each.downsample, each.pixels.shape[:2]) == (None, 0, (HEIGHT, WIDTH))
+        assert placed_at(stream, each, 0)
+
+
+async def test_a_mask_of_another_tier_than_its_image_is_a_failure(sections):
+    mask = bytes(encode(np.full((HEIGHT // 2, WIDTH // 2, 3), 40, dtype=np.uint8)))
+    async with Client(settings=FREE, transport=Held(sections, expression=mask)) as client:
+        _, found = await gathered(client, um=UM, downsample=0)
+    assert all(isinstance(each.error, ImageSizeError) and each.expression is None for each in found)
+    assert all(each.pixels is not None for each in found)
+
+
 async def test_a_mask_that_fails_leaves_the_image(sections):
     async with Client(settings=FREE, transport=Held(sections, expression=ConnectError("down"))) as client:
         _, found = await gathered(client, um=UM, downsample=0)
@@ -286,14 +318,14 @@ async def test_the_detection_point_is_the_middle_unless_it_is_chosen(sections, p
     async with Client(settings=FREE, transport=sections) as client:
         for point in (None, (0.0, 0.0), (3.5, -7.0)):
             stream, found = await gathered(
-                client, um=UM, downsample=1, parallel=parallel, detection_xy=point, view_expression=False
+                client, um=UM, downsample=0, parallel=parallel, detection_xy=point, view_expression=False
             )
             for each in found:
                 xy = point or (WIDTH / 2, HEIGHT / 2)
                 placed = stream.data_set.geometry(each.section)
                 assert each.slice_coordinate_um == placed.image_to_reference(xy)[0]
                 to_image = stream.grid.grid_to_image(placed, parallel=parallel, detection_xy=xy)
-                assert each.grid_to_pixels == full_to_tier(1) @ to_image
+                assert each.grid_to_pixels == full_to_tier(0) @ to_image
 
 
 async def test_a_data_set_without_sections_ends_at_once(sections):

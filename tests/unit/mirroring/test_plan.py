@@ -7,7 +7,7 @@ from asyncfetch.allen import parse_data_set
 from asyncfetch.errors import AlignmentError
 from asyncfetch.geometry import Plane
 from asyncfetch.mirroring import plan_view, registered_grid
-from asyncfetch.mirroring.plan import interpolation_of, tier_of
+from asyncfetch.mirroring.plan import interpolation_of, replanned, resolved, tier_of
 from asyncfetch.settings import Settings
 from asyncfetch.store import Commit
 
@@ -234,3 +234,59 @@ def test_pixels_are_not_mixed_by_halving_before_nearest_picks_one(view):
     settings = Settings(um=25, downsample=0, interpolation="nearest" if view == "image" else "linear")
     plan = plan_view(DATA_SET, view, settings, {}, SLOTS)
     assert [section.n_halvings for section in plan.to_fetch] == [0, 0, 0]
+
+
+def test_an_image_a_pixel_larger_keeps_its_tier_its_scale_and_its_halvings():
+    found = plan(Settings(downsample=2), image_ids={10})
+    section = only(found)
+    larger = resolved(section, (1005, 1134), found.grid, Settings(downsample=2))
+    assert (larger.shape, larger.downsample, larger.n_halvings) == ((1005, 1134), 2, section.n_halvings)
+    assert larger.grid_to_image == section.grid_to_image
+    assert resolved(section, section.shape, found.grid, Settings(downsample=2)) is section
+
+
+def test_another_tier_is_known_by_its_size_and_planned_for_with_its_memory():
+    settings = Settings(downsample=4)
+    found = plan(settings, image_ids={10})
+    section = only(found)
+    assert section.admits((4016, 4536))
+    assert not section.admits((4016, 4535))
+    full = replanned(section, (4016, 4536), found.grid, settings)
+    assert (full.downsample, full.asked, full.request.downsample) == (0, 4, 4)
+    assert full.n_halvings == 2
+    assert full.working_bytes > 10 * section.working_bytes
+    assert full.blocks == ()
+
+
+def test_another_tier_that_is_too_large_for_the_budget_is_planned_in_boxes_of_that_tier():
+    settings = Settings(downsample=2, layers=("sections", "registered"), memory_bytes=2**24)
+    found = plan(settings, image_ids={10})
+    section = only(found)
+    assert section.blocks == ()
+    full = replanned(section, (4016, 4536), found.grid, settings)
+    assert len(full.blocks) == 6
+    assert sum(box.shape[0] * box.shape[1] for box in full.blocks) == 4016 * 4536
+
+
+def test_a_region_stays_where_it_is_when_the_tier_is_another():
+    settings = Settings(downsample=3, layers=("sections",), roi=(1000, 2000, 640, 320))
+    found = plan(settings, image_ids={10})
+    section = only(found)
+    other = resolved(section, (4016 >> 1, 4536 >> 1), found.grid, settings)
+    assert (other.downsample, [side << 1 for side in other.region]) == (
+        1,
+        [side << 3 for side in section.region],
+    )
+
+
+def test_a_commit_of_another_tier_serves_the_tier_that_was_asked_for():
+    settings = Settings(downsample=4)
+    section = DATA_SET.section_images[2]
+    stored = commit_of(section, downsample=0, asked_downsample=4, shape=section.shape)
+    assert plan(settings, commits={10: stored}, image_ids={10}).committed == (10,)
+    assert plan(Settings(downsample=3), commits={10: stored}, image_ids={10}).committed == ()
+
+
+def test_boxes_are_planned_no_deeper_than_the_last_tier():
+    settings = Settings(downsample=9, layers=("sections",), fetch="tiles")
+    assert only(plan(settings, image_ids={10})).downsample == 5
