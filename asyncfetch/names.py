@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["did_you_mean", "nearest", "spelled_as"]
 
+# two letters changed places in a name of five; what is less alike misleads
+_MIN_RATIO = 0.7
+
 
 def spelled_as(name: str, known: Iterable[str]) -> str:
     """Return the known name that is the same but for capitals, or the name as it is where there is not exactly one.
@@ -38,7 +41,7 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     ['requests_per_s']
     """
     by_folded = {each.casefold(): each for each in known}
-    return [by_folded[each] for each in difflib.get_close_matches(name.casefold(), by_folded, n)]
+    return [by_folded[each] for each in difflib.get_close_matches(name.casefold(), by_folded, n, _MIN_RATIO)]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,14 +8,15 @@ environment unless it asks for that: ``Settings.from_layers({"um": 10}, read_env
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from asyncfetch.errors import SettingsError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from asyncfetch.names import did_you_mean, spelled_as
+from asyncfetch.text import shown
 
 __all__ = ["ENVIRONMENT_PREFIX", "Codec", "Layer", "Settings", "View", "parse_size", "read_environment"]
 
@@ -44,6 +45,23 @@ _RULES = {
     "fill": "a grey level from 0 to 255",
     "memory_bytes": "a size of at least 16MiB",
 }
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "layers": get_args(Layer),
+    "views": get_args(View),
+    "codec": get_args(Codec),
+    "interpolation": get_args(Interpolation),
+    "fetch": get_args(Fetch),
+}
+#: What the options of the command line call settings of another name.
+_OTHER_NAMES = {
+    "bandwidth": "bytes_per_s",
+    "memory": "memory_bytes",
+    "rate": "requests_per_s",
+    "view": "views",
+}
+#: Variables that begin as those of settings do.
+_NOT_SETTINGS = frozenset({"traceback"})
+_MAX_SHOWN = 100
 _REGIONS = ("roi", "roi_um")
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -197,7 +215,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ----------
         *layers : mapping
             Setting names to values. Text values are read as numbers, lists (split at commas) and sizes
-            (``1GiB``) where the setting has that type; None means "not given".
+            (``1GiB``) where the setting has that type; lists may be any iterable, and what is in them twice counts
+            once; None means "not given". Capitals do not count, neither in settings nor in the names that are
+            their values.
 
         Raises
         ------
@@ -206,7 +226,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         merged: dict[str, Any] = {}
         for layer in reversed(layers):
-            merged |= {name: value for name, value in layer.items() if value is not None}
+            merged |= {
+                spelled_as(name, cls.__struct_fields__): value
+                for name, value in layer.items()
+                if value is not None
+            }
         for name, value in merged.items():
             merged[name] = _from_text(name, value)
         return _convert(merged)
@@ -239,10 +263,14 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
         if not variable.startswith(ENVIRONMENT_PREFIX) or not value.strip():
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name in _NOT_SETTINGS:
+            continue
         try:
             _check_one(name, _from_text(name, value))
         except SettingsError as error:
-            raise SettingsError(f"environment variable {variable}: {error.message}", setting=name) from None
+            raise SettingsError(
+                f"environment variable {shown(variable, _MAX_SHOWN)}: {error.message}", setting=name
+            ) from None
         layer[name] = value
     return layer
 
@@ -261,29 +289,63 @@ def _convert(values: dict[str, Any]) -> Settings:
 
 def _check_one(name: str, value: Any) -> None:
     if name not in Settings.__struct_fields__:
-        known = ", ".join(Settings.__struct_fields__)
-        raise SettingsError(f"there is no setting {name!r}; known settings: {known}", setting=name)
+        known = Settings.__struct_fields__
+        meant = _OTHER_NAMES.get(name.lower().replace("-", "_"))
+        hint = f"; did you mean {meant}?" if meant else did_you_mean(name, known)
+        what = f"there is no setting {shown(name, _MAX_SHOWN)!r}"
+        raise SettingsError(what + (hint or f"; known settings: {', '.join(known)}"), setting=name)
     others = {"layers": ("registered",)} if name in _REGIONS else {}
     try:
         msgspec.convert({name: value, **others}, Settings, strict=False)
     except msgspec.ValidationError as error:
         rule = _RULES.get(name) or str(error).split(" - at ")[0].lower()
-        raise SettingsError(f"{name} = {_shown(value)} is not allowed: {rule}", setting=name) from error
+        what = f"{name} = {_shown(value)} is not allowed: {rule}"
+        raise SettingsError(what + _hint(name, value), setting=name) from error
 
 
 def _shown(value: Any) -> str:
     if not isinstance(value, list | tuple):
-        return str(value)
-    return ",".join(
-        ":".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in value
-    )
+        return shown(value, _MAX_SHOWN)
+    parts = (":".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in value)
+    return shown(",".join(parts), _MAX_SHOWN)
+
+
+def _hint(name: str, value: Any) -> str:
+    """Return what was meant by a name that is not among those that a setting takes."""
+    if name not in _CHOICES:
+        return ""
+    given = value if isinstance(value, list | tuple) else [value]
+    unknown = [each for each in given if isinstance(each, str) and each not in _CHOICES[name]]
+    return did_you_mean(unknown[0], _CHOICES[name]) if unknown else ""
+
+
+def _as_names(name: str, value: Any) -> Any:
+    """Return the names of a list, each once and as it is spelled; items may be several with commas between."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, Iterable) or isinstance(value, Mapping):
+        return value
+    given = [
+        spelled_as(part.strip(), _CHOICES[name]) if isinstance(part, str) else part
+        for item in value
+        for part in (item.split(",") if isinstance(item, str) else [item])
+    ]
+    if isinstance(value, AbstractSet):
+        # a set has no order of its own, and stores are compared with each other
+        given.sort(key=str)
+    return [each for k, each in enumerate(given) if each != "" and each not in given[:k]]
 
 
 def _from_text(name: str, value: Any) -> Any:
+    if name in {"layers", "views"}:
+        return _as_names(name, value)
+    if hasattr(value, "tolist"):
+        # numpy's numbers and arrays are no numbers to the checks below
+        value = value.tolist()
     if not isinstance(value, str):
         return value
-    if name in {"layers", "views"}:
-        return [part.strip() for part in value.split(",") if part.strip()]
+    if name in _CHOICES:
+        return spelled_as(value.strip(), _CHOICES[name])
     if name.endswith("_bytes") or name == "bytes_per_s":
         return parse_size(value, setting=name)
     if name == "roi":

@@ -17,6 +17,7 @@ import typer
 
 from asyncfetch.cli.console import echo, guard_streams, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
+from asyncfetch.cli.parsing import App
 from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
 from asyncfetch.version import __version__
 
@@ -52,7 +53,7 @@ _OPTIONS = {
     "views": "--view",
 }
 
-app = typer.Typer(
+app = App(
     name="asyncfetch",
     no_args_is_help=True,
     add_completion=False,

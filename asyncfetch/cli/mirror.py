@@ -63,12 +63,15 @@ Downsample = Annotated[
     str | None, typer.Option(metavar="N", help="Fix the tier that is fetched: halved N times.")
 ]
 Views = Annotated[
-    str | None, typer.Option(metavar="VIEWS", help="Such as image,expression.", show_default="image")
+    list[str] | None,
+    typer.Option(metavar="VIEWS", help="Such as image,expression; several allowed.", show_default="image"),
 ]
 Layers = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="LAYERS", help="Of source, sections and registered.", show_default="source,registered"
+        metavar="LAYERS",
+        help="Of source, sections and registered; several allowed.",
+        show_default="source,registered",
     ),
 ]
 NumericExpression = Annotated[

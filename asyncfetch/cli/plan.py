@@ -82,6 +82,8 @@ def plan(
         print_json(found.as_dict())
     elif found.n_data_sets:
         echo(_described(found))
+    for note in found.notes:
+        tell(f"note: {note}")
     for failure in found.failures[:_MOST_LISTED]:
         tell(f"{failure.item}: {failure.message}")
     if len(found.failures) > _MOST_LISTED:

@@ -31,8 +31,11 @@ __all__ = ["rebuild"]
 def rebuild(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A store that holds the layer source.")],
     layers: Annotated[
-        str, typer.Option(metavar="LAYERS", help="sections, registered or both.")
-    ] = "registered",
+        list[str] | None,
+        typer.Option(
+            metavar="LAYERS", help="sections, registered or both; several allowed.", show_default="registered"
+        ),
+    ] = None,
     um: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +63,7 @@ def rebuild(
     """
     given: dict[str, Any] = {
         "um": um,
-        "layers": layers,
+        "layers": layers or ["registered"],
         "codec": codec,
         "numeric_expression": numeric_expression,
     }

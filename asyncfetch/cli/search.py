@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from
+from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.console import is_stdout_read
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.errors import NotFoundError, SelectionError
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from asyncfetch.allen import Query, SectionDataSet
+    from asyncfetch.client import Client
     from asyncfetch.settings import Settings
 
 __all__ = ["search"]
+
+# ids of the API have at most ten digits
+_MAX_DIGITS = 18
+_MAX_NAME = 80
 
 _SECTION_FIELDS = (
     "id",
@@ -44,15 +50,22 @@ def search(
         ),
     ] = None,
     gene: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Acronym or id of a gene, such as Pvalb.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Acronym or id of a gene, such as Pvalb; several allowed."),
     ] = None,
     product: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Abbreviation or id of a product, such as Mouse.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Abbreviation or id of a product, such as Mouse; several allowed."),
     ] = None,
     plane: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Plane of section: coronal, sagittal, …, or its id.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Plane of section: coronal, sagittal, …, or its id; several allowed."
+        ),
     ] = None,
-    specimen: Annotated[int | None, typer.Option(metavar="ID", help="Of a specimen.")] = None,
+    specimen: Annotated[
+        list[int] | None, typer.Option(metavar="ID", help="Of a specimen; several allowed.")
+    ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Those that failed, instead of the others.")
     ] = False,
@@ -69,41 +82,66 @@ def search(
     from asyncfetch.mirroring import parse_selection
 
     given: dict[str, Any] = {"gene": gene, "product": product, "plane": plane, "specimen": specimen}
-    conditions: dict[str, Any] = {name: _value(value) for name, value in given.items() if value is not None}
+    conditions: dict[str, list[Any]] = {name: _values(each) for name, each in given.items() if each}
     settings = settings_from(config, base_url=base_url, requests_per_s=rate)
     if selection is not None:
-        (chosen, *more) = parse_selection(selection)
-        if more or chosen.kind in {"image", "atlas"} or (chosen.kind == "dataset" and (conditions or failed)):
+        chosen = parse_selection(selection)
+        kind = chosen[0].kind
+        is_data_set = kind == "dataset" and len(chosen) == 1 and not conditions and not failed
+        if {each.kind for each in chosen} != {kind} or not (is_data_set or kind in {"gene", "product"}):
             raise SelectionError(
                 f"{selection!r} cannot be searched: write one dataset:ID alone, a gene:ACRONYM or a product:ID"
             )
-        if chosen.kind == "dataset":
-            _print(run_interruptible(partial(_sections, settings, int(chosen.id))), as_json=as_json)
+        if is_data_set:
+            _print(run_interruptible(partial(_sections, settings, int(chosen[0].id))), as_json=as_json)
             return
-        if chosen.kind in conditions:
-            raise SelectionError(f"{selection} and --{chosen.kind} contradict each other: take one of them")
-        conditions[chosen.kind] = chosen.id
+        if kind in conditions:
+            raise SelectionError(f"{selection} and --{kind} contradict each other: take one of them")
+        conditions[kind] = [each.id for each in chosen]
     if not conditions and not failed:
         raise SelectionError("name a --gene, --product, --plane or --specimen, --failed, or a dataset:ID")
+    run_interruptible(partial(_search, settings, conditions, failed, as_json))
+
+
+def _values(given: list[str] | list[int]) -> list[str | int]:
+    words = [word.strip() for each in given for word in str(each).split(",")]
+    return [int(word) if word.isdecimal() and len(word) <= _MAX_DIGITS else word for word in words if word]
+
+
+async def _search(settings: Settings, conditions: dict[str, list[Any]], failed: bool, as_json: bool) -> None:
+    """Print the data sets that meet all conditions; where there are none, their names as the API spells them."""
+    from asyncfetch.client import Client
     from asyncfetch.client.queries import data_sets_query
+    from asyncfetch.client.spelling import find_spelling
 
-    query = data_sets_query(**conditions, failed=failed)
-    if not run_interruptible(partial(_print_data_sets, settings, query, as_json)):
-        raise NotFoundError("no data set meets the conditions; check their spelling, which counts capitals")
+    async with Client(settings=settings) as client:
+        if await _print_data_sets(client, data_sets_query(**conditions, failed=failed), as_json):
+            return
+        advice = "ask for fewer conditions"
+        spelled: dict[str, list[Any]] = {}
+        for kind, values in conditions.items():
+            spelled[kind] = []
+            for value in values:
+                found = None if isinstance(value, int) else await find_spelling(client, kind, value)
+                spelled[kind].append(found.other if found and found.other else value)
+                if found and found.other:
+                    tell(f"note: {found.note}")
+                elif found and value not in found.names:
+                    advice = f"there is no {kind} {shown(value, _MAX_NAME)}: {found.advice}"
+        if spelled != conditions and await _print_data_sets(
+            client, data_sets_query(**spelled, failed=failed), as_json
+        ):
+            return
+    raise NotFoundError(f"no data set meets the conditions; {advice}")
 
 
-def _value(value: str | int) -> str | int:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-async def _print_data_sets(settings: Settings, query: Query, as_json: bool) -> int:
+async def _print_data_sets(client: Client, query: Query, as_json: bool) -> int:
     """Print data sets, as a table while later pages are asked for, and return how many there are."""
     from asyncfetch.allen import parse_data_set
-    from asyncfetch.client import Client
 
     found: list[dict[str, Any]] = []
     n = 0
-    async with Client(settings=settings) as client, client.open_rows(query) as rows:
+    async with client.open_rows(query) as rows:
         async for row in rows:
             each = _data_set(parse_data_set(row))
             n += 1

@@ -15,6 +15,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.opening import open_store
+from asyncfetch.cli.parsing import joined
 from asyncfetch.cli.reading import read_text
 from asyncfetch.cli.tables import BadRow, Points, read_points, read_rows, write_table
 from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
@@ -183,9 +184,15 @@ def sync(
     x: Annotated[float | None, typer.Option(help="Full-resolution pixels, or µm (posterior).")] = None,
     y: Annotated[float | None, typer.Option(help="Full-resolution pixels, or µm (inferior).")] = None,
     z: Annotated[float | None, typer.Option(help="µm (right or left).")] = None,
-    data_sets: Annotated[str | None, typer.Option(metavar="IDS", help="Target data sets: 1,2,3.")] = None,
-    images: Annotated[str | None, typer.Option(metavar="IDS", help="Target images: 1,2,3.")] = None,
-    structures: Annotated[str | None, typer.Option(metavar="IDS", help="Structures: 1,2,3.")] = None,
+    data_sets: Annotated[
+        list[str] | None, typer.Option(metavar="IDS", help="Target data sets: 1,2,3; several allowed.")
+    ] = None,
+    images: Annotated[
+        list[str] | None, typer.Option(metavar="IDS", help="Target images: 1,2,3; several allowed.")
+    ] = None,
+    structures: Annotated[
+        list[str] | None, typer.Option(metavar="IDS", help="Structures: 1,2,3; several allowed.")
+    ] = None,
     atlas: Annotated[str | None, typer.Option(metavar="ID", help="The target atlas.")] = None,
     table: Annotated[
         str | None,
@@ -243,9 +250,9 @@ def sync(
         "x": x,
         "y": y,
         "z": z,
-        "data_sets": data_sets,
-        "images": images,
-        "structures": structures,
+        "data_sets": joined(data_sets),
+        "images": joined(images),
+        "structures": joined(structures),
         "atlas": atlas,
     }
     wanted_format = _format(fmt, as_json=as_json)
@@ -365,7 +372,7 @@ def _parse_ids(name: str, text: str | None) -> list[int]:
     if text is None:
         return []
     try:
-        return [int(word) for word in text.split(",") if word.strip()]
+        return list(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
     except ValueError:
         raise SettingsError(
             f"--{name.replace('_', '-')} takes ids such as 1,2,3, not {text!r}", setting=name

@@ -5,6 +5,7 @@ Each method is one query that existing clients are known to send (RMA-9), with a
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import msgspec
 from asyncfetch.allen import Filter, Pipe, Query, Step, parse_data_set, parse_section_image
 from asyncfetch.allen.records import Product
 from asyncfetch.errors import ReplyError, SelectionError
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet, SectionImage
@@ -299,24 +301,34 @@ def plates_query(atlas_id: int) -> Query:
 
 def _named(name: str, values: Names, column: str = "id") -> Filter:
     """Return a condition on ids, or on names, of something."""
-    each = [values] if isinstance(values, int | str) else list(values)
+    each = [
+        operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
+        for value in _several(values)
+    ]
     if not each:
         raise SelectionError(f"no {name} is given: name at least one, or leave the condition out")
     field = name if isinstance(each[0], str) else column
     wanted = str if field == name else int
     if not all(isinstance(value, wanted) and not isinstance(value, bool) for value in each):
-        raise SelectionError(f"{each} must be either ids or names, all of one sort")
+        raise SelectionError(f"{shown(each, 200)} must be either ids or names, all of one sort")
     return Filter(field, "eq" if len(each) == 1 else "in", tuple(map(str, each)))
 
 
 def _ids(values: Ids) -> list[int]:
     try:
-        ids = [values] if isinstance(values, int) else list(dict.fromkeys(values))
+        # numpy's integers are no int, but can stand for one
+        ids = [operator.index(each) for each in _several(values)]
     except TypeError:
         ids = []
-    if not ids or not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in ids):
-        raise SelectionError(f"{values!r} must be one id or more, each an integer of 0 or greater")
+    if not ids or min(ids) < 0 or isinstance(values, bool):
+        raise SelectionError(f"{shown(values, 200)} must be one id or more, each an integer of 0 or greater")
     return ids
+
+
+def _several(values: object) -> list[Any]:
+    """Return what is in any iterable, each once, or the one value alone."""
+    is_one = not isinstance(values, Iterable) or isinstance(values, str) or getattr(values, "ndim", 1) == 0
+    return [values] if is_one else list(dict.fromkeys(values))  # type: ignore[call-overload]  # an iterable here
 
 
 def _one_or_all(ids: list[int]) -> int | list[int]:

@@ -15,8 +15,10 @@ import msgspec
 
 from asyncfetch.allen import data_set_query, parse_data_set, parse_section_image, section_image_query
 from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query, section_images_where
+from asyncfetch.client.spelling import find_spelling
 from asyncfetch.errors import AsyncFetchError, NotFoundError
 from asyncfetch.mirroring.report import Failure
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,15 +29,16 @@ if TYPE_CHECKING:
     from asyncfetch.client import Client
     from asyncfetch.mirroring.selection import Selection
 
-__all__ = ["Finding", "FoundAtlas", "FoundDataSet", "find_data_sets"]
+__all__ = ["Finding", "FoundAtlas", "FoundDataSet", "FoundNote", "find_data_sets"]
 
 #: Data sets of genes and products whose records are asked for at once: some 500 section images.
 _SETS_A_REQUEST = 25
 #: Single images whose data sets are asked for at once: URLs of a kilobyte.
 _IMAGES_A_REQUEST = 100
+_MAX_NAME = 80
 
 type Row = dict[str, Any]
-type Finding = FoundDataSet | FoundAtlas | Failure
+type Finding = FoundDataSet | FoundAtlas | FoundNote | Failure
 
 
 class FoundDataSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +76,12 @@ class FoundAtlas(msgspec.Struct, frozen=True, kw_only=True):
 
     record: Row
     data_set_ids: tuple[int, ...]
+
+
+class FoundNote(msgspec.Struct, frozen=True):
+    """A word on how a selection was understood."""
+
+    text: str
 
 
 async def find_data_sets(
@@ -162,31 +171,45 @@ class _Finder:
 
     async def find_all(self, selection: Selection) -> None:
         """Find the data sets of a gene or a product, but for failed ones, while later pages are asked for."""
-        is_empty = True
-        waiting: list[int] = []
         try:
-            query = data_set_ids_query(**{selection.kind: selection.id})
-            async with self._client.open_rows(query) as rows:
-                async for row in rows:
-                    is_empty = False
-                    data_set_id = row.get("id")
-                    if isinstance(data_set_id, int) and data_set_id not in self._sought:
-                        self._sought.add(data_set_id)
-                        waiting.append(data_set_id)
-                    if len(waiting) == _SETS_A_REQUEST:
-                        await self._find_several(waiting)
-                        waiting = []
-            await self._find_several(waiting)
+            if await self._find_all_of(selection.kind, selection.id):
+                return
+            advice = "check the id, and name failed data sets by their ids"
+            if isinstance(selection.id, str):
+                spelling = await find_spelling(self._client, selection.kind, selection.id)
+                advice = spelling.advice
+                if spelling.other is not None:
+                    await self._send.send(FoundNote(spelling.note))
+                    if await self._find_all_of(selection.kind, spelling.other):
+                        return
+                    advice = "name failed data sets by their ids"
         except AsyncFetchError as error:
             await self._fail((str(selection),), error)
             return
-        if is_empty:
-            nothing = NotFoundError(
-                f"there is no data set of {selection.kind} {selection.id} at {self._client.settings.base_url}; "
-                "check its spelling, which counts capitals, and name failed data sets by their ids",
-                url=self._client.settings.base_url,
-            )
-            await self._fail((str(selection),), nothing)
+        url = self._client.settings.base_url
+        nothing = NotFoundError(
+            f"there is no data set of {selection.kind} {shown(selection.id, _MAX_NAME)} at {url}; {advice}",
+            url=url,
+        )
+        await self._fail((str(selection),), nothing)
+
+    async def _find_all_of(self, kind: str, name: int | str) -> bool:
+        """Find the data sets of what is spelled just so, and return whether there are any."""
+        is_empty = True
+        waiting: list[int] = []
+        query = data_set_ids_query(**{kind: name})
+        async with self._client.open_rows(query) as rows:
+            async for row in rows:
+                is_empty = False
+                data_set_id = row.get("id")
+                if isinstance(data_set_id, int) and data_set_id not in self._sought:
+                    self._sought.add(data_set_id)
+                    waiting.append(data_set_id)
+                if len(waiting) == _SETS_A_REQUEST:
+                    await self._find_several(waiting)
+                    waiting = []
+        await self._find_several(waiting)
+        return not is_empty
 
     async def find_atlas(self, selection: Selection) -> None:
         atlas_id = int(selection.id)

@@ -11,7 +11,7 @@ import msgspec
 from asyncfetch.client import Client
 from asyncfetch.errors import AsyncFetchError, SelectionError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
-from asyncfetch.mirroring.finding import Finding, FoundDataSet, find_data_sets
+from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_data_sets
 from asyncfetch.mirroring.plan import plan_view, view_layout
 from asyncfetch.mirroring.report import Failure, first_error
 from asyncfetch.mirroring.selection import parse_selection
@@ -73,6 +73,8 @@ class Forecast(msgspec.Struct, kw_only=True):
         One for each view of each data set.
     failures : list of Failure
         What cannot be had, as far as the records tell.
+    notes : list of str
+        How names were understood.
     n_data_sets : int
         Data sets found.
     n_metadata_requests : int
@@ -84,6 +86,7 @@ class Forecast(msgspec.Struct, kw_only=True):
     bytes_per_s: float | None = None
     views: list[ViewForecast] = msgspec.field(default_factory=list)
     failures: list[Failure] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     n_data_sets: int = 0
     n_metadata_requests: int = 0
 
@@ -194,6 +197,8 @@ async def _count(
 ) -> None:
     if isinstance(found, Failure):
         total.failures.append(found)
+    elif isinstance(found, FoundNote):
+        total.notes.append(found.text)
     elif isinstance(found, FoundDataSet):
         total.n_data_sets += 1
         try:

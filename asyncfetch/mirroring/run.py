@@ -35,7 +35,7 @@ from asyncfetch.events import (
     ignore,
 )
 from asyncfetch.mirroring.catalogue import complete_catalogue
-from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, find_data_sets
+from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, FoundNote, find_data_sets
 from asyncfetch.mirroring.plan import plan_view, view_layout
 from asyncfetch.mirroring.report import Failure, Report, first_error
 from asyncfetch.mirroring.selection import Selection, parse_selection
@@ -450,6 +450,8 @@ class _Run:
                 return
             self._report.failures.append(found)
             self._unfinished.plan([found.item])
+        elif isinstance(found, FoundNote):
+            self._report.notes.append(found.text)
         elif isinstance(found, FoundAtlas):
             atlas = AtlasRecord(record=found.record, data_set_ids=found.data_set_ids)
             try:

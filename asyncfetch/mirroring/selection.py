@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
 from asyncfetch.errors import SelectionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from asyncfetch.names import nearest
+from asyncfetch.text import shown
 
 __all__ = ["SELECTION_FORMS", "Kind", "Selection", "parse_selection"]
 
@@ -23,8 +23,9 @@ SELECTION_FORMS = "dataset:ID, image:ID, atlas:ID, gene:ACRONYM or product:ID"
 _ID = r"[0-9]{1,18}"
 # the query language has no way to write a quote; a comma separates; brackets and a dollar are its own
 _NAME = r"[^\s,'\"\[\]$](?:[^,'\"\[\]$\n]*[^\s,'\"\[\]$])?"
-_BY_ID = re.compile(rf"(?P<kind>dataset|image|atlas):(?P<values>{_ID}(?:\s*,\s*{_ID})*)")
-_BY_NAME = re.compile(rf"(?P<kind>gene|product):(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)")
+_BY_ID = re.compile(rf"(?P<kind>dataset|image|atlas):(?P<values>{_ID}(?:\s*,\s*{_ID})*)", re.IGNORECASE)
+_BY_NAME = re.compile(rf"(?P<kind>gene|product):(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)", re.IGNORECASE)
+_KINDS = ("dataset", "image", "atlas", "gene", "product")
 
 # a name may hold blanks, so that only the word of the next selection ends it
 _BETWEEN = re.compile(r"[\s,;]+(?=(?:dataset|image|atlas|gene|product):)", re.IGNORECASE)
@@ -71,7 +72,11 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
     SelectionError
         There is nothing to select, or an item is malformed; the message names it.
     """
-    items = [texts] if isinstance(texts, str) else list(texts)
+    items = list(texts) if isinstance(texts, Iterable) and not isinstance(texts, str) else [texts]
+    if strange := [each for each in items if not isinstance(each, str)]:
+        raise SelectionError(
+            f'{shown(repr(strange[0]), _MOST_SHOWN)} is no selection: write it as text, such as "dataset:479"'
+        )
     selections = [
         selection
         for text in items
@@ -86,8 +91,12 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
 def _parse_item(text: str) -> list[Selection]:
     match = _BY_ID.fullmatch(text) or _BY_NAME.fullmatch(text)
     if match is None:
-        shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
-        raise SelectionError(f"{shown!r} is no selection: write {SELECTION_FORMS}, such as dataset:479")
-    kind: Kind = match["kind"]  # type: ignore[assignment]  # one of the two patterns' words
+        what = f"'{shown(text, _MOST_SHOWN)}' is no selection"
+        kind_given, colon, values_given = text.partition(":")
+        meant = nearest(kind_given, _KINDS, 1) if colon else []
+        if meant and meant[0] != kind_given.lower():
+            raise SelectionError(f"{what}; did you mean {meant[0]}:{shown(values_given, _MOST_SHOWN)}?")
+        raise SelectionError(f"{what}: write {SELECTION_FORMS}, such as dataset:479")
+    kind: Kind = match["kind"].lower()  # type: ignore[assignment]  # one of the two patterns' words
     values = (value.strip() for value in match["values"].split(","))
     return [Selection(kind, int(value) if re.fullmatch(_ID, value) else value) for value in values]

@@ -34,7 +34,8 @@ from typing import Any, Literal, Self
 from urllib.parse import unquote
 
 from asyncfetch.errors import SettingsError
-from asyncfetch.text import decode_text
+from asyncfetch.names import did_you_mean
+from asyncfetch.text import decode_text, shown
 
 __all__ = ["FAULT_KINDS", "QUERY", "SYNC", "Fault", "FaultPlan", "FaultRule", "FaultScript", "FaultSource"]
 
@@ -98,8 +99,9 @@ class Fault:
     def __post_init__(self) -> None:
         is_status = self.kind.startswith("status:") and self.kind[7:].isdigit()
         if not (is_status or self.kind in FAULT_KINDS):
-            known = ", ".join(["status:<number>", *FAULT_KINDS])
-            raise SettingsError(f"there is no fault {self.kind!r}; known faults: {known}", setting="faults")
+            hint = did_you_mean(str(self.kind), FAULT_KINDS)
+            hint = hint or f"; known faults: {', '.join(['status:<number>', *FAULT_KINDS])}"
+            raise SettingsError(f"there is no fault {shown(self.kind, 80)!r}{hint}", setting="faults")
         if self.times is not None and self.times < 0:
             raise SettingsError(f"a fault cannot happen {self.times} times", setting="faults")
         seconds = (self.retry_after or "").removeprefix("date:")

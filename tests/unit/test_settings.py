@@ -45,7 +45,6 @@ def test_full_is_a_pitch():
         ("downsample", "two"),
         ("layers", "pixels"),
         ("layers", ""),
-        ("layers", "source,source"),
         ("views", "picture"),
         ("codec", "zip"),
         ("memory_bytes", "much"),
