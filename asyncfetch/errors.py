@@ -8,6 +8,7 @@
     ├── SettingsError             a setting is out of range or contradicts the store (a ValueError)
     ├── TransportError            the bytes did not come: try again
     │   ├── ConnectError          no connection: refused, reset, unknown host
+    │   ├── TLSError              no connection that can be trusted: a certificate, or no TLS at all
     │   ├── StallError            bytes came too slowly or not at all
     │   ├── TruncatedError        the body ended early
     │   ├── StatusError           429, a 5xx or another HTTP status that is no answer
@@ -65,6 +66,7 @@ __all__ = [
     "StoreItemError",
     "StoreLayoutError",
     "StoreSpaceError",
+    "TLSError",
     "TransientServiceError",
     "TransportError",
     "TruncatedError",
@@ -155,6 +157,12 @@ class TransportError(AsyncFetchError):
 
 class ConnectError(TransportError):
     """Say that there is no connection: refused, reset, or a host that has no address."""
+
+
+class TLSError(TransportError):
+    """No connection that can be trusted: a certificate that is not, or a port that does not speak TLS."""
+
+    is_transient = False
 
 
 class StallError(TransportError):

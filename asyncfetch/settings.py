@@ -8,12 +8,14 @@ environment unless it asks for that: ``Settings.from_layers({"um": 10}, read_env
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
+from asyncfetch.address import Address, parse_address
 from asyncfetch.errors import SettingsError
 from asyncfetch.names import did_you_mean, spelled_as
 from asyncfetch.text import shown
@@ -62,6 +64,8 @@ _OTHER_NAMES = {
 #: Variables that begin as those of settings do.
 _NOT_SETTINGS = frozenset({"traceback"})
 _MAX_SHOWN = 100
+_HOST = re.compile(r"(\*?\.)?[\w-]+(\.[\w-]+)*\.?|\[?[0-9a-fA-F:.]+\]?")
+_ADDRESSES = ("base_url", "proxy")
 _REGIONS = ("roi", "roi_um")
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -131,7 +135,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         The region (p, i and r, from and to) that is fetched, in µm of the reference frame.
     """
 
-    base_url: str = "http://api.brain-map.org"
+    base_url: str = "https://api.brain-map.org"
+    trusted_hosts: tuple[str, ...] = ()
+    proxy: str = "environment"
     jobs: Count | Literal["auto"] = "auto"
     most_jobs: Count = 64
     requests_per_s: Positive = 10.0
@@ -160,10 +166,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     roi_um: tuple[Range, Range, Range] | None = None
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise SettingsError(
-                f"base_url must start with http:// or https://, not {self.base_url!r}", setting="base_url"
-            )
+        self._check_addresses()
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, float) and not math.isfinite(value):
@@ -177,6 +180,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 )
 
         self._check_region()
+
+    def _check_addresses(self) -> None:
+        for name in _ADDRESSES:
+            value = getattr(self, name)
+            if name == "proxy" and value in {"environment", "none"}:
+                continue
+            try:
+                # it is frozen, and must not keep what came with the address
+                msgspec.structs.force_setattr(self, name, parse_address(value))
+            except ValueError as error:
+                raise SettingsError(f"{name} {error}", setting=name) from None
+        for host in self.trusted_hosts:
+            if not _HOST.fullmatch(host):
+                raise SettingsError(
+                    f"trusted_hosts names {host!r}; name a host such as images.example.org, "
+                    "or *.example.org for all below one",
+                    setting="trusted_hosts",
+                )
 
     def _check_region(self) -> None:
         given = "roi" if self.roi is not None else "roi_um"
@@ -298,6 +319,9 @@ def _check_one(name: str, value: Any) -> None:
     try:
         msgspec.convert({name: value, **others}, Settings, strict=False)
     except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, SettingsError) and name in {*_ADDRESSES, "trusted_hosts"}:
+            # the value of an address may hold a password, and is not shown
+            raise error.__cause__ from None
         rule = _RULES.get(name) or str(error).split(" - at ")[0].lower()
         what = f"{name} = {_shown(value)} is not allowed: {rule}"
         raise SettingsError(what + _hint(name, value), setting=name) from error
@@ -342,10 +366,12 @@ def _from_text(name: str, value: Any) -> Any:
     if hasattr(value, "tolist"):
         # numpy's numbers and arrays are no numbers to the checks below
         value = value.tolist()
-    if not isinstance(value, str):
+    if not isinstance(value, str) or isinstance(value, Address):
         return value
     if name in _CHOICES:
         return spelled_as(value.strip(), _CHOICES[name])
+    if name == "trusted_hosts":
+        return [part.strip() for part in value.split(",") if part.strip()]
     if name.endswith("_bytes") or name == "bytes_per_s":
         return parse_size(value, setting=name)
     if name == "roi":

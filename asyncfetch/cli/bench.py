@@ -119,7 +119,7 @@ async def _with_replica(
     from asyncfetch.speed import measure_bodies, measure_run
 
     async with open_replica_process(gzip_level=0) as base_url:
-        settings = settings.replace(base_url=base_url)
+        settings = settings.replace(base_url=base_url, proxy="none")
         image_ids = await _middle_images(data_set_id, n_images, settings)
         tell(f"drawing {len(image_ids)} images for the replica")
         await measure_bodies(image_ids, settings)

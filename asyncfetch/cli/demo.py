@@ -57,7 +57,13 @@ def demo(
             tell(f"replica of the API at {replica.base_url}; mirroring data set {_DATA_SET_ID} at {um:g} µm")
             # the replica is ours: nobody has to be spared
             settings = Settings.from_layers(
-                {"base_url": replica.base_url, "um": um, "jobs": jobs, "requests_per_s": 1000.0}
+                {
+                    "base_url": replica.base_url,
+                    "proxy": "none",
+                    "um": um,
+                    "jobs": jobs,
+                    "requests_per_s": 1000.0,
+                }
             )
             return await mirroring.mirror(
                 f"dataset:{_DATA_SET_ID}", location, settings=settings, on_event=on_event, drain=drain

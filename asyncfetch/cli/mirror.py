@@ -40,7 +40,7 @@ _HOLDERS = {
 
 BaseUrl = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Where the API answers.", show_default="http://api.brain-map.org"),
+    typer.Option(metavar="URL", help="Where the API answers.", show_default="https://api.brain-map.org"),
 ]
 Chosen = Annotated[
     list[str],

@@ -60,6 +60,14 @@ def serve(
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Add a line of JSON to it for each request.")
     ] = None,
+    redirect_base: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="What redirects of images begin with: http://{host} as the API's own; empty, they are relative "
+            "and survive tunnels and forwarded ports.",
+        ),
+    ] = "",
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep drawn images there for the next time.")
     ] = None,
@@ -101,6 +109,7 @@ def serve(
         "log_path": log,
         "cache_folder": cache,
         "most_records": _MOST_RECORDS,
+        "redirect_base": redirect_base,
     }
 
     async def body() -> None:

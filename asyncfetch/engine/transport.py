@@ -17,7 +17,9 @@ connection does is the server's own doing.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import ssl
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -29,8 +31,12 @@ import aiohttp
 from yarl import URL
 from zlib_ng import zlib_ng
 
+from asyncfetch.address import credentials_of, without_credentials
 from asyncfetch.engine.exchanges import Exchange, current_observer
+from asyncfetch.engine.proxies import Proxies
+from asyncfetch.engine.redirects import Refusal, Service, host_of, is_private, shown_address
 from asyncfetch.engine.retry import parse_retry_after
+from asyncfetch.engine.trust import make_context, tls_error, tls_words
 from asyncfetch.errors import (
     BodyTooLargeError,
     ClosedError,
@@ -51,6 +57,8 @@ if TYPE_CHECKING:
 
     from aiohttp.connector import Connection
 
+    from asyncfetch.address import Credentials
+    from asyncfetch.engine.proxies import Proxy
     from asyncfetch.errors import AsyncFetchError
     from asyncfetch.settings import Settings
 
@@ -227,11 +235,29 @@ class AiohttpTransport:
     before_another : callable, optional
         Awaited, with no connection in hand, before a redirect is followed or a request is sent again over a new
         connection: each is a request to the server.
+    environment : mapping of str to str, optional
+        Where proxies and files of certificates are named; by default that of the process.
+
+    Raises
+    ------
+    SettingsError
+        The proxy of ``base_url`` cannot be used.
     """
 
     def __init__(
-        self, settings: Settings, before_another: Callable[[], Awaitable[None]] | None = None
+        self,
+        settings: Settings,
+        before_another: Callable[[], Awaitable[None]] | None = None,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
+        self._environment = environment
+        self._proxies = Proxies(settings.proxy, environment)
+        self._service = Service(settings.trusted_hosts)
+        self._base = URL(settings.base_url, encoded=True)
+        self._proxies.of(self._base)
+        credentials = credentials_of(settings.base_url)
+        self._authorization = None if credentials is None else _basic(credentials)
+        self._context: ssl.SSLContext | None = None
         self._connect_timeout_s = settings.connect_timeout_s
         self._stall_timeout_s = settings.stall_timeout_s
         self._min_speed = settings.min_speed_bytes_per_s
@@ -284,32 +310,53 @@ class AiohttpTransport:
         """
         clock = asyncio.get_running_loop().time
         begin, waited_s = clock(), 0.0
-        here = _parse_url(url)
+        here = home = _parse_url(url)
         seen: set[URL] = set()
+        home_peer: str | None = None
         while True:
-            if self._is_closed:
-                raise closed_on_the_way(url)
+            exchange = _Exchange(self, url, here, limit_bytes, on_bytes, is_fresh=fresh)
+            if here is not home and host_of(here) != host_of(home):
+                exchange.must_be_public = not is_private(home_peer or host_of(home))
             try:
-                outcome = await _Exchange(self, url, here, limit_bytes, on_bytes, is_fresh=fresh).run()
+                outcome = await exchange.run()
             except _StaleConnectionError:
                 waited_s += await self._wait_for_another()
-                if self._is_closed:
-                    raise closed_on_the_way(url) from None
-                outcome = await _Exchange(self, url, here, limit_bytes, on_bytes, is_fresh=True).run()
-            if not isinstance(outcome, URL):
+                exchange = exchange.over_a_new_connection()
+                outcome = await exchange.run()
+            if not isinstance(outcome, str):
                 status, headers, body = outcome
                 return Reply(url, status, headers, body, clock() - begin - waited_s, waited_s)
+            if here is home:
+                home_peer = exchange.peer
             seen.add(here)
-            if outcome in seen or len(seen) > _MAX_REDIRECTS:
-                what = "in a loop" if outcome in seen else f"more than {_MAX_REDIRECTS} times"
-                raise RedirectError(
-                    f"{short_url(url)} was redirected {what}, last to {short_url(str(outcome))}; "
-                    "that is a fault of the server, and asking again does not help",
-                    location=str(outcome),
-                    url=url,
-                )
-            here = outcome
+            here = self._follow(url, home, here, outcome, seen, home_peer)
             waited_s += await self._wait_for_another()
+
+    def _follow(
+        self, url: str, home: URL, here: URL, location: str, seen: set[URL], home_peer: str | None
+    ) -> URL:
+        try:
+            target = self._service.follow(home, here, location, home_peer)
+        except Refusal as refusal:
+            raise RedirectError(
+                f"{shown_address(here)} was redirected to {refusal}",
+                location=without_credentials(location),
+                url=url,
+            ) from None
+        if target in seen or len(seen) > _MAX_REDIRECTS:
+            what = "in a loop" if target in seen else f"more than {_MAX_REDIRECTS} times"
+            raise RedirectError(
+                f"{shown_address(home)} was redirected {what}, last to {shown_address(target)}; "
+                "that is a fault of the server, and asking again does not help",
+                location=str(target),
+                url=url,
+            )
+        return target
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be fetched any more."""
+        return self._is_closed
 
     async def aclose(self) -> None:
         """Close every connection; nothing can be fetched any more."""
@@ -327,6 +374,36 @@ class AiohttpTransport:
         before = clock()
         await self._before_another()
         return clock() - before
+
+    def options_for(self, here: URL) -> dict[str, Any]:
+        """Return what a request to an address needs beside the usual: trust, a proxy, a password."""
+        options: dict[str, Any] = {}
+        if here.scheme == "https":
+            if self._context is None:
+                self._context = make_context(self._environment)
+            options["ssl"] = self._context
+        if self._authorization is not None and self._may_know(here):
+            options["headers"] = {"Authorization": self._authorization}
+        proxy = self._proxies.of(here) if self._proxies else None
+        if proxy is not None:
+            options["proxy"] = proxy.url
+            if proxy.credentials is not None:
+                # an http request is itself what the proxy reads; for https that is the CONNECT before it
+                place = options.setdefault("proxy_headers" if here.scheme == "https" else "headers", {})
+                place["Proxy-Authorization"] = _basic(proxy.credentials)
+        return options
+
+    def proxy_of(self, here: URL) -> Proxy | None:
+        """Return the proxy that a request to an address goes through."""
+        return self._proxies.of(here)
+
+    def _may_know(self, here: URL) -> bool:
+        """Tell whether an address may be told the credentials of ``base_url``: its own, or the same one by https."""
+        base = self._base
+        if host_of(here) != host_of(base):
+            return False
+        is_upgrade = (base.scheme, base.port, here.scheme, here.port) == ("http", 80, "https", 443)
+        return (here.scheme, here.port) == (base.scheme, base.port) or is_upgrade
 
     def open_session(self) -> aiohttp.ClientSession:
         """Return the session, made when it is first used, on the loop that uses it."""
@@ -349,6 +426,11 @@ class AiohttpTransport:
         return f"AiohttpTransport({'closed' if self._session is None else 'open'})"
 
 
+def _basic(credentials: Credentials) -> str:
+    # RFC 7617, section 2.1: UTF-8
+    return f"Basic {base64.b64encode(':'.join(credentials).encode()).decode()}"
+
+
 def closed_on_the_way(url: str) -> ClosedError:
     """Return what is raised where closing ended a request."""
     return ClosedError(
@@ -361,10 +443,11 @@ def _parse_url(url: str) -> URL:
     if url.isascii() and url.isprintable() and " " not in url:
         try:
             parsed = URL(url, encoded=True)
-            if parsed.scheme in {"http", "https"} and parsed.host:
+            if parsed.scheme in {"http", "https"} and parsed.host and parsed.raw_user is None:
                 return parsed
         except ValueError:
             pass
+    url = without_credentials(url)
     raise SelectionError(f"{url!r} is no percent-encoded http or https URL; check base_url", url=url)
 
 
@@ -388,6 +471,7 @@ class _Pool(aiohttp.TCPConnector):
         exchange = _SENDING.get()
         while True:
             connection = await super().connect(req, traces, timeout)
+            exchange.look_at(connection)
             is_kept = connection.protocol in self._used
             if not (is_kept and exchange.is_fresh):
                 break
@@ -418,6 +502,11 @@ class _Exchange:
     ) -> None:
         self.is_fresh = is_fresh
         self.is_kept = False
+        self.must_be_public = False
+        self.peer: str | None = None
+        if transport.is_closed:
+            raise closed_on_the_way(url)
+        self._transport = transport
         self._session = transport.open_session()
         self._watchdog = transport._watchdog
         self._observer = transport._observer
@@ -441,7 +530,31 @@ class _Exchange:
     def _shown(self) -> str:
         return short_url(self._url)
 
-    async def run(self) -> URL | tuple[int, Mapping[str, str], bytes]:
+    def over_a_new_connection(self) -> _Exchange:
+        """Return the same exchange, for once more."""
+        again = _Exchange(
+            self._transport, self._url, self._here, self._limit_bytes, self._on_bytes, is_fresh=True
+        )
+        again.must_be_public = self.must_be_public
+        return again
+
+    def look_at(self, connection: Connection) -> None:
+        """Learn where a connection leads; a redirect from a public address must not lead into this network."""
+        # a proxy finds the address itself, so that its own says nothing
+        if connection.transport is None or self._transport.proxy_of(self._here) is not None:
+            return
+        peer = connection.transport.get_extra_info("peername")
+        self.peer = peer[0] if peer else None
+        if self.must_be_public and self.peer is not None and is_private(self.peer):
+            connection.close()
+            raise RedirectError(
+                f"{self._shown} was redirected to {shown_address(self._here)}, a name that leads to {self.peer} on "
+                "this machine or network, where a public address must not lead",
+                location=str(self._here),
+                url=self._url,
+            )
+
+    async def run(self) -> str | tuple[int, Mapping[str, str], bytes]:
         self._watchdog.add(self)
         n_before = self._task.cancelling() if self._task is not None else 0
         try:
@@ -473,8 +586,12 @@ class _Exchange:
             n_left = self._task.uncancel() if self._task is not None else 0
         return self._n_cancelled > 0 and n_left <= n_before
 
-    async def _send(self) -> URL | tuple[int, Mapping[str, str], bytes]:
-        response = await self._session.get(self._here, allow_redirects=False, middlewares=(self._send_once,))
+    async def _send(self) -> str | tuple[int, Mapping[str, str], bytes]:
+        """Return the whole answer, or where a redirect leads."""
+        options = self._transport.options_for(self._here)
+        response = await self._session.get(
+            self._here, allow_redirects=False, middlewares=(self._send_once,), **options
+        )
         try:
             self._has_headers = True
             # 203 is what a proxy makes of a 200 whose body it changed (RFC 9110, section 15.3.4)
@@ -487,7 +604,7 @@ class _Exchange:
             # Only a plain body has words to tell.
             words = None if response.headers.get("Content-Encoding") else _words(body)
             if response.status in _REDIRECTS and "Location" in response.headers:
-                return self._redirected(response.headers["Location"])
+                return response.headers["Location"]
             raise self._refused(response, words)
         finally:
             # Releasing keeps the connection if the body was read to its end, and closes it if not.
@@ -569,26 +686,6 @@ class _Exchange:
             response.close()
         return bytes(words)
 
-    def _redirected(self, location: str) -> URL:
-        try:
-            target = self._here.join(URL(location)).with_fragment(None)
-            stays = target.origin() == self._here.origin()
-        except ValueError as error:
-            raise RedirectError(
-                f"{self._shown} was redirected to {location!r}, which is no URL; ask again later",
-                location=location,
-                url=self._url,
-            ) from error
-        if not stays:
-            raise RedirectError(
-                f"{self._shown} was redirected to {short_url(str(target))}, "
-                f"on another host or port, which is not followed; "
-                f"if that is where the API is now, set base_url to {target.origin()}",
-                location=str(target),
-                url=self._url,
-            )
-        return target
-
     def _refused(self, response: aiohttp.ClientResponse, words: str | None) -> AsyncFetchError:
         asked = response.headers.get("Retry-After")
         retry_after = _by_the_servers_clock(asked, response.headers.get("Date"))
@@ -606,7 +703,13 @@ class _Exchange:
             retry_after=retry_after,
             url=self._url,
         )
-        if retry_after is not None:
+        proxy = self._transport.proxy_of(self._here)
+        if response.status == 407 and proxy is not None:
+            error.args = (f"{error.message} by the proxy {proxy.url}",)
+            todo = (
+                f"name user and password in {proxy.named_by}: http://USER:PASSWORD@{URL(proxy.url).authority}"
+            )
+        elif retry_after is not None:
             todo = f"the server asks to wait: {asked}"
         else:
             todo = "ask again later" if error.is_transient else "check the request"
@@ -621,15 +724,36 @@ class _Exchange:
             error, (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError)
         ):
             return self._truncated(f"the connection broke ({cause})")
+        proxy = self._transport.proxy_of(self._here)
+        host = self._here.authority
+        if isinstance(error, aiohttp.ClientHttpProxyError) and proxy is not None:
+            return self._refused_by_proxy(error, proxy)
+        of_tls = _of_tls(error)
+        if of_tls is not None:
+            return tls_error(of_tls, host, url)
         if isinstance(error, (aiohttp.ClientConnectionError, OSError)):
-            host = self._here.authority
-            return ConnectError(
-                f"no connection to {host} ({cause}); check the network and base_url, or ask again later",
-                url=url,
-            )
+            way, todo = "", "check the network and base_url, or ask again later"
+            if proxy is not None:
+                way = f" through the proxy {proxy.url}"
+                todo = f"check {proxy.named_by}, or do without it: ASYNCFETCH_PROXY=none"
+            return ConnectError(f"no connection to {host}{way} ({cause}); {todo}", url=url)
         if isinstance(error, _UndecodableError):
             return TransportError(f"{shown}: the body cannot be decompressed ({error}); ask again", url=url)
         return TransportError(f"{shown}: the answer is no HTTP ({cause}); ask again later", url=url)
+
+    def _refused_by_proxy(self, error: aiohttp.ClientHttpProxyError, proxy: Proxy) -> AsyncFetchError:
+        if error.status == 407:
+            todo = (
+                f"name user and password in {proxy.named_by}: http://USER:PASSWORD@{URL(proxy.url).authority}"
+            )
+        else:
+            todo = f"ask who runs the proxy, or name the host in no_proxy: no_proxy={self._here.host}"
+        return StatusError(
+            f"the proxy {proxy.url} did not connect to {self._here.authority}: HTTP {error.status} {error.message}; "
+            f"{todo}",
+            status=error.status,
+            url=self._url,
+        )
 
     def _stalled(self, what: str, waited_s: float) -> StallError:
         return StallError(
@@ -680,8 +804,20 @@ def _by_the_servers_clock(retry_after: str | None, date: str | None) -> str | No
     return None if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
+def _of_tls(error: Exception) -> ssl.SSLError | None:
+    """Return the error of TLS that is behind an error, if there is one: its number is none of the system's."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    return error if isinstance(error, ssl.SSLError) else None
+
+
 def _reason(error: Exception) -> str:
     """Return why a connection failed: the system's words where there are any, else what aiohttp says."""
+    of_tls = _of_tls(error)
+    if of_tls is not None:
+        return tls_words(of_tls)
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
     if isinstance(error, OSError) and error.errno is not None:

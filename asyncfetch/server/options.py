@@ -52,6 +52,10 @@ class ServerOptions:
         Give the last tier where a deeper one is asked for (IMG-3), instead of halving further.
     ignored_parameters : tuple of str
         Parameters of downloads that are passed over as unknown ones are (IMG-7), such as ``downsample``.
+    redirect_base : str
+        What the redirect of an image puts before the path: ``{host}`` stands for the Host header of the request,
+        ``{name}`` for that without the port. As recorded it is ``http://{host}`` (HTTP-1); an empty one makes
+        redirects relative.
     most_records : int or None
         How many of the latest requests are remembered, up to twice as many for a while; None remembers all.
 
@@ -75,6 +79,7 @@ class ServerOptions:
     has_last_tier: bool = False
     ignored_parameters: tuple[str, ...] = ()
     most_records: int | None = None
+    redirect_base: str = "http://{host}"
 
     def __post_init__(self) -> None:
         if self.latency_s < 0:
@@ -88,6 +93,13 @@ class ServerOptions:
                 f"rounding is one of {', '.join(get_args(Rounding))}, not {self.rounding!r}",
                 setting="rounding",
             )
+        try:
+            self.redirect_base.format(host="", name="")
+        except (LookupError, ValueError, AttributeError):
+            raise SettingsError(
+                f"redirect_base = {self.redirect_base!r}: only {{host}} and {{name}} are replaced",
+                setting="redirect_base",
+            ) from None
         if not -1 <= self.gzip_level <= 9:
             raise SettingsError(f"gzip_level is -1 to 9, not {self.gzip_level}", setting="gzip_level")
         if self.n_threads < 1:

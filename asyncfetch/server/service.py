@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import math
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -178,12 +179,16 @@ class Service:
             return web.Response(status=400, text=error.message)
         if not self.atlas.has_view(row["id"], picture.view):
             return web.Response(status=404, text=f"no view {picture.view} of this image")
-        location = picture.location(self.atlas.image_path(row["id"], picture.view))
+        location = self._base_of(request) + picture.location(self.atlas.image_path(row["id"], picture.view))
         return web.Response(status=302, headers={"Location": location, "Server": "Apache"})
 
     def _picture(self, row: dict[str, Any], parameters: dict[str, str]) -> Picture:
         options = self.options
         return read_picture(row, parameters, rounding=options.rounding, has_last_tier=options.has_last_tier)
+
+    def _base_of(self, request: web.Request) -> str:
+        host = request.headers.get("Host", "localhost")
+        return self.options.redirect_base.format(host=host, name=re.sub(r":\d*$", "", host))
 
     async def image(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes of an image."""

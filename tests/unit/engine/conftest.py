@@ -15,6 +15,7 @@ from benchmarks.simulation.clock import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+    from ssl import SSLContext
 
 
 @pytest.fixture
@@ -81,8 +82,9 @@ class Loopback:
     and ``hold`` (until the client hangs up). Without one of these at its end the connection stays open.
     """
 
-    def __init__(self, scripts: list[list[Any]]) -> None:
+    def __init__(self, scripts: list[list[Any]], delimiter: bytes = b"\r\n\r\n") -> None:
         self.scripts = scripts
+        self.delimiter = delimiter
         self.requests: list[bytes] = []
         self.writers: list[asyncio.StreamWriter] = []
         self.url = ""
@@ -102,7 +104,7 @@ class Loopback:
             writer.close()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+        self.requests.append(await reader.readuntil(self.delimiter))
         for step in self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]:
             match step:
                 case bytes():
@@ -130,9 +132,11 @@ def loopback() -> Callable[..., Any]:
     """Return an async context manager that serves the scripts it is given."""
 
     @asynccontextmanager
-    async def serve(*scripts: list[Any]) -> AsyncGenerator[Loopback]:
-        loopback = Loopback(list(scripts))
-        server = await asyncio.start_server(loopback.serve, "127.0.0.1", 0, backlog=512)
+    async def serve(
+        *scripts: list[Any], ssl: SSLContext | None = None, delimiter: bytes = b"\r\n\r\n"
+    ) -> AsyncGenerator[Loopback]:
+        loopback = Loopback(list(scripts), delimiter)
+        server = await asyncio.start_server(loopback.serve, "127.0.0.1", 0, backlog=512, ssl=ssl)
         port = server.sockets[0].getsockname()[1]
         loopback.url = f"http://127.0.0.1:{port}"
         try:

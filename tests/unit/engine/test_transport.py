@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 
 import anyio
@@ -131,12 +132,20 @@ async def test_a_redirect_loop_is_named(loopback, transport):
 
 
 @pytest.mark.parametrize(
-    "location", ["http://localhost:1/x", "//example.org/x", "https://127.0.0.1/x", "http://["]
+    "location", ["http://localhost:1/x", "//example.org/x", "https://localhost/x", "http://["]
 )
 async def test_a_redirect_elsewhere_is_not_followed(loopback, transport, location):
     error = await failure(loopback, transport, [redirect(location)], kind=RedirectError)
     assert not error.is_transient
-    assert location.removeprefix("//") in error.location
+    assert location in error.location
+    # both addresses with their schemes
+    assert re.match(r"http://127\.0\.0\.1:\d+/x was redirected to '?https?://", error.message)
+
+
+async def test_a_redirect_to_another_port_of_the_same_host_is_followed(loopback, transport):
+    async with loopback([plain(BODY)]) as other, loopback([redirect(f"{other.url}/there")]) as server:
+        assert (await transport.fetch(server.url, 2**20)).body == BODY
+    assert other.requests[0].startswith(b"GET /there ")
 
 
 async def test_bytes_are_told_as_they_come(loopback, transport):

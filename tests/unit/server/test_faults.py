@@ -267,7 +267,7 @@ async def test_redirects_lead_nowhere(atlas):
             location = reply.headers["Location"]
         async with session.get(location, allow_redirects=False) as reply:
             away = reply.headers["Location"]
-    assert away == f"http://elsewhere.invalid{location}"
+    assert away == location.replace(replica.base_url, "http://elsewhere.invalid")
 
 
 @pytest.mark.anyio

@@ -12,6 +12,7 @@ from asyncfetch.geometry import Box, tier_shape
 from asyncfetch.imaging import jpeg
 from asyncfetch.server import FaultPlan, open_replica, open_replica_process, sample
 from asyncfetch.server.images import DrawnImages, read_picture
+from asyncfetch.server.options import read_options
 from asyncfetch.server.sample import SampleAtlas, sample_atlas
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +36,28 @@ def download(image_id, **parameters):
     return f"/api/v2/image_download/{image_id}?{text}"
 
 
+@pytest.mark.parametrize(
+    ("redirect_base", "location"),
+    [
+        ("", "/cgi-bin/"),
+        ("http://{host}", "http://replica.test:81/cgi-bin/"),
+        ("http://{name}", "http://replica.test/cgi-bin/"),
+        ("https://{name}:443", "https://replica.test:443/cgi-bin/"),
+        ("http://mouse.brain-map.org", "http://mouse.brain-map.org/cgi-bin/"),
+    ],
+)
+async def test_a_redirect_begins_as_the_options_say(atlas, redirect_base, location):
+    async with open_session(atlas, redirect_base=redirect_base) as (_replica, session):
+        headers = {"Host": "replica.test:81"}
+        async with session.get(download(SMALL), allow_redirects=False, headers=headers) as reply:
+            assert reply.headers["Location"].startswith(location)
+
+
+def test_a_redirect_can_begin_with_known_words_only():
+    with pytest.raises(SettingsError, match="redirect_base"):
+        read_options({"redirect_base": "http://{port}"})
+
+
 async def test_the_redirect_and_the_headers_are_the_recorded_ones(atlas):
     async with open_session(atlas) as (replica, session):
         async with session.get(download(SMALL, downsample=2), allow_redirects=False) as reply:
@@ -42,8 +65,9 @@ async def test_the_redirect_and_the_headers_are_the_recorded_ones(atlas):
             location = reply.headers["Location"]
         row = atlas.image_row(SMALL)
         width, height = row["width"] // 4, row["height"] // 4
+        # absolute, on the host that was asked, and by http
         assert location == (
-            f"/cgi-bin/imageservice?mime=1&path={row['path']}"
+            f"{replica.base_url}/cgi-bin/imageservice?mime=1&path={row['path']}"
             f"&left=0&top=0&width={width}&height={height}&downsample=2"
         )
         async with session.get(location) as reply:

@@ -1,0 +1,126 @@
+"""Whose certificates are trusted, and what it means when one is not."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asyncfetch.errors import ConnectError, SettingsError, TLSError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asyncfetch.errors import TransportError
+
+__all__ = ["make_context", "tls_error", "tls_words"]
+
+# The first that is set counts: OpenSSL's own, which leave the system's folder beside them, and those of requests and
+# curl, which take the place of everything.
+_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+# Where systems keep theirs. A Python that was built elsewhere looks where the system it was built on keeps them.
+_SYSTEM_FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine, BSD, macOS
+)
+_NOT_TLS = {
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+}
+
+
+def make_context(environment: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what verifies certificates as curl and requests do.
+
+    Raises
+    ------
+    SettingsError
+        A variable of the environment names what is not there or holds no certificates.
+    """
+    named = [(name, environment[name]) for name in _VARIABLES if environment.get(name)]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if named and not named[0][0].startswith("SSL_"):
+        _load(context, *named[0])
+        return context
+    for name, path in named:
+        if name.startswith("SSL_"):
+            for each in path.split(os.pathsep) if name == "SSL_CERT_DIR" else [path]:
+                _load(context, name, each)
+    context.load_default_certs()
+    if not named and not context.get_ca_certs() and not _has_folder():
+        found = next((path for path in _SYSTEM_FILES if Path(path).is_file()), None)
+        if found is not None:
+            context.load_verify_locations(cafile=found)
+    return context
+
+
+def _load(context: ssl.SSLContext, name: str, path: str) -> None:
+    place = Path(path)
+    try:
+        if place.is_dir():
+            context.load_verify_locations(capath=path)
+        elif place.is_file():
+            context.load_verify_locations(cafile=path)
+        else:
+            raise SettingsError(f"{name} names {path}, which does not exist; name a file of certificates")
+    except OSError as error:
+        what = (
+            "holds no certificates"
+            if isinstance(error, ssl.SSLError)
+            else f"cannot be read ({error.strerror})"
+        )
+        raise SettingsError(f"{name} names {path}, which {what}; name a file of certificates") from error
+
+
+def _has_folder() -> bool:
+    # certificates in a folder are read when they are needed, and are not counted before
+    folder = ssl.get_default_verify_paths().capath
+    return folder is not None and any(Path(folder).iterdir())
+
+
+def tls_words(error: ssl.SSLError) -> str:
+    """Return OpenSSL's own words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message.rstrip(".")
+    return (error.reason or str(error)).replace("_", " ").lower()
+
+
+def tls_error(error: ssl.SSLError, host: str, url: str) -> TransportError:
+    """Return what an error of TLS means for a request.
+
+    Parameters
+    ----------
+    error : ssl.SSLError
+        What the handshake ended in.
+    host : str
+        Host and port.
+    url : str
+        What was asked for.
+    """
+    words = tls_words(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if "mismatch" in words.lower():
+            todo = "check the host name in --base-url"
+        elif "expired" in words or "not yet valid" in words:
+            todo = "check the clock of this machine, or tell the owner of the server"
+        else:
+            todo = "if you trust who signed it, name the file of that authority: SSL_CERT_FILE=authority.pem"
+        return TLSError(f"the certificate of {host} could not be verified: {words}; {todo}", url=url)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+        return ConnectError(
+            f"no connection to {host} (it ended while encryption was set up: {words}); ask again later",
+            url=url,
+        )
+    if error.reason in _NOT_TLS:
+        todo = f"this port does not speak TLS; use --base-url http://{host}, or another port"
+    else:
+        todo = (
+            "client and server do not agree on TLS; check --base-url and what stands between, such as a proxy"
+        )
+    return TLSError(f"no encrypted connection to {host}: {words}; {todo}", url=url)
