@@ -24,15 +24,15 @@ from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
-from zlib_ng import zlib_ng
 
 from asyncfetch.address import credentials_of, without_credentials
 from asyncfetch.engine.exchanges import Exchange, current_observer
+from asyncfetch.engine.inflate import Inflater, UndecodableError
 from asyncfetch.engine.proxies import Proxies
 from asyncfetch.engine.redirects import Refusal, Service, host_of, is_private, shown_address
 from asyncfetch.engine.retry import parse_retry_after
@@ -70,11 +70,11 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPALIVE_S = 10.0
 # Reading the body of an error to its end keeps the connection; beyond this a new one is cheaper.
 _ERROR_BODY_BYTES = 2**16
+# What packing adds to what cannot be packed is less than this, also in small blocks and members.
+_MAX_RECEIVED_TIMES = 2
 _MOST_TICK_S = 1.0
 # Four times aiohttp's default: fewer wake-ups for bodies of megabytes.
 _READ_BUFFER_BYTES = 2**18
-# zlib-ng's stub takes the class for an instance.
-_GzipError = cast("type[Exception]", zlib_ng.error)
 
 
 class Reply(NamedTuple):
@@ -562,7 +562,7 @@ class _Exchange:
         except asyncio.CancelledError:
             if not self._was_ended(n_before):
                 raise
-        except (aiohttp.ClientError, OSError, UnicodeError, _UndecodableError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError, UndecodableError) as error:
             raise self._mapped(error) from error
         finally:
             self._watchdog.remove(self)
@@ -625,7 +625,7 @@ class _Exchange:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         encoding = response.headers.get("Content-Encoding")
-        inflater = None if encoding is None else _Inflater.for_encoding(encoding.strip().lower())
+        inflater = None if encoding is None else Inflater.for_encoding(encoding.strip().lower())
         if inflater is None and (response.content_length or 0) > self._limit_bytes:
             raise self._too_large()
         clock, content, on_bytes = self._clock, response.content, self._on_bytes
@@ -633,6 +633,8 @@ class _Exchange:
         watch = SpeedWatch(self._min_speed, self._stall_timeout_s, now)
         pieces: list[bytes] = []
         n_body = 0
+        # a stream can go on without making anything
+        max_received = _MAX_RECEIVED_TIMES * self._limit_bytes + _READ_BUFFER_BYTES
         while True:
             self.deadline = now + self._stall_timeout_s
             piece = await content.readany()
@@ -645,9 +647,10 @@ class _Exchange:
                 raise self._stalled(f"less than {self._min_speed:g} bytes/s", self._stall_timeout_s)
             if inflater is not None:
                 piece = inflater.inflate(piece, self._limit_bytes + 1 - n_body)
-            pieces.append(piece)
+            if piece:
+                pieces.append(piece)
             n_body += len(piece)
-            if n_body > self._limit_bytes:
+            if n_body > self._limit_bytes or self._n_received > max_received:
                 raise self._too_large()
             wait = None if on_bytes is None else on_bytes(n_piece)
             if wait is not None:
@@ -667,8 +670,8 @@ class _Exchange:
         encoding = response.headers.get("Content-Encoding")
         if response.status not in {200, 203} and encoding:
             # An answer that nobody reads was not decompressed.
-            with suppress(_UndecodableError):
-                inflater = _Inflater.for_encoding(encoding.strip().lower())
+            with suppress(UndecodableError):
+                inflater = Inflater.for_encoding(encoding.strip().lower())
                 body = body if inflater is None else inflater.inflate(body, _ERROR_BODY_BYTES)
         self._observer(Exchange(str(self._here), response.status, tuple(response.headers.items()), body))
 
@@ -737,7 +740,7 @@ class _Exchange:
                 way = f" through the proxy {proxy.url}"
                 todo = f"check {proxy.named_by}, or do without it: ASYNCFETCH_PROXY=none"
             return ConnectError(f"no connection to {host}{way} ({cause}); {todo}", url=url)
-        if isinstance(error, _UndecodableError):
+        if isinstance(error, UndecodableError):
             return TransportError(f"{shown}: the body cannot be decompressed ({error}); ask again", url=url)
         return TransportError(f"{shown}: the answer is no HTTP ({cause}); ask again later", url=url)
 
@@ -776,10 +779,6 @@ class _Exchange:
             limit_bytes=self._limit_bytes,
             url=self._url,
         )
-
-
-class _UndecodableError(Exception):
-    pass
 
 
 def _has_begun_to_answer(error: Exception) -> bool:
@@ -825,43 +824,3 @@ def _reason(error: Exception) -> str:
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     words = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     return f"{type(error).__name__}: {' '.join(words.split())}".rstrip(": ")
-
-
-class _Inflater:
-    """Decompress a gzip body in pieces, never making more bytes than asked for."""
-
-    def __init__(self) -> None:
-        self._stream = zlib_ng.decompressobj(16 + zlib_ng.MAX_WBITS)
-        self._is_fresh = True
-
-    @classmethod
-    def for_encoding(cls, encoding: str) -> _Inflater | None:
-        """Return what decodes a Content-Encoding, or None where the bytes are plain."""
-        if encoding in {"gzip", "x-gzip"}:
-            return cls()
-        if encoding in {"", "identity"}:
-            return None
-        raise _UndecodableError(f"the Content-Encoding {encoding!r} was not asked for")
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the stream has come to its own end."""
-        return self._stream.eof or self._is_fresh
-
-    def inflate(self, piece: bytes, room: int) -> bytes:
-        """Return at most ``room`` bytes of what ``piece`` holds; a full result means that there may be more."""
-        made: list[bytes] = []
-        while piece and room > 0:
-            # gzip allows members one after another (RFC 1952 section 2.2); what else follows is padding.
-            if self._stream.eof:
-                if not piece.startswith(b"\x1f"):
-                    break
-                self._stream = zlib_ng.decompressobj(16 + zlib_ng.MAX_WBITS)
-            self._is_fresh = False
-            try:
-                made.append(self._stream.decompress(piece, room))
-            except _GzipError as error:
-                raise _UndecodableError(str(error)) from error
-            room -= len(made[-1])
-            piece = self._stream.unused_data
-        return b"".join(made)

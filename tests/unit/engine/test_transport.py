@@ -235,6 +235,42 @@ async def test_a_gzip_bomb_is_stopped_at_its_limit(loopback, transport):
     await failure(loopback, transport, [GZIPPED, chunk(bomb), END], limit_bytes=1000, kind=BodyTooLargeError)
 
 
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(b"abc") + bytes(2**20),
+        gzip.compress(b"") * 30_000,
+        gzip.compress(b"abc", 0)[:10] + b"\0\0\0\xff\xff" * 2**18,
+    ],
+    ids=["padding", "empty members", "empty blocks"],
+)
+async def test_bytes_that_make_nothing_are_bounded_too(loopback, transport, packed):
+    script = [GZIPPED, *[chunk(packed[k : k + 2**16]) for k in range(0, len(packed), 2**16)], "hold"]
+    error = await failure(loopback, transport, script, limit_bytes=1000, kind=BodyTooLargeError)
+    assert error.limit_bytes == 1000
+
+
+async def test_parts_of_a_packed_body_are_bounded(loopback, transport):
+    script = [GZIPPED, chunk(gzip.compress(b"") * 60_000), END]
+    await failure(loopback, transport, script, limit_bytes=2**30, kind=TransportError)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [b"HTTP/1.1 200 OK\r\n", *[b"a: b\r\n" * 1000] * 100, "hold"],
+        [b"HTTP/1.1 200 OK\r\na: ", *[b"b" * 2**16] * 100, "hold"],
+        [b"HTTP/1.1 200 ", *[b"b" * 2**16] * 100, "hold"],
+        [CHUNKED, chunk(b"abc"), b"0\r\n", *[b"a: b\r\n" * 1000] * 100, "hold"],
+        [CHUNKED, b"3;", *[b"e" * 2**16] * 100, "hold"],
+    ],
+    ids=["many headers", "a long header", "a long reason", "trailers", "chunk extensions"],
+)
+async def test_headers_without_end_are_an_error(loopback, transport, script):
+    error = await failure(loopback, transport, script)
+    assert isinstance(error, TransportError)
+
+
 async def test_a_body_of_exactly_the_limit_is_taken(loopback, transport):
     async with loopback([plain(BODY)], [GZIPPED, chunk(gzip.compress(BODY)), END]) as server:
         for _ in range(2):
