@@ -29,6 +29,7 @@
     └── StoreError                the disk or the layout of the store
         ├── StoreSpaceError       no space left
         ├── StoreAccessError      a path that cannot be read or written
+        ├── StoreBusyError        another run is writing to the store
         ├── StoreLayoutError      a store that is no asyncfetch store, or of another kind
         └── StoreItemError        one item of a store is damaged, or could not be read back; the rest is sound
 
@@ -62,6 +63,7 @@ __all__ = [
     "StallError",
     "StatusError",
     "StoreAccessError",
+    "StoreBusyError",
     "StoreError",
     "StoreItemError",
     "StoreLayoutError",
@@ -396,6 +398,37 @@ class StoreSpaceError(StoreError):
 
 class StoreAccessError(StoreError):
     """Say that a path cannot be read or written."""
+
+
+class StoreBusyError(StoreError):
+    """A store to which another run is writing.
+
+    Parameters
+    ----------
+    command : str
+        What that run was asked for.
+    host, pid : str, int
+        Where its process is.
+    since : str
+        When it began, ISO 8601 in UTC.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        command: str | None = None,
+        host: str | None = None,
+        pid: int | None = None,
+        since: str | None = None,
+        location: str | None = None,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(message, location=location, url=url)
+        self.command = command
+        self.host = host
+        self.pid = pid
+        self.since = since
 
 
 class StoreLayoutError(StoreError):

@@ -32,6 +32,7 @@ __all__ = [
     "SectionFailed",
     "SectionSkipped",
     "SectionStored",
+    "StoreAwaited",
     "WindowChanged",
     "ignore",
 ]
@@ -46,6 +47,13 @@ class RunStarted(Event, frozen=True, tag="run_started"):
 
     selection: tuple[str, ...]
     location: str
+
+
+class StoreAwaited(Event, frozen=True, tag="store_awaited"):
+    """A run that waits until another one has ended, which the cause names."""
+
+    location: str
+    cause: str
 
 
 class DataSetPlanned(Event, frozen=True, tag="data_set_planned"):

@@ -75,6 +75,7 @@ def register_commands() -> None:
         pictures,
         plan,
         rebuild,
+        runs,
         search,
         serve,
         sync,

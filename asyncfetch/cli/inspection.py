@@ -8,10 +8,15 @@ import typer
 
 from asyncfetch.cli.app import app, echo, print_json, report_errors
 from asyncfetch.cli.opening import open_store
+from asyncfetch.cli.runs import as_plain
 from asyncfetch.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asyncfetch.mirroring import UnfinishedRun
     from asyncfetch.store import Store
+    from asyncfetch.store.holder import Holder
 
 __all__ = ["info", "status"]
 
@@ -23,21 +28,47 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 @report_errors
 def status(out: Out, as_json: AsJson = False) -> None:
     """Tell how far the runs of a store are: sections committed of sections known, for each data set and view."""
+    import msgspec
+
+    from asyncfetch import mirroring
+
     opened = open_store(out)
     rows = [row for data_set_id in opened.data_set_ids for row in _progress(opened, data_set_id)]
-    n_open = len(opened.runs)
+    holder, is_alive = opened.writer
+    unfinished = mirroring.unfinished_runs(opened)
     if as_json:
-        print_json({"store": opened.location, "unfinished_runs": opened.runs, "views": rows})
-    else:
-        for row in rows:
-            echo(
-                f"data set {row['data_set_id']} {row['view']}: {row['n_committed']} of {row['n_sections']} sections, "
-                f"{row['size_bytes'] / 1e6:.1f} MB of JPEGs, layers {', '.join(row['layers']) or 'none'}"
-            )
-        if not rows:
-            echo(f"{opened.location} holds no data sets yet")
-        if n_open:
-            echo(f"{n_open} unfinished run{'s' * (n_open > 1)}; go on with: asyncfetch resume {out}")
+        writer = None if holder is None else {**msgspec.structs.asdict(holder), "is_alive": is_alive}
+        runs = [as_plain(run) for run in unfinished]
+        print_json({"store": opened.location, "writer": writer, "unfinished_runs": runs, "views": rows})
+        return
+    for row in rows:
+        echo(
+            f"data set {row['data_set_id']} {row['view']}: {row['n_committed']} of {row['n_sections']} sections, "
+            f"{row['size_bytes'] / 1e6:.1f} MB of JPEGs, layers {', '.join(row['layers']) or 'none'}"
+        )
+    if not rows:
+        echo(f"{opened.location} holds no data sets yet")
+    for line in _run_lines(out, unfinished, holder, is_alive=is_alive):
+        echo(line)
+
+
+def _run_lines(
+    out: str, unfinished: list[UnfinishedRun], holder: Holder | None, *, is_alive: bool | None
+) -> Iterator[str]:
+    """Yield what is at work, what was left, and how to go on."""
+    if is_alive:
+        yield f"a run is at work: {holder}"
+    elif is_alive is None:
+        yield f"a run may be at work: {holder or 'it does not say which'}"
+    left = [run for run in unfinished if run.is_alive is False]
+    for run in left:
+        asked = f", which asked {run.address}" if run.address else ""
+        yield f"an unfinished run of {' '.join(run.selection) or 'an unknown selection'}{asked}"
+    if left and not is_alive:
+        addresses = {run.address for run in left}
+        named = next(iter(addresses)) if len(addresses) == 1 else None
+        base_url = f" --base-url {named}" if named else ""
+        yield f"{len(left)} unfinished run{'s' * (len(left) > 1)}; go on with: asyncfetch resume {out}{base_url}"
 
 
 def _progress(opened: Store, data_set_id: int) -> list[dict[str, Any]]:

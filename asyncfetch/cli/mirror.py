@@ -158,6 +158,10 @@ Record = Annotated[
         help="Keep every answer of the server, without secrets, for serve --replay.",
     ),
 ]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait until a run that writes to the store has ended.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
@@ -210,6 +214,7 @@ def mirror(
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
+    wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -243,11 +248,15 @@ def mirror(
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
-        return await mirroring.mirror(wanted, out, settings=settings, on_event=on_event, drain=drain)
+        return await mirroring.mirror(
+            wanted, out, settings=settings, on_event=on_event, drain=drain, wait=wait
+        )
 
     with open_listeners(log_json, metrics) as listener:
         report = run_to_report(run, quiet=quiet, also=listener)
-    conclude(report, as_json=as_json)
+    # an address is asked again only where it is named again; one with a password is not printed
+    named = f" --base-url {base_url}" if base_url and "@" not in base_url else ""
+    conclude(report, as_json=as_json, go_on=f"asyncfetch resume {report.location}{named}")
 
 
 @app.command()
@@ -265,6 +274,7 @@ def resume(
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
+    wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -282,7 +292,9 @@ def resume(
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
-        return await mirroring.resume(out, settings=given, on_event=on_event, drain=drain)
+        return await mirroring.resume(
+            out, settings=given, base_url=base_url, on_event=on_event, drain=drain, wait=wait
+        )
 
     with open_listeners(log_json, metrics) as listener:
         report = run_to_report(run, quiet=quiet, also=listener)

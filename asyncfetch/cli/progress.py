@@ -20,6 +20,7 @@ from asyncfetch.events import (
     RequestRetried,
     SectionCommitted,
     SectionFailed,
+    StoreAwaited,
 )
 from asyncfetch.text import shown
 
@@ -95,6 +96,8 @@ def _story(event: Event) -> str | None:
             f"data set {event.data_set_id} {event.view}: {event.n_sections} sections, "
             f"{event.n_committed} stored already, {event.n_to_fetch} to fetch"
         )
+    if isinstance(event, StoreAwaited):
+        return f"waiting: {event.cause}"
     if isinstance(event, SectionFailed):
         return f"image {event.image_id} failed: {event.cause}"
     if isinstance(event, RequestRetried):

@@ -12,6 +12,7 @@ from asyncfetch.cli.mirror import (
     Memory,
     NumericExpression,
     Quiet,
+    Wait,
     Workers,
     conclude,
     run_to_report,
@@ -53,6 +54,7 @@ def rebuild(
     numeric_expression: NumericExpression = None,
     memory: Memory = None,
     workers: Workers = None,
+    wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -80,6 +82,7 @@ def rebuild(
             data_set_ids=data_set_ids or None,
             on_event=on_event,
             drain=drain,
+            wait=wait,
             memory_bytes=settings.memory_bytes,
             workers=settings.workers,
             **choices,

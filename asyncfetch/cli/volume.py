@@ -10,7 +10,7 @@ import typer
 from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_until_interrupted
-from asyncfetch.cli.mirror import AsJson, Quiet, Workers  # noqa: TC001 - typer reads the annotations when it runs
+from asyncfetch.cli.mirror import AsJson, Quiet, Wait, Workers  # noqa: TC001 - typer reads the annotations when it runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +54,7 @@ def volume(
         typer.Option(metavar="CODEC", help="zstd, blosc-lz4, jpegxl or none.", show_default="of the planes"),
     ] = None,
     workers: Workers = None,
+    wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -80,6 +81,8 @@ def volume(
                 workers=settings.workers,
                 on_progress=on_progress,
                 drain=drain,
+                wait=wait,
+                on_wait=lambda error: tell(f"waiting: {error.message}"),
             )
 
     report = run_until_interrupted(

@@ -8,7 +8,9 @@ from asyncfetch.mirroring.plan import SectionPlan, ViewPlan, plan_view, register
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Failure, Report
 from asyncfetch.mirroring.run import mirror, resume
+from asyncfetch.mirroring.runs import UnfinishedRun, dismiss_runs, unfinished_runs
 from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_selection
+from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.volume import VolumeReport, build_volume
 
 __all__ = [
@@ -18,16 +20,20 @@ __all__ = [
     "Report",
     "SectionPlan",
     "Selection",
+    "UnfinishedRun",
     "ViewForecast",
     "ViewPlan",
     "VolumeGap",
     "VolumeReport",
     "build_volume",
+    "dismiss_runs",
     "forecast",
     "mirror",
+    "open_writer",
     "parse_selection",
     "plan_view",
     "rebuild",
     "registered_grid",
     "resume",
+    "unfinished_runs",
 ]

@@ -39,8 +39,8 @@ from asyncfetch.imaging import Pool, read_header
 from asyncfetch.mirroring.plan import interpolation_of, is_numeric, plan_view, tier_of, view_layout
 from asyncfetch.mirroring.report import Failure, Report, first_error
 from asyncfetch.mirroring.stages import write_layers
+from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.settings import Layer, Settings, View
-from asyncfetch.store import StoreWriter
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
-    from asyncfetch.store import Commit, Location, Store, StoredDataSet
+    from asyncfetch.store import Commit, Location, Store, StoredDataSet, StoreWriter
 
 __all__ = ["rebuild"]
 
@@ -68,6 +68,7 @@ async def rebuild(
     data_set_ids: Collection[int] | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
+    wait: bool = False,
     **choices: Any,
 ) -> Report:
     """Make layers of a store from the JPEGs that it holds; nothing is fetched.
@@ -87,6 +88,8 @@ async def rebuild(
         Is called on the event loop with each event; must not block.
     drain : anyio.Event, optional
         Once set, the sections that are being made are finished, and the report says ``interrupted``.
+    wait : bool
+        Wait until a run that writes to the store has ended, instead of raising.
     **choices
         Fields of `Settings`: ``um``, ``codec``, ``interpolation``, ``parallel``, ``fill`` and ``numeric_expression``,
         which are by default as stored; ``workers`` and ``memory_bytes``.
@@ -101,6 +104,8 @@ async def rebuild(
     ------
     SelectionError, SettingsError
         What was asked for is malformed or cannot be made from what is stored.
+    StoreBusyError
+        Another run is writing to the store.
     StoreError
         The store cannot be read or written.
     """
@@ -108,24 +113,26 @@ async def rebuild(
     chosen = {name: value for name, value in choices.items() if value is not None}
     settings = Settings.from_layers(chosen)
     started_s = time.monotonic()
-    writer = await anyio.to_thread.run_sync(_open_writer, location)
-    store = await anyio.to_thread.run_sync(open_store, location)
-    report = Report(selection=(), location=store.location)
-    ids = await anyio.to_thread.run_sync(_checked_ids, store, data_set_ids)
+    async with open_writer(location, "rebuild", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
+        if writer is None:
+            return Report(selection=(), location=str(location), interrupted=True)
+        store = await anyio.to_thread.run_sync(open_store, location)
+        report = Report(selection=(), location=store.location)
+        ids = await anyio.to_thread.run_sync(_checked_ids, store, data_set_ids)
 
-    def listen(event: Event) -> None:
-        report.count(event)
-        on_event(event)
+        def listen(event: Event) -> None:
+            report.count(event)
+            on_event(event)
 
-    listen(RunStarted(selection=tuple(f"dataset:{each}" for each in ids), location=store.location))
-    async with Pool(settings.workers) as pool:
-        run = _Rebuild(pool, writer, settings.memory_bytes, report, listen, drain or anyio.Event())
-        try:
-            for data_set_id in ids:
-                await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
-        except* AsyncFetchError as group:
-            raise first_error(group) from None
-    report.notes.extend(merged_damage(store, writer))
+        listen(RunStarted(selection=tuple(f"dataset:{each}" for each in ids), location=store.location))
+        async with Pool(settings.workers) as pool:
+            run = _Rebuild(pool, writer, settings.memory_bytes, report, listen, drain or anyio.Event())
+            try:
+                for data_set_id in ids:
+                    await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
+            except* AsyncFetchError as group:
+                raise first_error(group) from None
+        report.notes.extend(merged_damage(store, writer))
     report.elapsed_s = time.monotonic() - started_s
     listen(report.as_event())
     return report
@@ -145,10 +152,6 @@ def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
             setting="layers",
         )
     return wanted
-
-
-def _open_writer(location: Location) -> StoreWriter:
-    return StoreWriter.open(location, create=False)
 
 
 def _checked_ids(store: Store, wanted: Collection[int] | None) -> tuple[int, ...]:

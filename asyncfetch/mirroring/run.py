@@ -17,6 +17,7 @@ from asyncfetch.errors import (
     AsyncFetchError,
     NotFoundError,
     OutageError,
+    SelectionError,
     SettingsError,
     StoreError,
     StoreItemError,
@@ -38,12 +39,14 @@ from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, FoundNote, find_data_sets
 from asyncfetch.mirroring.plan import plan_view, view_layout
 from asyncfetch.mirroring.report import Failure, Report, first_error
+from asyncfetch.mirroring.runs import begin_run, go_on_with, records_of
 from asyncfetch.mirroring.selection import Selection, parse_selection
 from asyncfetch.mirroring.sizes import SizeLog
 from asyncfetch.mirroring.stages import mirror_section
+from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished
 from asyncfetch.settings import Settings
-from asyncfetch.store import AtlasRecord, StoreWriter, prepare_documents
+from asyncfetch.store import AtlasRecord, prepare_documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -55,8 +58,9 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
+    from asyncfetch.mirroring.runs import UnfinishedRun
     from asyncfetch.settings import View
-    from asyncfetch.store import Location
+    from asyncfetch.store import Location, StoreWriter
 
 __all__ = ["mirror", "resume"]
 
@@ -65,23 +69,6 @@ _LOOK_AHEAD = 1
 
 #: How long a drained run waits for the sections in flight.
 _DRAIN_S = 8.0
-
-#: Settings that decide what is written; the others may change from one run to the next.
-_KEPT_SETTINGS = (
-    "um",
-    "downsample",
-    "layers",
-    "views",
-    "codec",
-    "interpolation",
-    "parallel",
-    "numeric_expression",
-    "fill",
-    "fetch",
-    "roi",
-    "roi_um",
-    "base_url",
-)
 
 
 async def mirror(
@@ -92,6 +79,7 @@ async def mirror(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
+    wait: bool = False,
     **choices: Any,
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -115,6 +103,8 @@ async def mirror(
         `resume`, and the report says ``interrupted``.
     transport : Transport, optional
         What moves the bytes instead of HTTP.
+    wait : bool
+        Wait until a run that writes to the store has ended, instead of raising.
     **choices
         Fields of `Settings`, such as ``um=10``.
 
@@ -128,22 +118,28 @@ async def mirror(
     SelectionError, SettingsError
         What was asked for is malformed, or contradicts all that the store holds of it. A data set that contradicts
         the store on its own is a failure of the report.
+    StoreBusyError
+        Another run is writing to the store.
     StoreError
         The store cannot be written; what was committed stays.
     """
     chosen = Settings.from_layers(choices, msgspec.structs.asdict(settings or Settings()))
     selections = parse_selection(selection)
-    writer = await anyio.to_thread.run_sync(StoreWriter.open, location)
-    record = _record_of(selections, chosen)
-    await anyio.to_thread.run_sync(_begin_run, writer, record)
-    try:
-        report = await _run(selections, writer, chosen, on_event, drain, transport)
-    except SettingsError:
-        # what contradicts the store never succeeds, so there is nothing that could be resumed
-        await anyio.to_thread.run_sync(writer.end_run, record)
-        raise
-    if _is_at_its_end(report):
-        await anyio.to_thread.run_sync(writer.end_run, record)
+    command = f"mirror {' '.join(map(str, selections))}"
+    async with open_writer(
+        location, command, create=True, wait=wait, drain=drain, on_wait=teller(on_event)
+    ) as writer:
+        if writer is None:
+            return Report(selection=tuple(map(str, selections)), location=str(location), interrupted=True)
+        record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen)
+        try:
+            report = await _run(selections, writer, chosen, on_event, drain, transport)
+        except SettingsError:
+            # what contradicts the store never succeeds, so there is nothing that could be resumed
+            await anyio.to_thread.run_sync(writer.end_run, record)
+            raise
+        if _is_at_its_end(report):
+            await anyio.to_thread.run_sync(writer.end_run, record)
     return report
 
 
@@ -151,20 +147,26 @@ async def resume(
     location: Location,
     *,
     settings: Settings | None = None,
+    base_url: str | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
+    wait: bool = False,
 ) -> Report:
     """Go on with the runs of a store that did not come to their end.
+
+    A run that contradicts the store, or cannot be read, is a failure of the report, and the others go on.
 
     Parameters
     ----------
     location : str, Path or zarr Store
         The store.
     settings : Settings, optional
-        How fast to go on. What is fetched and stored is taken from the runs themselves; so is the address of the
-        API, unless `settings` names another than the default.
-    on_event, drain, transport
+        How fast to go on. What is fetched and stored is taken from the runs themselves.
+    base_url : str, optional
+        Where the API answers, if `settings` does not say it. A run that asked another address than the default goes on
+        only where one is named here or there: a store that comes from elsewhere must not choose whom to ask.
+    on_event, drain, transport, wait
         As for `mirror`.
 
     Returns
@@ -174,54 +176,49 @@ async def resume(
 
     Raises
     ------
+    StoreBusyError
+        Another run is writing to the store.
     StoreError
         There is no store, or it cannot be written.
     """
-    writer = await anyio.to_thread.run_sync(_open_existing, location)
     speed = settings or Settings()
-    address = {} if speed.base_url == Settings().base_url else {"base_url": speed.base_url}
-    total = Report(selection=(), location=writer.location)
-    for record in await anyio.to_thread.run_sync(writer.runs):
-        chosen = Settings.from_layers(address, record["settings"], msgspec.structs.asdict(speed))
-        selections = parse_selection(record["selection"])
-        report = await _run(selections, writer, chosen, on_event, drain, transport)
-        if _is_at_its_end(report):
-            await anyio.to_thread.run_sync(writer.end_run, record)
-        total = total.plus(report)
-        if report.interrupted or report.is_cut_short:
-            break
+    if base_url is None and speed.base_url != Settings().base_url:
+        base_url = speed.base_url
+    async with open_writer(location, "resume", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
+        if writer is None:
+            return Report(selection=(), location=str(location), interrupted=True)
+        total = Report(selection=(), location=writer.location)
+        for raw, run in await anyio.to_thread.run_sync(records_of, writer):
+            try:
+                chosen = run.settings_with(speed, base_url)
+                selections = run.selections
+                record = await anyio.to_thread.run_sync(go_on_with, writer, raw)
+                report = await _run(selections, writer, chosen, on_event, drain, transport)
+            except (SettingsError, SelectionError) as error:
+                total.failures.append(_failure_of(run, error, writer.location))
+                continue
+            if _is_at_its_end(report):
+                await anyio.to_thread.run_sync(writer.end_run, record)
+            total = total.plus(report)
+            if report.interrupted or report.is_cut_short:
+                break
     return total
+
+
+def _failure_of(run: UnfinishedRun, error: AsyncFetchError, location: str) -> Failure:
+    """Describe why a run could not be gone on with, and what to type."""
+    if isinstance(error, SettingsError) and error.setting == "base_url" and run.address:
+        go_on = f"asyncfetch resume {location} --base-url {run.address}"
+    else:
+        go_on = f"asyncfetch runs {location} --dismiss {run.number}"
+    failure = Failure.of(" ".join(run.selection) or f"run {run.number}", error)
+    return msgspec.structs.replace(failure, message=f"{failure.message}; go on with: {go_on}")
 
 
 def _is_at_its_end(report: Report) -> bool:
     """Tell whether there is nothing left that `resume` could do: what the API does not know never comes."""
     final = {NotFoundError.__name__, SettingsError.__name__}
     return not report.interrupted and all(failure.error in final for failure in report.failures)
-
-
-def _open_existing(location: Location) -> StoreWriter:
-    return StoreWriter.open(location, create=False)
-
-
-def _begin_run(writer: StoreWriter, record: dict[str, Any]) -> None:
-    # the same run from another address takes the place of the one that was begun there
-    for earlier in writer.runs():
-        if _without_address(earlier) == _without_address(record):
-            writer.end_run(earlier)
-    writer.begin_run(record)
-
-
-def _without_address(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "settings": {**record["settings"], "base_url": None}}
-
-
-def _record_of(selections: tuple[Selection, ...], settings: Settings) -> dict[str, Any]:
-    # through JSON, so that it equals what is read back
-    fields = msgspec.json.decode(msgspec.json.encode(settings))
-    return {
-        "selection": [str(each) for each in selections],
-        "settings": {name: fields[name] for name in _KEPT_SETTINGS},
-    }
 
 
 async def _run(

@@ -22,6 +22,7 @@ from asyncfetch.imaging.between import SeenPlane, fill_between
 from asyncfetch.imaging.opencv import area_mean
 from asyncfetch.mirroring.gaps import Gaps, VolumeGap
 from asyncfetch.mirroring.report import Failure
+from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.settings import Settings
 from asyncfetch.store import VolumeLayout, VolumePlane, VolumeWriter
 from asyncfetch.store import open as open_store
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from asyncfetch.errors import StoreBusyError
     from asyncfetch.geometry import Affine2D
     from asyncfetch.settings import Codec
     from asyncfetch.store import Location, RegisteredLayout, Store, StoredDataSet
@@ -111,6 +113,8 @@ async def build_volume(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     drain: anyio.Event | None = None,
+    wait: bool = False,
+    on_wait: Callable[[StoreBusyError], None] | None = None,
 ) -> VolumeReport:
     """Fill the reference space from the registered planes of a data set, as an OME-Zarr image beside them.
 
@@ -137,6 +141,10 @@ async def build_volume(
         Is called on the event loop with the shards done and all shards.
     drain : anyio.Event, optional
         Once set, the shards that are being made are finished, and the report says ``interrupted``.
+    wait : bool
+        Wait until a run that writes to the store has ended, instead of raising.
+    on_wait : callable, optional
+        Is called once, with what names the other run, when there is something to wait for.
 
     Returns
     -------
@@ -149,6 +157,8 @@ async def build_volume(
         The store does not hold the planes, or several data sets of which none is named.
     SettingsError
         The pitch or the gap does not fit the planes.
+    StoreBusyError
+        The volume has to be made, and another run is writing to the store.
     StoreError
         The store cannot be read or written.
     """
@@ -156,31 +166,48 @@ async def build_volume(
     choices = {"um": um, "codec": codec, "workers": workers}
     Settings.from_layers(choices)
     async with Pool(workers) as pool:
-        store = await pool.run(open_store, location)
-        source = await pool.run(_open_source, store, data_set_id, view, um, max_gap_um, codec)
-        layout = source.layout
-        report = VolumeReport(
-            location=store.location,
-            data_set_id=source.data_set.id,
-            view=view,
-            um=layout.um,
-            shape=layout.shape,
-            n_levels=len(layout.level_shapes),
-            n_planes=len(layout.planes),
-            n_gaps=sum(not plane.is_bridged for plane in layout.planes[:-1]),
-            max_gap_um=layout.max_gap_um,
-            usual_gap_um=source.gaps.usual_um,
-            gaps=source.gaps.noted(
-                [plane.image_id for plane in layout.planes], [plane.section_number for plane in layout.planes]
-            ),
-            unplaced=source.unplaced,
-        )
-        if source.data_set.volume_layout != layout:
-            writer = await pool.run(VolumeWriter.begin, location, source.data_set.id, view, layout)
-            build = _Build(pool, writer, source, report, on_progress, drain or anyio.Event())
-            await build.go()
+
+        async def look() -> tuple[_Source, VolumeReport]:
+            store = await pool.run(open_store, location)
+            source = await pool.run(_open_source, store, data_set_id, view, um, max_gap_um, codec)
+            return source, _report_of(source, store.location, view)
+
+        source, report = (None, None) if wait else await look()
+        if source is None or source.data_set.volume_layout != source.layout:
+            command = "volume" if data_set_id is None else f"volume --dataset {data_set_id}"
+            async with open_writer(location, command, wait=wait, drain=drain, on_wait=on_wait) as held:
+                # the run before may have changed what there is
+                source, report = await look()
+                report.interrupted = held is None
+                if held is not None and source.data_set.volume_layout != source.layout:
+                    writer = await pool.run(
+                        VolumeWriter.begin, location, source.data_set.id, view, source.layout
+                    )
+                    build = _Build(pool, writer, source, report, on_progress, drain or anyio.Event())
+                    await build.go()
+    assert report is not None, "it was looked at"
     report.elapsed_s = time.monotonic() - started_s
     return report
+
+
+def _report_of(source: _Source, location: str, view: str) -> VolumeReport:
+    layout = source.layout
+    return VolumeReport(
+        location=location,
+        data_set_id=source.data_set.id,
+        view=view,
+        um=layout.um,
+        shape=layout.shape,
+        n_levels=len(layout.level_shapes),
+        n_planes=len(layout.planes),
+        n_gaps=sum(not plane.is_bridged for plane in layout.planes[:-1]),
+        max_gap_um=layout.max_gap_um,
+        usual_gap_um=source.gaps.usual_um,
+        gaps=source.gaps.noted(
+            [plane.image_id for plane in layout.planes], [plane.section_number for plane in layout.planes]
+        ),
+        unplaced=source.unplaced,
+    )
 
 
 class _Build:

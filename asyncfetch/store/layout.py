@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHUNK",
     "LAYOUT_VERSION",
+    "LOCK_PATH",
     "SHARD",
     "SMALLEST_LEVEL",
     "SPACE_TRANSFORMS_PATH",
@@ -61,6 +62,8 @@ SHARD = 2048
 #: Levels are halved until the longer side is no longer than this.
 SMALLEST_LEVEL = 512
 
+#: The group that is there while a run writes to the store, and names it.
+LOCK_PATH = ".asyncfetch-lock"
 #: The path of the group that holds the transforms between reference spaces.
 SPACE_TRANSFORMS_PATH = "catalogue/space_transforms"
 

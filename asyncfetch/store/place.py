@@ -25,7 +25,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
 from asyncfetch.store.damage import UNREADABLE, Damage, parse_document, parse_group
-from asyncfetch.store.layout import LAYOUT_VERSION
+from asyncfetch.store.layout import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.location import Location, open_zarr_store
 from asyncfetch.store.wall import WalledStore, checked_key
 
@@ -87,6 +87,11 @@ class Place:
 
     def __repr__(self) -> str:
         return f"Place({self.name!r})"
+
+    @property
+    def folder(self) -> Path | None:
+        """The directory of the store, None where it is kept otherwise."""
+        return None if self._folder is None else self._folder.root
 
     @contextlib.contextmanager
     def mapped_errors(self) -> Iterator[None]:
@@ -332,6 +337,19 @@ class Place:
 
         Raises
         ------
+        StoreLayoutError, StoreAccessError
+            As `is_made`; or there is nothing, and `create` is false.
+        """
+        if not self.is_made(create=create):
+            self.write_group("", {"asyncfetch": new_root()}, keep=True)
+        elif not self.store.read_only and _layout_of(self.attributes("")) is None:
+            self.write_group("", {"asyncfetch": new_root()})
+
+    def is_made(self, *, create: bool) -> bool:
+        """Tell whether this is a store of ours already, or a place where one can be made.
+
+        Raises
+        ------
         StoreLayoutError
             The place is a file, another kind of store, a directory with other things in it, or a store of
             another layout version. It is left as it was.
@@ -344,10 +362,11 @@ class Place:
         layout = _layout_of(attributes)
         if layout is not None:
             self._check_layout(layout)
-            return
+            return True
         if self._holds_data_sets():
-            self._mend_root(attributes or {})
-            return
+            if "zarr.json" not in self.damage.found:
+                self.damage.add("zarr.json", "is missing or does not name the layout of the store")
+            return True
         if attributes is not None:
             raise StoreLayoutError(
                 f"{self.name} is a Zarr store of another kind; choose another place", location=self.name
@@ -357,7 +376,7 @@ class Place:
         others = [
             name
             for name in self.names_below("")
-            if not name.endswith(_PARTIAL) and not (is_empty and name == "zarr.json")
+            if not (name.endswith(_PARTIAL) or name == LOCK_PATH or (is_empty and name == "zarr.json"))
         ]
         if others:
             raise StoreLayoutError(
@@ -367,7 +386,7 @@ class Place:
             )
         if not create:
             raise self._missing()
-        self.write_group("", {"asyncfetch": new_root()}, keep=True)
+        return False
 
     def _holds_data_sets(self) -> bool:
         """Tell whether there are data sets of ours, whatever the root's metadata say.
@@ -391,14 +410,8 @@ class Place:
             if isinstance((self.attributes(path) or {}).get("asyncfetch"), dict):
                 return True
         # a run that was killed before its first data set
-        others = {name for name in self.names_below("") if not name.endswith(_PARTIAL)}
+        others = {name for name in self.names_below("") if not name.endswith(_PARTIAL)} - {LOCK_PATH}
         return names == ["zarr.json"] and others <= {"zarr.json", "data_sets", "catalogue"}
-
-    def _mend_root(self, attributes: dict[str, Any]) -> None:
-        if "zarr.json" not in self.damage.found:
-            self.damage.add("zarr.json", "is missing or does not name the layout of the store")
-        if not self.store.read_only:
-            self.write_group("", {**attributes, "asyncfetch": new_root()})
 
     def _missing(self) -> StoreAccessError:
         return StoreAccessError(f"there is no store at {self.name}; check the path", location=self.name)

@@ -27,6 +27,7 @@ from asyncfetch.store.layout import (
     table_path,
     volume_path,
 )
+from asyncfetch.store.lock import read_holder
 from asyncfetch.store.place import Location, Place, metadata_key
 from asyncfetch.store.records import (
     read_atlases,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.geometry import SectionGeometry
     from asyncfetch.store.commit import Commit
+    from asyncfetch.store.holder import Holder
     from asyncfetch.store.records import AtlasRecord
     from asyncfetch.store.table import Column
     from asyncfetch.store.view import RegisteredLayout
@@ -143,6 +145,14 @@ class Store:
     def atlases(self) -> dict[int, AtlasRecord]:
         """The atlases that were selected, by id: their rows, and the data sets that hold their plates."""
         return read_atlases(self._place)
+
+    @property
+    def writer(self) -> tuple[Holder | None, bool | None]:
+        """The run that writes to the store now, and whether it is alive: None where that cannot be told from here.
+
+        (None, False) where nobody writes; a run that was killed is there until the next one begins.
+        """
+        return read_holder(self._place)
 
     @property
     def runs(self) -> list[dict[str, Any]]:

@@ -3,8 +3,8 @@
 A section is written in this order: `begin_section` takes its old commit away and removes what a killed run left
 of it; the layers are written, each object whole and under its final name only when it is complete; `commit`
 writes the metadata of the section's own group, last. All functions block and may be called from many threads
-at once, as long as each section has one caller. A store has one writing process at a time: opening it removes
-the temporary files that a killed one left.
+at once, as long as each section has one caller. A store has one writing run at a time: whoever opens it as one holds
+its lock until `close`, and removes the temporary files that a killed one left.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from asyncfetch.store.layout import (
     table_path,
     view_path,
 )
+from asyncfetch.store.lock import StoreLock
 from asyncfetch.store.ome import (
     collection_attributes,
     collection_xml,
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SectionLevels", "StoreWriter"]
 
-_RUNS_KEPT = 8
+_RUNS_KEPT = 64
 _REGISTERED: frozenset[Layer] = frozenset({"registered"})
 
 
@@ -130,8 +131,9 @@ class SectionLevels:
 class StoreWriter:
     """Write into one store; made by `open`."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, held: StoreLock | None = None) -> None:
         self._place = place
+        self._held = held
         self._lock = threading.Lock()
         self._views: dict[tuple[int, str], ViewLayout] = {}
         self._registered: dict[tuple[int, str], tuple[RegisteredLayout, ImageArray] | None] = {}
@@ -140,7 +142,7 @@ class StoreWriter:
         return f"StoreWriter({self.location!r})"
 
     @classmethod
-    def open(cls, location: Location, *, create: bool = True) -> Self:
+    def open(cls, location: Location, *, create: bool = True, command: str | None = None) -> Self:
         """Open a store for writing, or make one.
 
         Parameters
@@ -150,19 +152,44 @@ class StoreWriter:
             any Zarr store.
         create : bool
             Make the store where there is none.
+        command : str, optional
+            What others are told about the run that writes, such as ``mirror product:1``. The store is locked then,
+            until `close`; without it the caller has to see to it that there is no other run.
 
         Raises
         ------
+        StoreBusyError
+            Another run has the store.
         StoreLayoutError
             Something else is there; it is left untouched.
         StoreAccessError, StoreSpaceError
             The place cannot be used.
         """
         place = Place(location)
-        place.check_root(create=create)
-        for path in ("", "data_sets"):
-            place.sweep(path)
-        return cls(place)
+        if command is None:
+            place.check_root(create=create)
+            return cls(place)
+        place.is_made(create=create)
+        held = StoreLock.take(place, command)
+        try:
+            place.check_root(create=create)
+            for path in ("", "data_sets"):
+                place.sweep(path)
+        except BaseException:
+            held.release()
+            raise
+        return cls(place, held)
+
+    def close(self) -> None:
+        """Give the store back, so that another run can write to it."""
+        self._place.remove_leftovers()
+        if self._held is not None:
+            self._held.release()
+
+    @property
+    def token(self) -> str:
+        """What tells the run that holds the store from others; empty where none does."""
+        return "" if self._held is None else self._held.holder.token
 
     @property
     def location(self) -> str:
@@ -498,6 +525,11 @@ class StoreWriter:
         """
         with self._lock:
             self._write_runs([*(each for each in self.runs() if each != run), run][-_RUNS_KEPT:])
+
+    def replace_run(self, before: dict[str, Any], run: dict[str, Any]) -> None:
+        """Record a run in place of what was recorded of it."""
+        with self._lock:
+            self._write_runs([run if each == before else each for each in self.runs()])
 
     def end_run(self, run: dict[str, Any]) -> None:
         """Forget a run that came to its end; `run` is equal to what `begin_run` was given."""

@@ -13,6 +13,7 @@ import pytest
 import typer.testing
 
 import asyncfetch
+from asyncfetch import mirroring
 from asyncfetch.cli import app, register_commands
 
 register_commands()
@@ -42,6 +43,7 @@ def reader(tmp_path, monkeypatch, replica_process):
     patient = {"base_url": address, "settings": asyncfetch.Settings(requests_per_s=1000.0)}
     monkeypatch.setattr(asyncfetch, "Client", partial(asyncfetch.Client, **patient))
     monkeypatch.setattr(asyncfetch, "mirror", partial(asyncfetch.mirror, **patient))
+    monkeypatch.setattr(mirroring, "resume", partial(mirroring.resume, **patient))
     runner = typer.testing.CliRunner()
 
     def run_python(source):

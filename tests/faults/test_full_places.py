@@ -61,7 +61,7 @@ async def test_a_store_without_room_ends_the_run_and_nothing_is_lost(n_objects):
         full.n_left = 10**9
         if n_objects == 1:  # the run itself was not recorded
             await mirror(DATA_SET, full, settings=settings)
-        report = await resume(full, settings=SETTINGS)
+        report = await resume(full, settings=settings)
     assert report.failures == []
     assert await objects_of(full) == await objects_of(peace)
 
@@ -96,7 +96,8 @@ def test_a_limit_on_the_size_of_files_is_a_full_place(command, replica_process, 
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("error: no space left for ")
     assert "File too large" in err
-    anyio.run(lambda: resume(command.folder / "out.zarr", settings=SETTINGS))
+    settings = SETTINGS.replace(base_url=replica_process.base_url)
+    anyio.run(lambda: resume(command.folder / "out.zarr", settings=settings))
     expected = stored_objects(undisturbed(replica_process, command.folder))
     assert stored_objects(command.folder / "out.zarr") == expected
 
@@ -127,6 +128,7 @@ def test_a_full_disk_ends_the_run_and_after_making_room_it_goes_on(
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: no space left for ")
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    anyio.run(lambda: resume(small_disk / "out.zarr", settings=SETTINGS))
+    settings = SETTINGS.replace(base_url=replica_process.base_url)
+    anyio.run(lambda: resume(small_disk / "out.zarr", settings=settings))
     expected = stored_objects(undisturbed(replica_process, command.folder))
     assert stored_objects(small_disk / "out.zarr") == expected

@@ -49,7 +49,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(command, start_repl
     # the first line of progress says that the run is recorded and planned
     assert "10 sections" in started.stderr.readline()
     n_cut = kill_after(started, moments.uniform(0.05, 0.3))
-    started = command.start("resume", store, *pace)
+    started = command.start("resume", store, *pace, ASYNCFETCH_BASE_URL=replica.base_url)
     assert "10 sections" in started.stderr.readline()
     n_cut += kill_after(started, moments.uniform(0.05, 0.3))
     assert n_cut
@@ -85,7 +85,7 @@ def test_kills_at_twenty_random_moments_change_nothing(command, start_replica, s
         kill_after(process, moments.uniform(0, seconds))
         committed, n_seen = committed_ids(store), len(replica.image_ids)
         n_committed.append(len(committed))
-        done = command("resume", store, "--rate", "1000", "--jobs", "4")
+        done = command("resume", store, "--rate", "1000", "--jobs", "4", "--base-url", replica.base_url)
         assert done.returncode == 0, done.stderr
         assert set(replica.image_ids[n_seen:]) == image_ids - committed
         assert stored_objects(store) == undisturbed

@@ -129,8 +129,11 @@ def test_no_server_is_said_shortly(invoke):
         "check the network and base_url, or ask again later"
     )
     assert max(map(len, done.err.splitlines())) < 200
-    assert "1 unfinished run; go on with: asyncfetch resume out.zarr" in invoke("status", "out.zarr").out
-    as_json = invoke("resume", "out.zarr", "--json", "--quiet")
+    told = invoke("status", "out.zarr").out
+    assert "an unfinished run of dataset:479, which asked http://127.0.0.1:9" in told
+    go_on = "resume out.zarr --base-url http://127.0.0.1:9"
+    assert f"1 unfinished run; go on with: asyncfetch {go_on}" in told
+    as_json = invoke(*go_on.split(), "--json", "--quiet")
     assert as_json.code == 5
     assert "criteria=model::SectionDataSet" in as_json.json["failures"][0]["url"]
 

@@ -57,7 +57,7 @@ async def test_a_drained_run_commits_what_is_in_flight_and_begins_nothing(tmp_pa
         assert committed(tmp_path / "cut.zarr") == asked
         assert n_before <= len(asked) <= n_before + 1
         n_seen = len(replica.image_requests)
-        report = await resume(tmp_path / "cut.zarr", settings=FREE)
+        report = await resume(tmp_path / "cut.zarr", settings=settings)
         assert not report.interrupted
         assert asked.isdisjoint(request.image_id for request in replica.image_requests[n_seen:])
     assert stored_objects(tmp_path / "cut.zarr") == stored_objects(tmp_path / "peace.zarr")
@@ -71,7 +71,7 @@ async def test_a_run_that_is_drained_before_it_began_asks_for_nothing(tmp_path):
         settings = FREE.replace(base_url=replica.base_url)
         report = await mirror(DATA_SET, tmp_path / "out.zarr", settings=settings, drain=drain)
         assert (report.interrupted, replica.image_requests) == (True, [])
-        report = await resume(tmp_path / "out.zarr", settings=FREE)
+        report = await resume(tmp_path / "out.zarr", settings=settings)
     assert (report.interrupted, report.n_committed) == (False, 10)
 
 
@@ -134,7 +134,7 @@ async def test_a_run_cancelled_at_any_section_is_resumed_to_the_same_bytes(tmp_p
                 listener.drain = _Cancel(scope)
                 await mirror(DATA_SET, tmp_path / "cut.zarr", settings=settings, on_event=listener)
             assert scope.cancelled_caught
-        await resume(tmp_path / "cut.zarr", settings=FREE)
+        await resume(tmp_path / "cut.zarr", settings=settings)
     assert stored_objects(tmp_path / "cut.zarr") == stored_objects(tmp_path / "peace.zarr")
 
 
@@ -195,7 +195,7 @@ def test_one_signal_drains_and_leaves_a_store_that_resumes(
     asked = {request["image_id"] for request in replica.requests[n_seen:] if request["kind"] == "download"}
     assert committed(command.folder / "out.zarr") == asked
     assert len(asked) < 10
-    report = anyio.run(partial(resume, command.folder / "out.zarr", settings=FREE))
+    report = anyio.run(partial(resume, command.folder / "out.zarr", settings=FREE, base_url=replica.base_url))
     assert (report.interrupted, report.n_skipped, report.n_committed) == (False, len(asked), 10 - len(asked))
     assert stored_objects(command.folder / "out.zarr") == peace
 
@@ -220,7 +220,7 @@ def test_two_interrupts_stop_at_once_and_leave_a_store_that_resumes(
     assert "Traceback" not in err
     assert '"error": "Interrupted"' in out
     assert committed(command.folder / "out.zarr") == set()
-    report = anyio.run(partial(resume, command.folder / "out.zarr", settings=FREE))
+    report = anyio.run(partial(resume, command.folder / "out.zarr", settings=FREE, base_url=replica.base_url))
     assert (report.failures, report.n_committed) == ([], 10)
     expected = undisturbed(replica, stored_objects, command.folder)
     assert stored_objects(command.folder / "out.zarr") == expected

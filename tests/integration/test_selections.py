@@ -173,7 +173,7 @@ def test_a_product_that_was_interrupted_is_gone_on_with_to_its_catalogue(replica
         address = {"base_url": replica.base_url}
         out = tmp_path / "out.zarr"
         first = await asyncfetch.mirror(selection, out, **CHOICES, **address, on_event=listen, drain=drain)
-        second = await mirroring.resume(out, settings=Settings(requests_per_s=1000.0))
+        second = await mirroring.resume(out, settings=Settings(requests_per_s=1000.0), **address)
         return first, second
 
     first, second = anyio.run(interrupted)

@@ -223,6 +223,6 @@ def test_runs_are_remembered_until_they_end(mirror):
 
 
 def test_only_the_last_runs_are_remembered(mirror):
-    for number in range(12):
+    for number in range(70):
         mirror.writer.begin_run({"selection": [f"dataset:{number}"]})
-    assert [run["selection"] for run in mirror.writer.runs()] == [[f"dataset:{k}"] for k in range(4, 12)]
+    assert [run["selection"] for run in mirror.writer.runs()] == [[f"dataset:{k}"] for k in range(6, 70)]

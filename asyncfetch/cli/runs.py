@@ -1,0 +1,87 @@
+"""``asyncfetch runs``: the runs of a store that did not come to their end, and how to be rid of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asyncfetch.cli.app import app, echo, print_json, report_errors, tell
+
+if TYPE_CHECKING:
+    from asyncfetch.mirroring import UnfinishedRun
+
+__all__ = ["as_plain", "describe_run", "runs"]
+
+_STATES = {True: "at work", None: "at work, as far as can be told from here", False: "not running"}
+
+
+@app.command()
+@report_errors
+def runs(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
+    dismiss: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N", help='Forget this run; several allowed, or "all". What it has stored stays.'
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """List the runs of a store that did not come to their end, or dismiss some, so that resume leaves them out."""
+    import anyio
+
+    from asyncfetch import mirroring, store
+
+    if dismiss:
+        numbers = None if "all" in dismiss else [_number(text) for text in dismiss]
+        dismissed = anyio.run(mirroring.dismiss_runs, out, numbers)
+        tell(f"{len(dismissed)} run{'s' * (len(dismissed) != 1)} dismissed")
+        if not as_json:
+            return
+    found = mirroring.unfinished_runs(store.open(out))
+    if as_json:
+        print_json([as_plain(run) for run in found])
+        return
+    for run in found:
+        echo(describe_run(run))
+    if not found:
+        echo(f"{out} has no unfinished runs")
+
+
+def describe_run(run: UnfinishedRun) -> str:
+    """Return a run in one line, its fields separated by tabs."""
+    choices = ", ".join(f"{name} {_short(value)}" for name, value in run.choices.items())
+    fields = (
+        str(run.number),
+        " ".join(run.selection) or "(what it was asked for cannot be read)",
+        f"begun {run.begun or 'at a time that is not recorded'}",
+        choices or "default settings",
+        run.address or "the default address",
+        _STATES[run.is_alive],
+    )
+    return "\t".join(fields)
+
+
+def as_plain(run: UnfinishedRun) -> dict[str, Any]:
+    """Return a run as plain values for JSON."""
+    return {
+        "number": run.number,
+        "selection": list(run.selection),
+        "settings": run.settings,
+        "base_url": run.base_url,
+        "begun": run.begun,
+        "is_alive": run.is_alive,
+    }
+
+
+def _number(text: str) -> int:
+    from asyncfetch.errors import SelectionError
+
+    if not (text.isascii() and text.isdecimal()):
+        raise SelectionError(f'--dismiss {text}: give the number of a run, or "all"')
+    return int(text)
+
+
+def _short(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,394 @@
+"""One writing run at a time: a lock that names its holder and dies with its process.
+
+The lock is the object ``.asyncfetch-lock/zarr.json``: the metadata of a group whose attributes name the holder, so that
+readers of Zarr take it for an empty group while a run is at work. It is removed when the run ends.
+
+In a directory the file is locked as well, which the system undoes when the process ends, however it ends. Where files
+cannot be locked, and in other Zarr stores, making the object tells who was first, and what it says of its holder tells
+whether that is still alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+import time
+import weakref
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from zarr.buffer import cpu
+from zarr.core.sync import sync
+
+from asyncfetch.errors import StoreBusyError
+from asyncfetch.store.holder import SILENT_AFTER_S, Holder
+from asyncfetch.store.layout import LOCK_PATH
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asyncfetch.store.place import Place
+
+__all__ = ["StoreLock", "read_holder"]
+
+_KEY = f"{LOCK_PATH}/zarr.json"
+_SHOWN_EVERY_S = 20.0
+#: How often the lock is tried where others come and go at the same moment.
+_MAX_TRIES = 50
+#: What is waited for whoever has just made the lock and has not yet said who they are.
+_PAUSE_S, _MAX_PAUSES = 0.02, 15
+#: A lock without a holder that is older than this was left by a process killed while it made it.
+_UNNAMED_AFTER_S = 10.0
+_BUSY = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+
+_held: weakref.WeakSet[StoreLock] = weakref.WeakSet()
+
+
+class StoreLock:
+    """The right to write to a store; made by `take`.
+
+    Attributes
+    ----------
+    holder : Holder
+        What is said of the run that has it.
+    """
+
+    def __init__(self, place: Place, command: str) -> None:
+        self.holder = Holder.of_this_process(command)
+        self._place = place
+        self._file: int | None = None
+        self._pid = os.getpid()
+        self._done = threading.Event()
+        self._showing = threading.Thread(target=self._show, daemon=True, name="asyncfetch-lock")
+
+    @classmethod
+    def take(cls, place: Place, command: str) -> StoreLock:
+        """Take the lock of a store, or say who has it.
+
+        Parameters
+        ----------
+        place : Place
+            The store, or where it is to be made.
+        command : str
+            What is said of the run to others.
+
+        Raises
+        ------
+        StoreBusyError
+            Another run has it.
+        """
+        lock = cls(place, command)
+        with place.mapped_errors():
+            for _ in range(_MAX_TRIES):
+                if lock._try_file() if place.folder is not None else lock._try_object():
+                    _held.add(lock)
+                    lock._showing.start()
+                    return lock
+        raise _busy(place, None, None)
+
+    def release(self) -> None:
+        """Give the lock back; a process that was forked from the holder's leaves it alone."""
+        if self._pid != os.getpid() or self._done.is_set():
+            return
+        self._done.set()
+        self._showing.join()
+        _held.discard(self)
+        with contextlib.suppress(OSError):
+            if self._place.folder is None:
+                if _is(_holder_in(self._place.get(_KEY)), self.holder):
+                    self._place.delete(_KEY)
+            else:
+                self._remove_file(self._place.folder / _KEY)
+        self._close()
+
+    def _remove_file(self, path: Path) -> None:
+        if sys.platform == "win32":
+            # an open file cannot be removed there
+            self._close()
+        if _is(_holder_in(self._place.get(_KEY)), self.holder):
+            path.unlink()
+        self._close()
+        # another run may be about to make its lock in it
+        path.parent.rmdir()
+
+    def _close(self) -> None:
+        number, self._file = self._file, None
+        if number is not None:
+            os.close(number)
+
+    def _forget(self) -> None:
+        """Let go in a process that was forked: it must not keep the lock of its parent."""
+        self._done.set()
+        self._close()
+
+    def _show(self) -> None:
+        """Show from time to time that the run is alive, to those who cannot see its process."""
+        while not self._done.wait(_SHOWN_EVERY_S):
+            with contextlib.suppress(Exception):  # a store that fails is noticed by the run itself
+                if self._place.folder is not None:
+                    os.utime(self._place.folder / _KEY)
+                else:
+                    now = datetime.now(UTC).isoformat(timespec="seconds")
+                    self._place.set(_KEY, _document(msgspec.structs.replace(self.holder, seen=now)))
+
+    def _try_file(self) -> bool:
+        """Try to get the file; return whether it is ours, or has to be tried again."""
+        path = _path_of(self._place)
+        number, is_new = _open_lock(path)
+        if number is None:
+            return False
+        try:
+            can_lock = _lock(number)
+            if can_lock is False:
+                raise _busy(self._place, *_named_holder(self._place, path))
+            if can_lock is None and not is_new:
+                self._take_over(path)
+                return False
+            if not _is_same_file(number, path):
+                # removed by the one before, after it was opened here
+                return False
+            if not is_new:
+                self._check_elsewhere(path)
+            _write(number, _document(self.holder))
+            if can_lock:
+                # it stays open, because closing it would undo the lock
+                self._file, number = number, None
+            return True
+        finally:
+            if number is not None:
+                os.close(number)
+
+    def _check_elsewhere(self, path: Path) -> None:
+        """Raise where the lock is said to be that of another machine, of which ours knows nothing."""
+        holder, silent_s = _holder_in(self._place.get(_KEY)), _silent_s(path)
+        if holder is not None and not holder.shares_our_kernel and silent_s < SILENT_AFTER_S:
+            raise _busy(self._place, holder, silent_s)
+
+    def _take_over(self, path: Path) -> None:
+        """Remove a lock whose holder is known to be dead, where files cannot be locked; then it is tried again."""
+        holder, silent_s = _named_holder(self._place, path)
+        if not _is_dead(holder, silent_s):
+            raise _busy(self._place, holder, silent_s)
+        turn = path.parent / "taking-over"
+        try:
+            turn.mkdir()
+        except FileExistsError:
+            # another run takes over, or was killed when it did
+            if _silent_s(turn) > _UNNAMED_AFTER_S:
+                with contextlib.suppress(OSError):
+                    turn.rmdir()
+            time.sleep(_PAUSE_S)
+            return
+        except FileNotFoundError:
+            return
+        try:
+            now = _holder_in(self._place.get(_KEY))
+            if (now is None and holder is None) or _is(now, holder):
+                path.unlink(missing_ok=True)
+        finally:
+            turn.rmdir()
+
+    def _try_object(self) -> bool:
+        """Try to get the object of a store that is no directory."""
+        place = self._place
+        document = _document(
+            msgspec.structs.replace(self.holder, seen=datetime.now(UTC).isoformat(timespec="seconds"))
+        )
+        sync(place.store.set_if_not_exists(_KEY, cpu.Buffer.from_bytes(document)))
+        holder = _holder_in(place.get(_KEY))
+        if _is(holder, self.holder):
+            return True
+        silent_s = None if holder is None or holder.seen is None else _since(holder.seen)
+        if holder is not None and holder.is_alive(silent_s) is not False:
+            raise _busy(place, holder, silent_s)
+        place.delete(_KEY)
+        return False
+
+
+def read_holder(place: Place) -> tuple[Holder | None, bool | None]:
+    """Return who holds a store, and whether that run is alive: None where it cannot be told from here.
+
+    Returns
+    -------
+    tuple of Holder or None, bool or None
+        No holder is (None, False); one whose name cannot be read (None, None).
+    """
+    data = place.get(_KEY)
+    if data is None:
+        return None, False
+    holder = _holder_in(data)
+    if holder is None:
+        return None, None
+    if place.folder is not None:
+        silent_s = _silent_s(place.folder / _KEY, probe=False)
+    else:
+        silent_s = _since(holder.seen or holder.since)
+    alive = holder.is_alive(silent_s)
+    return holder, (None if silent_s > SILENT_AFTER_S else True) if alive is None else alive
+
+
+def _busy(place: Place, holder: Holder | None, silent_s: float | None) -> StoreBusyError:
+    lock = place.folder / LOCK_PATH if place.folder is not None else f"the object {_KEY}"
+    if holder is None:
+        return StoreBusyError(
+            f"another run is beginning to write to {place.name}; wait for it with --wait (wait=True in Python)",
+            location=place.name,
+        )
+    advice = "wait for it with --wait (wait=True in Python)"
+    if holder.is_alive(silent_s) is None:
+        is_silent = silent_s is not None and silent_s > SILENT_AFTER_S
+        silent = f", which has not shown itself for {(silent_s or 0) / 60:.0f} min" if is_silent else ""
+        advice += f"; if that process{silent} has ended, remove {lock}"
+    return StoreBusyError(
+        f"another run is writing to {place.name} ({holder}); {advice}",
+        location=place.name,
+        command=holder.command,
+        host=holder.host,
+        pid=holder.pid,
+        since=holder.since,
+    )
+
+
+def _document(holder: Holder) -> bytes:
+    return msgspec.json.encode(
+        {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {"asyncfetch": {"writer": holder}},
+        }
+    )
+
+
+def _holder_in(data: bytes | None) -> Holder | None:
+    try:
+        document: Any = msgspec.json.decode(data or b"")
+        return msgspec.convert(document["attributes"]["asyncfetch"]["writer"], Holder)
+    except (msgspec.DecodeError, msgspec.ValidationError, LookupError, TypeError):
+        return None
+
+
+def _is(one: Holder | None, other: Holder | None) -> bool:
+    return one is not None and other is not None and one.token == other.token
+
+
+def _is_dead(holder: Holder | None, silent_s: float) -> bool:
+    if holder is None:
+        return silent_s > _UNNAMED_AFTER_S
+    return holder.is_alive(silent_s) is False
+
+
+def _path_of(place: Place) -> Path:
+    """Return the path of the lock's file, in a folder that is there."""
+    assert place.folder is not None
+    folder = place.folder / LOCK_PATH
+    if folder.is_symlink():
+        # nothing of a store lies elsewhere
+        folder.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    return place.folder / _KEY
+
+
+def _named_holder(place: Place, path: Path) -> tuple[Holder | None, float]:
+    """Return who holds a lock and for how long it has been silent; whoever has just made it is given time."""
+    for _ in range(_MAX_PAUSES):
+        holder = _holder_in(place.get(_KEY))
+        if holder is not None:
+            break
+        time.sleep(_PAUSE_S)
+    return holder, _silent_s(path)
+
+
+def _silent_s(path: Path, *, probe: bool = True) -> float:
+    """Return how old a file is, by the clock of the file system where that may be probed by writing."""
+    try:
+        now = _clock_of(path.parent) if probe else datetime.now(UTC).timestamp()
+        age_s = now - path.stat().st_mtime
+    except OSError:
+        return 0.0
+    return max(0.0, age_s)
+
+
+def _clock_of(folder: Path) -> float:
+    """Return the time as a file server tells it, which may be another than ours; ours where nothing can be written."""
+    probe = folder / f"{os.getpid()}-{threading.get_ident()}.partial"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return datetime.now(UTC).timestamp()
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
+def _since(moment: str) -> float:
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _open_lock(path: Path) -> tuple[int | None, bool]:
+    """Open the file of a lock; return it, and whether it was made. None where its folder has just been removed."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    for _ in range(_MAX_TRIES):
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            return None, False
+        try:
+            return os.open(path, flags), False
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            path.unlink(missing_ok=True)
+    return None, False
+
+
+def _write(number: int, data: bytes) -> None:
+    os.lseek(number, 0, os.SEEK_SET)
+    os.write(number, data)
+    os.ftruncate(number, len(data))
+
+
+def _lock(number: int) -> bool | None:
+    """Lock an open file until it is closed; False where another has it, None where files cannot be locked."""
+    try:
+        if sys.platform == "win32":
+            os.lseek(number, 2**30, os.SEEK_SET)
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _BUSY else None
+    return True
+
+
+def _is_same_file(number: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock._forget()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
