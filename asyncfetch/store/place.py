@@ -358,6 +358,8 @@ class Place:
         """
         if isinstance(self.store, LocalStore):
             self._check_directory(self.store.root, create=create)
+        # before the metadata are read, because another run may be making the store
+        names = self.names_below("")
         attributes = self.attributes("")
         layout = _layout_of(attributes)
         if layout is not None:
@@ -375,7 +377,7 @@ class Place:
         is_empty = self.damage.found.get("zarr.json") == "is empty"
         others = [
             name
-            for name in self.names_below("")
+            for name in names
             if not (name.endswith(_PARTIAL) or name == LOCK_PATH or (is_empty and name == "zarr.json"))
         ]
         if others:

@@ -169,7 +169,8 @@ class StoreWriter:
         if command is None:
             place.check_root(create=create)
             return cls(place)
-        place.is_made(create=create)
+        # what another run is just making is no damage that this one has met
+        Place(location).is_made(create=create)
         held = StoreLock.take(place, command)
         try:
             place.check_root(create=create)

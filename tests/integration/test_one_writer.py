@@ -290,8 +290,7 @@ async def test_an_address_that_only_the_store_names_is_shown_and_not_asked(store
 @pytest.mark.parametrize("address", ["http://api.brain-map.org", "https://api.brain-map.org/", None])
 def test_the_default_address_of_any_version_is_asked_where_it_is_now(address):
     (run,) = [
-        run
-        for _, run in mirroring.runs._numbered([run_of(**({"base_url": address} if address else {}))])
+        run for _, run in mirroring.runs._numbered([run_of(**({"base_url": address} if address else {}))])
     ]
     assert run.settings_with(Settings(), None).base_url == Settings().base_url
 
