@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.app import app, report_errors, tell
-from asyncfetch.cli.interrupts import stop_signals
+from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.interrupts import LastResort, stop_signals
 from asyncfetch.cli.opening import tell_damage
 from asyncfetch.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncfetch.server import Atlas
 
 __all__ = ["serve"]
 
 # A server may run for weeks; the log file holds them all.
 _MOST_RECORDS = 10_000
+_RECORD_BYTES = 2**24
+# How long the end may take.
+_END_S = 1.0
 
 
 @app.command()
@@ -33,6 +39,12 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on; loopback unless told otherwise.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A name by which requests may ask, beside this machine's own; repeatable."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8765,
     latency_ms: Annotated[
         float, typer.Option(min=0.0, metavar="MS", help="Milliseconds before each reply.")
@@ -83,7 +95,8 @@ def serve(
             raise SettingsError(
                 "a STORE and --replay are two things to answer from; give one", setting="replay"
             )
-        anyio.run(_replay, replay, host, port)
+        _warn_beyond_loopback(host)
+        anyio.run(_replay, replay, host, port, allow_host or ())
         return
     from asyncfetch.server import FaultScript, MirroredAtlas, open_replica, sample_atlas
     from asyncfetch.settings import parse_size
@@ -110,26 +123,42 @@ def serve(
         "cache_folder": cache,
         "most_records": _MOST_RECORDS,
         "redirect_base": redirect_base,
+        "record_bytes": _RECORD_BYTES,
+        "allow_hosts": tuple(allow_host or ()),
     }
+
+    _warn_beyond_loopback(host)
 
     async def body() -> None:
         with anyio.open_signal_receiver(*stop_signals()) as signals:
             async with open_replica(atlas, host=host, port=port, **options) as replica:
                 tell(f"serving {what} at {replica.base_url}; stop with Ctrl-C")
                 async for _signal in signals:
+                    # images that are still drawn for clients that have gone hold up nothing
+                    LastResort("stopped", ExitCode.DONE).comes_after(_END_S)
                     break
 
     anyio.run(body)
 
 
-async def _replay(path: Path, host: str, port: int) -> None:
+def _warn_beyond_loopback(host: str) -> None:
+    from asyncfetch.server.hosts import is_loopback
+
+    if not is_loopback(host):
+        tell(
+            f"warning: {host} can be reached from other machines, and whoever reaches it reads all that is served; "
+            "leave --host out to serve this machine alone"
+        )
+
+
+async def _replay(path: Path, host: str, port: int, allow_hosts: Sequence[str]) -> None:
     import anyio
 
     from asyncfetch.server.replay import Recording, open_replay
 
     with anyio.open_signal_receiver(*stop_signals()) as signals:
         recording = Recording(path)
-        async with open_replay(recording, host=host, port=port) as base_url:
+        async with open_replay(recording, host=host, port=port, allow_hosts=allow_hosts) as base_url:
             tell(f"replaying {recording.n_exchanges} answers of {path} at {base_url}; stop with Ctrl-C")
             if recording.n_unreadable:
                 n = recording.n_unreadable

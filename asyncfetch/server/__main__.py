@@ -7,14 +7,18 @@ The base URL goes to stdout as one line; the argument is a JSON object of the op
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import threading
 
 import anyio
 
 from asyncfetch import store
 from asyncfetch.server.app import open_replica
 from asyncfetch.server.mirrored import MirroredAtlas
+
+_END_S = 1.0
 
 
 async def _serve(text: str) -> None:
@@ -32,6 +36,10 @@ async def _serve(text: str) -> None:
             sys.stdout.write(f"{replica.base_url}\n")
             sys.stdout.flush()
             async for _ in signals:
+                # images that are still drawn for clients that have gone hold up nothing
+                last_resort = threading.Timer(_END_S, os._exit, [0])
+                last_resort.daemon = True
+                last_resort.start()
                 break
 
 

@@ -13,6 +13,8 @@ import anyio
 from aiohttp import web
 
 from asyncfetch.errors import SettingsError
+from asyncfetch.server.door import KEEP_ALIVE_S, MAX_LINE_BYTES, Door
+from asyncfetch.server.hosts import Hosts
 from asyncfetch.server.options import ServerOptions, read_options
 from asyncfetch.server.sample import sample_atlas
 from asyncfetch.server.service import Atlas, RequestRecord, Service
@@ -32,9 +34,8 @@ __all__ = [
     "open_replica_process",
 ]
 
-# A request line holds a criteria string; a hundred ids and more occur in one.
-_LINE_BYTES = 2**17
 _SERVICE = web.AppKey("service", Service)
+_HOSTS = web.AppKey("hosts", Hosts)
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ def create_app(atlas: Atlas | None = None, options: ServerOptions | None = None)
     options : ServerOptions, optional
         How to behave.
     """
-    service = Service(atlas or sample_atlas(), options or ServerOptions())
-    app = web.Application(middlewares=[service.record])
-    app[_SERVICE] = service
+    options = options or ServerOptions()
+    service, hosts = Service(atlas or sample_atlas(), options), Hosts(options.allow_hosts)
+    app = web.Application(middlewares=[Door(hosts).admit, service.record])
+    app[_SERVICE], app[_HOSTS] = service, hosts
     app.add_routes(service.routes())
     return app
 
@@ -109,6 +111,7 @@ async def open_replica(
     """
     app = create_app(atlas, read_options(options))
     service = app[_SERVICE]
+    app[_HOSTS].add(host)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -117,7 +120,9 @@ async def open_replica(
         shutdown_timeout=0.1,
         # A reply whose client has gone is worked on no more; one that never comes would be held for an hour.
         handler_cancellation=True,
-        max_line_size=_LINE_BYTES,
+        # what is longer than that, and yet not endless, is refused in words
+        max_line_size=4 * MAX_LINE_BYTES,
+        keepalive_timeout=KEEP_ALIVE_S,
         auto_decompress=False,
     )
     with _open_log(service):

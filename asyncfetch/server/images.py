@@ -9,6 +9,7 @@ height) on a slide is all that there is of the slide.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import zlib
 from collections import OrderedDict
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 import anyio
-import anyio.to_thread
 
 from asyncfetch.errors import NotFoundError, SelectionError
 from asyncfetch.geometry import Box, last_tier, tier_shape
 from asyncfetch.imaging import jpeg
 from asyncfetch.server.looks import PLAIN_LEVELS, Look, apply_look, read_look
+from asyncfetch.server.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +54,8 @@ VIEWS = ("expression", "projection", "tumor_feature_annotation", "tumor_feature_
 # What the disk cache holds depends on the drawing; this number is raised when the drawing changes.
 _DRAWING = 2
 _PLAIN = Look()
+# What drawing takes at its peak: the pixels and the JPEG, or the floating-point levels and colours of a mask or a look.
+_PLAIN_BYTES_PER_PIXEL, _BYTES_PER_PIXEL = 4, 28
 _OUTLINE_COLOURS = ((20, 20, 20), (200, 30, 30), (30, 60, 200), (20, 140, 60))
 
 
@@ -96,6 +99,10 @@ class ImageSource(Protocol):
 
     def stored(self, picture: Picture) -> bytes | None:
         """Return the JPEG of a picture as it is kept, None where it is to be drawn."""
+        ...
+
+    def n_source_pixels(self, image_id: int, view: str) -> int:
+        """Return how many pixels have to be decoded before any of an image can be drawn."""
         ...
 
 
@@ -264,6 +271,8 @@ class DrawnImages:
         0 to 9; a JPEG does not get smaller, so that the lowest are enough.
     n_threads : int
         Pictures drawn at once.
+    drawing_bytes : int
+        What drawing may take in memory; a picture that takes more is drawn when no other is.
     """
 
     def __init__(
@@ -274,17 +283,18 @@ class DrawnImages:
         folder: str | Path | None = None,
         gzip_level: int = 1,
         n_threads: int = 2,
+        drawing_bytes: int = 2**30,
     ) -> None:
         self._source = source
         self._memory_bytes = memory_bytes
         self._folder = None if folder is None else Path(folder)
         self._gzip_level = gzip_level
-        self._n_threads = n_threads
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._threads = Threads(n_threads, drawing_bytes)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._n_kept_bytes = 0
         self._making: dict[str, anyio.Lock] = {}
         self._counting = threading.Lock()
+        self._keeping = threading.Lock()
         #: How many pictures were drawn, not counting those found in memory or on disk.
         self.n_drawn = 0
 
@@ -296,7 +306,8 @@ class DrawnImages:
         NotFoundError
             The image does not exist.
         """
-        return await self._kept_or_made(picture.key, lambda: self._load_or_draw(picture))
+        size_bytes = self._drawing_bytes(picture)
+        return await self._kept_or_made(picture.key, size_bytes, lambda: self._load_or_draw(picture))
 
     async def gzipped(self, picture: Picture) -> bytes:
         """Return the JPEG of a picture as a gzip stream, as the service sends it.
@@ -307,13 +318,16 @@ class DrawnImages:
             The image does not exist.
         """
         body = await self.jpeg(picture)
-        return await self._kept_or_made(f"{picture.key}.gz", lambda: self.compress(body))
+        return await self._kept_or_made(f"{picture.key}.gz", len(body), lambda: self._compress(body))
 
-    def compress(self, body: bytes) -> bytes:
-        """Return a body as a gzip stream; it blocks."""
+    async def compress(self, body: bytes) -> bytes:
+        """Return a body as a gzip stream."""
+        return await self._threads.run(len(body), self._compress, body)
+
+    def _compress(self, body: bytes) -> bytes:
         return zlib.compress(body, self._gzip_level, wbits=31)
 
-    async def _kept_or_made(self, key: str, make: Callable[[], bytes]) -> bytes:
+    async def _kept_or_made(self, key: str, size_bytes: int, make: Callable[[], bytes]) -> bytes:
         if (body := self._find(key)) is not None:
             return body
         # Whoever comes second waits for the first instead of drawing the same picture again.
@@ -322,27 +336,42 @@ class DrawnImages:
             async with lock:
                 if (body := self._find(key)) is not None:
                     return body
-                if self._limiter is None:
-                    self._limiter = anyio.CapacityLimiter(self._n_threads)
-                body = await anyio.to_thread.run_sync(make, limiter=self._limiter)
-                self._keep(key, body)
-                return body
+                return await self._threads.run(size_bytes, self._make_and_keep, key, make)
         finally:
             if not lock.locked():
                 self._making.pop(key, None)
 
+    def _make_and_keep(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """Make a body and keep it, on a thread: also for a client that has gone, who may well ask again."""
+        if (body := self._find(key)) is None:
+            body = make()
+            self._keep(key, body)
+        return body
+
     def _find(self, key: str) -> bytes | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        return None
+        with self._keeping:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            return None
 
     def _keep(self, key: str, body: bytes) -> None:
-        self._kept[key] = body
-        self._n_kept_bytes += len(body)
-        while self._n_kept_bytes > self._memory_bytes and self._kept:
-            _, dropped = self._kept.popitem(last=False)
-            self._n_kept_bytes -= len(dropped)
+        with self._keeping:
+            self._n_kept_bytes += len(body) - len(self._kept.pop(key, b""))
+            self._kept[key] = body
+            while self._n_kept_bytes > self._memory_bytes and self._kept:
+                _, dropped = self._kept.popitem(last=False)
+                self._n_kept_bytes -= len(dropped)
+
+    def _drawing_bytes(self, picture: Picture) -> int:
+        """Return about what drawing a picture takes."""
+        row = self._source.image_row(picture.image_id)
+        if row is None:
+            return 0
+        n_source = self._source.n_source_pixels(picture.image_id, picture.view)
+        is_plain = picture.look == _PLAIN and picture.view == "image"
+        per_pixel = _PLAIN_BYTES_PER_PIXEL if is_plain else _BYTES_PER_PIXEL
+        return 3 * n_source + per_pixel * math.prod(picture_box(picture, row).shape)
 
     def _load_or_draw(self, picture: Picture) -> bytes:
         if self._folder is None:

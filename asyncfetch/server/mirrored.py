@@ -189,6 +189,11 @@ class MirroredAtlas:
         )
         return self._section(commit).jpeg if is_same else None
 
+    def n_source_pixels(self, image_id: int, view: str) -> int:
+        """Return the pixels of the stored image: what is drawn is made of all of them."""
+        commit = self._commits.get((image_id, view))
+        return 0 if commit is None else commit.shape[0] * commit.shape[1]
+
     def draw(
         self, image_id: int, *, downsample: int = 0, box: Box | None = None, view: str = "image"
     ) -> NDArray[np.uint8]:

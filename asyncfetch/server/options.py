@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from asyncfetch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from asyncfetch.server.faults import FaultSource
@@ -43,6 +43,11 @@ class ServerOptions:
         How image bodies are packed for clients that accept gzip; -1 sends them plain.
     n_threads : int
         Images drawn at once.
+    drawing_bytes : int
+        What drawing images may take in memory; one that takes more is drawn when no other is.
+    allow_hosts : sequence of str
+        Names that requests may be for, beside those without a dot, this machine's own, those below brain-map.org,
+        .localhost and .test, and addresses in numbers.
     log_path : path, optional
         Where a line of JSON is added for each request that ended.
     rounding : str
@@ -58,6 +63,8 @@ class ServerOptions:
         redirects relative.
     most_records : int or None
         How many of the latest requests are remembered, up to twice as many for a while; None remembers all.
+    record_bytes : int
+        What their records may take; beyond it the older half is forgotten.
 
     Raises
     ------
@@ -74,12 +81,15 @@ class ServerOptions:
     cache_bytes: int = 2**29
     gzip_level: int = 1
     n_threads: int = 2
+    drawing_bytes: int = 2**30
+    allow_hosts: Sequence[str] = ()
     log_path: str | Path | None = None
     rounding: Rounding = "down"
     has_last_tier: bool = False
     ignored_parameters: tuple[str, ...] = ()
     most_records: int | None = None
     redirect_base: str = "http://{host}"
+    record_bytes: int = 2**27
 
     def __post_init__(self) -> None:
         if self.latency_s < 0:
@@ -100,6 +110,9 @@ class ServerOptions:
                 f"redirect_base = {self.redirect_base!r}: only {{host}} and {{name}} are replaced",
                 setting="redirect_base",
             ) from None
+        for name in ("drawing_bytes", "record_bytes"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be 1 or more, not {getattr(self, name)}", setting=name)
         if not -1 <= self.gzip_level <= 9:
             raise SettingsError(f"gzip_level is -1 to 9, not {self.gzip_level}", setting="gzip_level")
         if self.n_threads < 1:

@@ -15,9 +15,11 @@ from zlib_ng import zlib_ng
 
 from asyncfetch.engine.recording import is_heading, parse_exchange
 from asyncfetch.errors import SettingsError, short_url
+from asyncfetch.server.door import KEEP_ALIVE_S, MAX_LINE_BYTES, refuse_foreign
+from asyncfetch.server.hosts import Hosts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from asyncfetch.engine import Exchange
 
@@ -37,7 +39,6 @@ _NOT_SENT = frozenset(
         "upgrade",
     }
 )
-_LINE_BYTES = 2**17
 
 
 class Recording:
@@ -116,7 +117,9 @@ class Recording:
 
 
 @asynccontextmanager
-async def open_replay(recording: Recording, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def open_replay(
+    recording: Recording, *, host: str = "127.0.0.1", port: int = 0, allow_hosts: Iterable[str] = ()
+) -> AsyncIterator[str]:
     """Answer from a recording for as long as the context is open.
 
     Parameters
@@ -126,6 +129,8 @@ async def open_replay(recording: Recording, *, host: str = "127.0.0.1", port: in
         recorded, and then the last one again.
     host, port
         Where to listen; port 0 picks a free one.
+    allow_hosts : iterable of str
+        Names that requests may be for, as in :class:`asyncfetch.server.ServerOptions`.
 
     Yields
     ------
@@ -137,8 +142,11 @@ async def open_replay(recording: Recording, *, host: str = "127.0.0.1", port: in
     SettingsError
         The port is taken.
     """
+    hosts = Hosts([host, *allow_hosts])
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if (refusal := refuse_foreign(request, hosts)) is not None:
+            return refusal
         exchange = await anyio.to_thread.run_sync(recording.next_for, request.raw_path)
         if exchange is None:
             words = f"the recording has no answer for {short_url(request.path)}\n"
@@ -146,7 +154,8 @@ async def open_replay(recording: Recording, *, host: str = "127.0.0.1", port: in
         return _reply(exchange, recording, request)
 
     runner = web.ServerRunner(
-        web.Server(answer, access_log=None, max_line_size=_LINE_BYTES), handle_signals=False
+        web.Server(answer, access_log=None, max_line_size=MAX_LINE_BYTES, keepalive_timeout=KEEP_ALIVE_S),
+        handle_signals=False,
     )
     await runner.setup()
     try:

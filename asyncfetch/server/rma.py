@@ -15,6 +15,9 @@ is called ``table_column``.
 from __future__ import annotations
 
 import fnmatch
+import math
+import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from asyncfetch.allen.rma import Pipe, Query, Service, parse_criteria
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CONNECTED_SERVICES", "Answer", "Evaluator", "RowSource", "envelope", "failure", "read_request"]
 
+# Rows that one query may visit, which takes seconds, and how long it may take whatever it does. A row that is made for
+# the reply takes a kilobyte and counts as ten: all sections of a product with three associations each are 400 000.
+_MAX_VISITS = 5_000_000
+_VISITS_PER_MADE_ROW = 10
+_MAX_SECONDS = 20.0
 # Rows in a reply that does not ask for a number.
 _DEFAULT_ROWS = 50
 _OPTIONS = ("num_rows", "start_row", "order", "only", "except", "tabular", "count")
@@ -138,6 +146,32 @@ def failure(message: str) -> Row:
     return {"success": False, "id": 0, "start_row": 0, "num_rows": 0, "total_rows": 0, "msg": message}
 
 
+class _Effort(threading.local):
+    """What the query of this thread has taken so far."""
+
+    n_visits = 0
+    ends_at = math.inf
+
+    def begin(self) -> None:
+        """Begin a query."""
+        self.n_visits, self.ends_at = 0, time.monotonic() + _MAX_SECONDS
+
+    def spend(self, n_rows: int) -> None:
+        """Count rows that are visited or made.
+
+        Raises
+        ------
+        QueryError
+            The query takes more than any should.
+        """
+        self.n_visits += n_rows
+        if self.n_visits > _MAX_VISITS or time.monotonic() > self.ends_at:
+            raise QueryError(
+                f"Error in query: its joins and includes take more than {_MAX_VISITS} rows or {_MAX_SECONDS:.0f} s; "
+                "ask for fewer rows or associations at once"
+            )
+
+
 class Evaluator:
     """Answer queries over the rows of a source, which must not change meanwhile.
 
@@ -149,6 +183,7 @@ class Evaluator:
 
     def __init__(self, source: RowSource) -> None:
         self._source = source
+        self._effort = _Effort()
         self._sorted: dict[str, list[Row]] = {}
         self._columns: dict[str, frozenset[str]] = {}
         self._indices: dict[tuple[str, str], dict[Any, list[Row]]] = {}
@@ -172,6 +207,7 @@ class Evaluator:
         QueryError
             A model, an association, a column, a name, a service or an option is unknown.
         """
+        self._effort.begin()
         names: dict[str, tuple[str, ...]] = {}
         answer: Answer | None = None
         stages = [*query.before, *([query] if query.model else [])]
@@ -219,7 +255,9 @@ class Evaluator:
         join = _Join(self, query.model, query.filters, query.associations, names)
         rows: list[Row] = []
         n_joined = 0
-        for row in self._candidates(query, names):
+        candidates = self._candidates(query, names)
+        self.spend(len(candidates) * max(1, len(query.filters)))
+        for row in candidates:
             n = join.n_matches(row)
             if n:
                 rows.append(row)
@@ -257,6 +295,7 @@ class Evaluator:
     def _with_includes(
         self, model: str, row: Row, includes: Sequence[tuple[str, Association, _Join]], columns: _Columns
     ) -> Row:
+        self._effort.spend(_VISITS_PER_MADE_ROW)
         full = columns.of(model, row)
         for name, way, join in includes:
             found = [
@@ -267,8 +306,17 @@ class Evaluator:
             full[name] = found if way.is_many else next(iter(found), None)
         return dict(sorted(full.items()))
 
+    def spend(self, n_rows: int) -> None:
+        """Count rows that a query visits or makes; QueryError is raised where they become too many."""
+        self._effort.spend(n_rows)
+
     def targets(self, row: Row, way: Association) -> list[Row]:
         """Return the rows that an association leads to from a row."""
+        targets = self._targets(row, way)
+        self._effort.spend(len(targets) + 1)
+        return targets
+
+    def _targets(self, row: Row, way: Association) -> list[Row]:
         if way.kind == "belongs_to":
             return self.by_field(way.model, "id").get(row.get(way.key), [])
         if way.kind == "has":
@@ -380,6 +428,7 @@ class _Join:
                 ]
                 if is_optional and not found:
                     continue
+                self._evaluator.spend(len(start) * len(found))
                 # What came first keeps the name of the table.
                 start = [{**each, **left} for left in start for each in found]
         yield from start

@@ -266,6 +266,10 @@ class SampleAtlas:
     def stored(self, picture: Picture) -> None:
         """Return None: every picture is drawn."""
 
+    def n_source_pixels(self, image_id: int, view: str) -> int:
+        """Return 0: nothing is decoded."""
+        return 0
+
     def has_view(self, image_id: int, view: str) -> bool:
         """Return whether an image exists in a view: Nissl images have no expression mask."""
         return view in self._views.get(image_id, ())

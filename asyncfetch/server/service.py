@@ -12,13 +12,13 @@ import json
 import logging
 import math
 import re
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
-import anyio.to_thread
 from aiohttp import web
 
 from asyncfetch.allen.sync import SYNC_SERVICES
@@ -29,6 +29,7 @@ from asyncfetch.server.faults import QUERY, SYNC, FaultPlan
 from asyncfetch.server.images import DrawnImages, ImageSource, read_picture
 from asyncfetch.server.pace import Pace, RequestLimit
 from asyncfetch.server.sync import SyncServices
+from asyncfetch.server.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -42,6 +43,12 @@ __all__ = ["Atlas", "RequestRecord", "Service"]
 
 _LOG = logging.getLogger(__name__)
 _PIECE_BYTES = 2**16
+# Queries that are evaluated at once, for seconds at most; they run Python and gain nothing from more.
+_MAX_QUERIES = 2
+# What a record takes beside the text of its address.
+_RECORD_BYTES = 300
+# A client that takes nothing for so long is gone.
+_SEND_S = 60.0
 _LOG_PATH = "/replica/requests"
 _DOWNLOADS = ("image_download", "section_image_download", "atlas_image_download", "projection_image_download")
 _IMAGE_HEADERS = {
@@ -134,7 +141,10 @@ class Service:
             folder=options.cache_folder,
             gzip_level=max(options.gzip_level, 0),
             n_threads=options.n_threads,
+            drawing_bytes=options.drawing_bytes,
         )
+        self._threads = Threads(_MAX_QUERIES, 0)
+        self._n_record_bytes = 0
         self._faults = FaultPlan(options.faults)
         self._rma = rma.Evaluator(atlas)
         self._sync = SyncServices(atlas)
@@ -212,7 +222,7 @@ class Service:
             if fault is not None:
                 body = misbehaviour.cut(await misbehaviour.changed(body, fault), fault)
                 if is_packed:
-                    body = await anyio.to_thread.run_sync(self.images.compress, body)
+                    body = await self.images.compress(body)
             return _Body(body, "image/jpeg", is_image=True, is_packed=is_packed)
 
         try:
@@ -250,7 +260,9 @@ class Service:
 
     async def log(self, request: web.Request) -> web.StreamResponse:
         """Send the log."""
-        self.requests.remove(_RECORD.get())
+        with suppress(ValueError):
+            # another request may have pushed it out
+            self.requests.remove(_RECORD.get())
         return web.json_response([vars(record) for record in self.requests])
 
     def _rows(self, request: web.Request, fault: Fault | None) -> bytes:
@@ -279,9 +291,11 @@ class Service:
         async def make_body() -> _Body:
             content_type = replies.CONTENT_TYPES[fmt]
             try:
-                data = await anyio.to_thread.run_sync(make)
+                data = await self._threads.run(0, make)
             except (QueryError, SelectionError) as error:
                 data = replies.pack_failure(error.message, fmt)
+            except RecursionError:
+                data = replies.pack_failure("the query is nested too deeply", fmt)
                 if fmt == "csv":
                     content_type = replies.CONTENT_TYPES["json"]
             return _Body(data if fault is None else misbehaviour.cut(data, fault), content_type)
@@ -315,9 +329,9 @@ class Service:
         piece_bytes = (
             _PIECE_BYTES if bytes_per_s is None else max(1, min(_PIECE_BYTES, int(bytes_per_s / 10)))
         )
-        for start in range(0, len(body.data), piece_bytes):
-            if not await _send(reply, body.data[start : start + piece_bytes], pace):
-                return reply
+        pieces = (body.data[start : start + piece_bytes] for start in range(0, len(body.data), piece_bytes))
+        if not await _send_all(request, reply, pieces, pace):
+            return reply
         if kind == "stall":
             await anyio.sleep(misbehaviour.STALL_S)
         if kind == "reset" and request.transport is not None:
@@ -330,10 +344,8 @@ class Service:
         is_bomb = fault.kind == "gzip-bomb"
         reply = await _begin(request, _Body(b"", "image/jpeg", is_image=True, is_packed=is_bomb))
         pace = Pace(self.options.bytes_per_s, self._shared)
-        for piece in misbehaviour.endless_pieces(fault):
-            if not await _send(reply, piece, pace):
-                return reply
-        await _end(reply)
+        if await _send_all(request, reply, misbehaviour.endless_pieces(fault), pace):
+            await _end(reply)
         return reply
 
     @web.middleware
@@ -379,6 +391,18 @@ class Service:
         if most is not None and len(self.requests) >= 2 * most:
             del self.requests[:-most]
         self.requests.append(record)
+        self._n_record_bytes += len(record.path) + _RECORD_BYTES
+        if self._n_record_bytes > self.options.record_bytes:
+            self._drop_older_half()
+
+    def _drop_older_half(self) -> None:
+        n_bytes, most = 0, self.options.record_bytes // 2
+        for n_kept, record in enumerate(reversed(self.requests)):
+            if n_kept and n_bytes + len(record.path) + _RECORD_BYTES > most:
+                del self.requests[:-n_kept]
+                break
+            n_bytes += len(record.path) + _RECORD_BYTES
+        self._n_record_bytes = n_bytes
 
     def _write(self, record: RequestRecord) -> None:
         if self.log_file is None or record.path == _LOG_PATH:
@@ -416,18 +440,36 @@ async def _begin(request: web.Request, body: _Body) -> web.StreamResponse:
     return reply
 
 
-async def _send(reply: web.StreamResponse, piece: bytes, pace: Pace) -> bool:
-    """Send a piece and wait until it has passed; False where nobody listens any more."""
+async def _send(reply: web.StreamResponse, piece: bytes, pace: Pace, scope: anyio.CancelScope) -> bool:
+    """Send a piece and wait until it has passed; False where nobody listens any more.
+
+    The scope is cancelled where the piece is not taken for too long.
+    """
     passed_at = pace.passed_at(len(piece), anyio.current_time())
+    scope.deadline = anyio.current_time() + _SEND_S
     try:
         await reply.write(piece)
     except ConnectionError:
         return False
+    scope.deadline = math.inf
     _RECORD.get().size_bytes += len(piece)
     delay_s = passed_at - anyio.current_time()
     if delay_s > 0:
         await anyio.sleep(delay_s)
     return True
+
+
+async def _send_all(
+    request: web.Request, reply: web.StreamResponse, pieces: Iterable[bytes], pace: Pace
+) -> bool:
+    """Send pieces; False where nobody listens any more."""
+    with anyio.CancelScope() as scope:
+        for piece in pieces:
+            if not await _send(reply, piece, pace, scope):
+                return False
+    if scope.cancelled_caught and request.transport is not None:
+        request.transport.abort()
+    return not scope.cancelled_caught
 
 
 async def _end(reply: web.StreamResponse) -> Any:

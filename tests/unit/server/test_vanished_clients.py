@@ -20,13 +20,15 @@ async def test_a_client_that_hangs_up_before_the_answer_leaves_no_traceback(capl
         port = int(replica.base_url.rpartition(":")[2])
         path = f"/api/v2/image_download/{row['id']}?downsample=3"
         hasty = await anyio.connect_tcp("127.0.0.1", port)
-        await hasty.send(f"GET {path} HTTP/1.1\r\nHost: replica\r\n\r\n".encode())
+        await hasty.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         location = (await hasty.receive()).split(b"\r\nLocation: ")[1].split(b"\r\n")[0].decode()
-        await hasty.send(f"GET {location} HTTP/1.1\r\nHost: replica\r\n\r\n".encode())
+        await hasty.send(f"GET {location} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         await hasty.aclose()
         # the same latency holds this one back until the first was answered
         patient = await anyio.connect_tcp("127.0.0.1", port)
-        await patient.send(f"GET {location} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode())
+        await patient.send(
+            f"GET {location} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+        )
         assert (await patient.receive()).startswith(b"HTTP/1.1 200")
         await patient.aclose()
     assert not caplog.records
@@ -40,7 +42,7 @@ async def test_a_reply_that_never_ends_is_not_kept_for_a_client_that_has_gone(fa
     async with open_replica(faults={image_id: fault}) as replica:
         path = replica.atlas.image_path(image_id, "image")
         hasty = await anyio.connect_tcp("127.0.0.1", int(replica.base_url.rpartition(":")[2]))
-        request = f"GET /cgi-bin/imageservice?path={path}&downsample=5 HTTP/1.1\r\nHost: replica\r\n\r\n"
+        request = f"GET /cgi-bin/imageservice?path={path}&downsample=5 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         await hasty.send(request.encode())
         while not any(record.fault for record in replica.requests):
             await anyio.lowlevel.checkpoint()
