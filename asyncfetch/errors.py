@@ -19,7 +19,8 @@
     │   ├── NotFoundError         404, or no row with that id
     │   ├── QueryError            the query is wrong; asking again does not help
     │   ├── TransientServiceError a failure that the service calls its own; asking again helps
-    │   └── ReplyError            the reply is not what the API speaks: HTML, no JSON, an odd shape
+    │   ├── ReplyError            the reply is not what the API speaks: HTML, no JSON, an odd shape
+    │   └── RecordError           one record lacks what is needed of it, or is not the one asked for
     ├── ImageError                the bytes are not the image they claim to be
     │   ├── NotAnImageError       no JPEG at all: an HTML or XML page under status 200
     │   ├── CorruptImageError     a JPEG that does not decode to its end
@@ -55,6 +56,7 @@ __all__ = [
     "NotFoundError",
     "OutageError",
     "QueryError",
+    "RecordError",
     "RedirectError",
     "ReplyError",
     "SelectionError",
@@ -318,6 +320,10 @@ class ReplyError(ServiceError):
     """Say that a reply is not what the API speaks: HTML, no JSON, an odd shape."""
 
     is_transient = True
+
+
+class RecordError(ServiceError):
+    """A record that lacks what is needed of it, holds what cannot be, or is not the one that was asked for."""
 
 
 class ImageError(AsyncFetchError):

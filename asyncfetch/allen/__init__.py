@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncfetch.allen.bounds import row_id, shown
+from asyncfetch.allen.bounds import row_id, shown_value
 from asyncfetch.allen.envelope import Page, parse_csv, parse_json, parse_xml
 from asyncfetch.allen.images import COLORMAPS, ImageRequest
 from asyncfetch.allen.records import (
@@ -12,6 +12,7 @@ from asyncfetch.allen.records import (
     Product,
     SectionDataSet,
     SectionImage,
+    UnreadableRecord,
     parse_data_set,
     parse_section_image,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "Service",
     "Step",
     "SyncRequest",
+    "UnreadableRecord",
     "data_set_query",
     "parse_criteria",
     "parse_csv",
@@ -75,7 +77,7 @@ __all__ = [
     "row_id",
     "section_image_query",
     "section_images_query",
-    "shown",
+    "shown_value",
     "sync_json",
     "sync_xml",
     "text",

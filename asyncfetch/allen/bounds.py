@@ -8,6 +8,7 @@ bounds are far beyond everything on record (REC-1, REC-2): they keep out what wo
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -23,7 +24,7 @@ __all__ = [
     "ThicknessUm",
     "TierCount",
     "row_id",
-    "shown",
+    "shown_value",
 ]
 
 _MAX_SHOWN = 60
@@ -58,7 +59,7 @@ def row_id(row: Any, name: str = "id") -> int | None:
     name : str
         The field, such as ``data_set_id``.
     """
-    if not isinstance(row, dict):
+    if not isinstance(row, Mapping):
         return None
     try:
         return msgspec.convert(row.get(name), Id, strict=False)
@@ -66,7 +67,7 @@ def row_id(row: Any, name: str = "id") -> int | None:
         return None
 
 
-def shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
     """Return a value that came from outside, escaped and short enough for a message."""
     text = reprlib.repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

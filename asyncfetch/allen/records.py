@@ -1,8 +1,11 @@
 """Rows of the API as typed records. A row that does not fit says which, of what model, in which field. Pure.
 
-The model reference allows null nearly everywhere, and nulls do occur (allen-api.md REC-1, RMA-7). None stands for
-them, but not in an id, in a section image's data set, or in its width and height: without these nothing can be asked
-for. Ids are positive and below 2^63 (REC-2).
+The model reference allows null nearly everywhere, and nulls do occur (allen-api.md REC-1, RMA-7). Only what is needed
+of a record is required: an id, and of a section image a width and a height, without which nothing can be asked for. Any
+other field that is of another type, or outside of what is physically possible (:mod:`asyncfetch.allen.bounds`), is
+None, and ``odd`` says why; what places a section is named again where it would have been needed.
+
+A section that cannot be read costs no other: `parse_data_set` gives the sound ones, and names the rest.
 Unknown, and chosen here: a matrix of which one number is missing is missing as a whole; where a row comes twice, the
 first one counts.
 """
@@ -10,12 +13,24 @@ first one counts.
 from __future__ import annotations
 
 import functools
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from asyncfetch.errors import AlignmentError, ReplyError
+from asyncfetch.allen.bounds import (
+    Coordinate,
+    Id,
+    MatrixNumber,
+    PixelOffset,
+    PixelSize,
+    ResolutionUm,
+    SectionNumber,
+    ThicknessUm,
+    TierCount,
+    row_id,
+    shown_value,
+)
+from asyncfetch.errors import AlignmentError, RecordError
 from asyncfetch.geometry import Affine2D, Affine3D, Plane, SectionGeometry
 
 if TYPE_CHECKING:
@@ -28,13 +43,19 @@ __all__ = [
     "Product",
     "SectionDataSet",
     "SectionImage",
+    "StructureCenter",
+    "UnreadableRecord",
     "parse_data_set",
     "parse_section_image",
+    "parse_structure_center",
 ]
 
-_Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
-_SixNumbers = Annotated[tuple[_Finite, ...], msgspec.Meta(min_length=6, max_length=6)]
-_TwelveNumbers = Annotated[tuple[_Finite, ...], msgspec.Meta(min_length=12, max_length=12)]
+_SixNumbers = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=6, max_length=6)]
+_TwelveNumbers = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=12, max_length=12)]
+
+#: What places a section: fields of which an odd value is an error there.
+_PLACING_SECTION = ("section_number", "resolution", "tsv", "tvs", "alignment2d")
+_PLACING_DATA_SET = ("section_thickness", "tvr", "trv", "alignment3d")
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +73,8 @@ class Alignment2d(_Record, frozen=True, kw_only=True):
         The way back.
     """
 
-    id: int | None = None
-    section_image_id: int | None = None
+    id: Id | None = None
+    section_image_id: Id | None = None
     tsv_numbers: _SixNumbers | None = None
     tvs_numbers: _SixNumbers | None = None
 
@@ -79,7 +100,7 @@ class Alignment3d(_Record, frozen=True, kw_only=True):
         The way back.
     """
 
-    id: int | None = None
+    id: Id | None = None
     tvr_numbers: _TwelveNumbers | None = None
     trv_numbers: _TwelveNumbers | None = None
 
@@ -97,18 +118,28 @@ class Alignment3d(_Record, frozen=True, kw_only=True):
 class Gene(_Record, frozen=True, kw_only=True):
     """Name a gene."""
 
-    id: int
+    id: Id
     acronym: str | None = None
     name: str | None = None
-    entrez_id: int | None = None
+    entrez_id: Id | None = None
 
 
 class Product(_Record, frozen=True, kw_only=True):
     """Name a product: a set of related data sets."""
 
-    id: int
+    id: Id
     abbreviation: str | None = None
     name: str | None = None
+
+
+class StructureCenter(_Record, frozen=True, kw_only=True):
+    """The centre of a structure in a reference space, in µm (REC-6)."""
+
+    structure_id: Id
+    reference_space_id: Id
+    x: Coordinate
+    y: Coordinate
+    z: Coordinate
 
 
 class SectionImage(_Record, frozen=True, kw_only=True):
@@ -126,19 +157,21 @@ class SectionImage(_Record, frozen=True, kw_only=True):
         Place in the data set; numbers can start anywhere and run in either direction.
     record : dict
         The row, verbatim.
+    odd : dict of str to str
+        Fields that are None because what came is not what they can be, and what came.
     """
 
-    id: int
-    data_set_id: int
-    width: int
-    height: int
-    section_number: int | None = None
-    x: int | None = 0
-    y: int | None = 0
-    image_width: int | None = None
-    image_height: int | None = None
-    resolution: float | None = None
-    tier_count: int | None = None
+    id: Id
+    data_set_id: Id
+    width: PixelSize
+    height: PixelSize
+    section_number: SectionNumber | None = None
+    x: PixelOffset | None = 0
+    y: PixelOffset | None = 0
+    image_width: PixelSize | None = None
+    image_height: PixelSize | None = None
+    resolution: ResolutionUm | None = None
+    tier_count: TierCount | None = None
     image_type: str | None = None
     annotated: bool | None = None
     failed: bool | None = None
@@ -147,11 +180,27 @@ class SectionImage(_Record, frozen=True, kw_only=True):
     expression_path: str | None = None
     alignment2d: Alignment2d | None = None
     record: dict[str, Any] = {}
+    odd: dict[str, str] = {}
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in full-resolution pixels."""
         return self.height, self.width
+
+
+class UnreadableRecord(_Record, frozen=True, kw_only=True):
+    """A section image that came and cannot be used.
+
+    Attributes
+    ----------
+    id : int or None
+        Its id, where it has one.
+    message : str
+        What is wrong with it; a row without an id is named by its place.
+    """
+
+    id: int | None = None
+    message: str
 
 
 class SectionDataSet(_Record, frozen=True, kw_only=True):
@@ -163,14 +212,18 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
         What one section number is worth in µm; not the spacing between the kept sections.
     section_images : tuple of SectionImage
         In the order in which they came.
+    unreadable_sections : tuple of UnreadableRecord
+        Rows that came as section images and cannot be used.
     record : dict
         The row, verbatim.
+    odd : dict of str to str
+        Fields that are None or left out because what came is not what they can be, and what came.
     """
 
-    id: int
-    reference_space_id: int | None = None
-    plane_of_section_id: int | None = None
-    section_thickness: float | None = None
+    id: Id
+    reference_space_id: Id | None = None
+    plane_of_section_id: Id | None = None
+    section_thickness: ThicknessUm | None = None
     failed: bool | None = None
     name: str | None = None
     expression: bool | None = None
@@ -178,7 +231,9 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
     products: tuple[Product, ...] = ()
     alignment3d: Alignment3d | None = None
     section_images: tuple[SectionImage, ...] = ()
+    unreadable_sections: tuple[UnreadableRecord, ...] = ()
     record: dict[str, Any] = {}
+    odd: dict[str, str] = {}
 
     @property
     def plane(self) -> Plane:
@@ -210,6 +265,18 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
             The section has no number, or the set no thickness, so that its depth is not known; or a matrix, the
             thickness or the resolution cannot be right; see :meth:`SectionGeometry.check`.
         """
+        oddities = [
+            f"{what} {each.id}: {each.odd[name]}"
+            for what, each, names in (
+                ("image", section, _PLACING_SECTION),
+                ("data set", self, _PLACING_DATA_SET),
+            )
+            if each.odd
+            for name in names
+            if name in each.odd
+        ]
+        if oddities:
+            raise AlignmentError(f"image {section.id} cannot be placed; {oddities[0]}")
         if section.section_number is None or self.section_thickness is None:
             raise AlignmentError(
                 f"image {section.id} has no section number or its data set {self.id} no thickness, "
@@ -233,8 +300,8 @@ def parse_section_image(row: Mapping[str, Any]) -> SectionImage:
 
     Raises
     ------
-    ReplyError
-        A field is missing or of another type; the message names model, id and field.
+    RecordError
+        An id or a size is missing or cannot be one; the message names model, id and field.
     """
     fields = dict(row)
     alignment = _one(fields.get("alignment2d"))
@@ -245,11 +312,24 @@ def parse_section_image(row: Mapping[str, Any]) -> SectionImage:
             "tsv_numbers": _numbers(alignment, "tsv", 6),
             "tvs_numbers": _numbers(alignment, "tvs", 6),
         }
-    return _convert(fields | {"alignment2d": alignment, "record": dict(row)}, SectionImage)
+    return _convert(fields | {"alignment2d": alignment, "record": dict(row), "odd": {}}, SectionImage)
+
+
+def parse_structure_center(row: Mapping[str, Any]) -> StructureCenter:
+    """Read a row of StructureCenter.
+
+    Raises
+    ------
+    RecordError
+        An id or a coordinate is missing or cannot be one.
+    """
+    return _convert(dict(row), StructureCenter)
 
 
 def parse_data_set(
-    row: Mapping[str, Any], section_rows: Iterable[Mapping[str, Any] | None] = ()
+    row: Mapping[str, Any],
+    section_rows: Iterable[Mapping[str, Any] | None] = (),
+    odd_rows: Iterable[tuple[int, Any]] = (),
 ) -> SectionDataSet:
     """Read a row of SectionDataSet with the rows of its section images.
 
@@ -260,11 +340,14 @@ def parse_data_set(
     section_rows : iterable of mappings or None
         Rows of SectionImage that came apart. They stand before the included ones and take their place; nulls and
         ids that come again are left out.
+    odd_rows : iterable of (int, object)
+        What came among the rows of SectionImage and is not a record, with its place.
 
     Raises
     ------
-    ReplyError
-        A field is missing or of another type; the message names model, id and field.
+    RecordError
+        The data set has no id; the message says what came. Section images that do not fit are in
+        ``unreadable_sections``.
     """
     fields = dict(row)
     alignment = _one(fields.get("alignment3d"))
@@ -278,17 +361,50 @@ def parse_data_set(
     for name in ("genes", "products"):
         fields[name] = _present(fields.get(name))
     included = _present(fields.pop("section_images", None))
-    if not isinstance(included, list) or not all(isinstance(each, dict) for each in included):
-        raise ReplyError(
-            f"SectionDataSet {row.get('id')}: section_images is no list of records; ask the API again"
+    if not isinstance(included, list):
+        raise RecordError(
+            f"SectionDataSet {shown_value(row.get('id'))}: section_images is {shown_value(included)}, "
+            "not a list of records"
         )
-    data_set = _convert(fields | {"section_images": (), "record": dict(row)}, SectionDataSet)
+    fields |= {"section_images": (), "unreadable_sections": (), "record": dict(row), "odd": {}}
+    data_set = _convert(fields, SectionDataSet)
     sections: dict[int, SectionImage] = {}
-    for each in (*section_rows, *included):
-        if each is not None:
-            section = parse_section_image(each)
+    unreadable = [_unreadable(place, each, "it is not a record") for place, each in odd_rows]
+    for place, each in enumerate((*section_rows, *included)):
+        if each is None:
+            continue
+        try:
+            section = _section_of(data_set, each)
+        except RecordError as error:
+            unreadable.append(_unreadable(place, each, error.message))
+        else:
             sections.setdefault(section.id, section)
-    return msgspec.structs.replace(data_set, section_images=tuple(sections.values()))
+    return msgspec.structs.replace(
+        data_set, section_images=tuple(sections.values()), unreadable_sections=tuple(unreadable)
+    )
+
+
+def _section_of(data_set: SectionDataSet, row: Any) -> SectionImage:
+    """Read a section image of a data set; one that names another data set is not taken for it."""
+    if not isinstance(row, dict):
+        raise RecordError("it is not a record")
+    if row.get("data_set_id") is None:
+        section = parse_section_image(row | {"data_set_id": data_set.id})
+        return msgspec.structs.replace(section, record=dict(row))
+    section = parse_section_image(row)
+    if section.data_set_id != data_set.id:
+        raise RecordError(
+            f"SectionImage {section.id}: it is of data set {section.data_set_id}, and those of data set "
+            f"{data_set.id} were asked for"
+        )
+    return section
+
+
+def _unreadable(place: int, row: Any, message: str) -> UnreadableRecord:
+    image_id = row_id(row)
+    if image_id is None:
+        message = f"row {place} of the section images: {message}: {shown_value(row)}"
+    return UnreadableRecord(id=image_id, message=message)
 
 
 @functools.lru_cache
@@ -324,7 +440,66 @@ def _convert[T: _Record](fields: dict[str, Any], model: type[T]) -> T:
     try:
         # top-level fields of XML replies carry no type and come as text
         return msgspec.convert(fields, model, strict=False)
-    except msgspec.ValidationError as error:
-        raise ReplyError(
-            f"{model.__name__} {fields.get('id')}: {error}; the API sent a row of another shape, ask it again"
-        ) from error
+    except msgspec.ValidationError:
+        return _convert_leniently(fields, model)
+
+
+def _convert_leniently[T: _Record](fields: dict[str, Any], model: type[T]) -> T:
+    """Read a record field by field, and leave out what is not needed and cannot be what it says."""
+    sound: dict[str, Any] = {}
+    odd: dict[str, str] = {}
+    for field in msgspec.structs.fields(model):
+        if field.name not in fields and not field.required:
+            continue
+        value = fields.get(field.name)
+        try:
+            sound[field.name] = msgspec.convert(value, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            if field.required:
+                raise RecordError(
+                    f"{model.__name__} {shown_value(fields.get('id'))}: {_oddity(field.name, value, error)}"
+                ) from error
+            if field.name in _INCLUDED and isinstance(value, list):
+                sound[field.name], oddities = _readable(field.name, value)
+            elif field.name in _INCLUDED_ONE and isinstance(value, dict):
+                sound[field.name], oddities = _as_far_as_readable(value, _INCLUDED_ONE[field.name])
+            else:
+                sound[field.name] = () if field.name in _INCLUDED else None
+                oddities = {field.name: _oddity(field.name, value, error)}
+            odd |= oddities
+    if odd and "odd" in model.__struct_fields__:
+        sound["odd"] = odd
+    return model(**sound)
+
+
+def _readable(name: str, values: list[Any]) -> tuple[tuple[_Record, ...], dict[str, str]]:
+    """Return those of included records that can be read, and what of the others cannot."""
+    kept: list[_Record] = []
+    odd: dict[str, str] = {}
+    for each in values:
+        try:
+            kept.append(_convert(each if isinstance(each, dict) else {}, _INCLUDED[name]))
+        except RecordError as error:
+            odd[name] = f"{name} holds {shown_value(each)}: {error.message}"
+    return tuple(kept), odd
+
+
+def _as_far_as_readable(value: dict[str, Any], model: type[_Record]) -> tuple[_Record, dict[str, str]]:
+    """Return an alignment without the matrices that cannot be read, and why they cannot."""
+    sound: dict[str, Any] = {}
+    odd: dict[str, str] = {}
+    for field in msgspec.structs.fields(model):
+        try:
+            sound[field.name] = msgspec.convert(value.get(field.name), field.type, strict=False)
+        except msgspec.ValidationError as error:
+            name = field.name.removesuffix("_numbers")
+            odd[name] = _oddity(name, value.get(field.name), error)
+    return model(**sound), odd
+
+
+def _oddity(name: str, value: Any, error: Exception) -> str:
+    return f"{name} is missing" if value is None else f"{name} is {shown_value(value)} ({error})"
+
+
+_INCLUDED: dict[str, type[_Record]] = {"genes": Gene, "products": Product}
+_INCLUDED_ONE: dict[str, type[_Record]] = {"alignment2d": Alignment2d, "alignment3d": Alignment3d}

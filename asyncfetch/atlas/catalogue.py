@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+import msgspec
 import numpy as np
 
-from asyncfetch.allen import parse_data_set, parse_section_image
-from asyncfetch.errors import SelectionError
-from asyncfetch.geometry import Affine3D, are_sound_2d, are_sound_3d
+from asyncfetch.allen import parse_data_set, parse_section_image, row_id
+from asyncfetch.allen.bounds import MatrixNumber
+from asyncfetch.allen.records import parse_structure_center
+from asyncfetch.errors import RecordError, SelectionError
+from asyncfetch.geometry import Affine3D, are_sound_3d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,28 +202,36 @@ class StructureCenters:
         return len(self.structure_id)
 
     @classmethod
-    def of(cls, rows: Iterable[Row] = ()) -> Self:
+    def of(cls, rows: Iterable[Row] = (), *, odd: Literal["refused", "left out"] = "refused") -> Self:
         """Build the columns from rows of the model StructureCenter.
+
+        Parameters
+        ----------
+        rows : iterable of mapping
+            The rows.
+        odd : {"refused", "left out"}
+            What becomes of a row that lacks a field, or holds what no centre is.
 
         Raises
         ------
         SelectionError
-            A row lacks a field, or holds no numbers.
+            A row is refused.
         """
-        rows = list(rows)
-        try:
-            return cls(
-                structure_id=np.array([int(row["structure_id"]) for row in rows], dtype=np.int64),
-                reference_space_id=np.array([int(row["reference_space_id"]) for row in rows], dtype=np.int64),
-                pir=np.array(
-                    [[float(row[axis]) for axis in "xyz"] for row in rows], dtype=np.float64
-                ).reshape(-1, 3),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise SelectionError(
-                "a structure centre has structure_id, reference_space_id, x, y and z; "
-                f"one of the rows has not: {error}"
-            ) from error
+        centers = []
+        for row in rows:
+            try:
+                centers.append(parse_structure_center(row))
+            except RecordError as error:
+                if odd == "refused":
+                    raise SelectionError(
+                        "a structure centre has structure_id, reference_space_id, x, y and z; "
+                        f"one of the rows has not: {error.message}"
+                    ) from error
+        return cls(
+            structure_id=np.array([each.structure_id for each in centers], dtype=np.int64),
+            reference_space_id=np.array([each.reference_space_id for each in centers], dtype=np.int64),
+            pir=np.array([(each.x, each.y, each.z) for each in centers], dtype=np.float64).reshape(-1, 3),
+        )
 
     def find(self, structure_ids: Ids, reference_space_id: int) -> Floats:
         """Return the centres of structures in a space.
@@ -318,7 +329,7 @@ class Catalogue:
 
         Raises
         ------
-        ReplyError
+        RecordError
             A row is not of its model's shape.
         """
         sections: dict[int, list[SectionImage]] = {}
@@ -389,21 +400,16 @@ class Catalogue:
 def space_transforms_of(rows: Iterable[Row]) -> dict[tuple[int, int], Affine3D]:
     """Read rows of ReferenceToReferenceTransform, by (from, to) space; rows that lack a number are left out."""
     found: dict[tuple[int, int], Affine3D] = {}
-    names = ("from_reference_space_id", "to_reference_space_id", *(f"t_{i:02}" for i in range(12)))
     for row in rows:
-        source, target, *numbers = (row.get(name) for name in names)
-        if source is not None and target is not None and None not in numbers:
-            found[int(source), int(target)] = Affine3D.from_api([float(each or 0) for each in numbers])
+        source, target = (row_id(row, f"{end}_reference_space_id") for end in ("from", "to"))
+        if source is None or target is None:
+            continue
+        try:
+            numbers = [msgspec.convert(row.get(f"t_{k:02}"), MatrixNumber, strict=False) for k in range(12)]
+        except msgspec.ValidationError:
+            continue
+        found[source, target] = Affine3D.from_api(numbers)
     return found
-
-
-def _drop_unsound(tsv: Floats, tvs: Floats, resolution_um: Floats) -> None:
-    """Put NaN in the place of maps (n, 2, 3) between image and volume of which either cannot be an alignment."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for matrices, scales in ((tsv, resolution_um), (tvs, 1 / resolution_um)):
-            is_there = ~np.isnan(matrices).any(axis=(1, 2))
-            is_lost = is_there & ~are_sound_2d(matrices, scales)
-            tsv[is_lost] = tvs[is_lost] = np.nan
 
 
 def _taken[T: (SectionColumns, DataSetColumns)](columns: T, rows: NDArray[np.intp]) -> T:

@@ -22,10 +22,12 @@ from asyncfetch.allen import (
     parse_section_image,
     parse_xml,
     query_url,
+    row_id,
     section_image_query,
     section_images_query,
+    shown_value,
 )
-from asyncfetch.client.pages import MAX_ROWS, Listing
+from asyncfetch.client.pages import MAX_ROWS, MAX_SECTIONS, Listing
 from asyncfetch.client.queries import CatalogueQueries
 from asyncfetch.client.stream import open_sections
 from asyncfetch.client.sync import SyncServices
@@ -37,6 +39,7 @@ from asyncfetch.errors import (
     ImageSizeError,
     ImageTierError,
     NotFoundError,
+    RecordError,
     ReplyError,
     StoreError,
     short_url,
@@ -294,18 +297,23 @@ class Client(CatalogueQueries):
     async def data_set(self, data_set_id: int) -> SectionDataSet:
         """Return a data set with its alignment, genes, products, and section images with their alignments.
 
+        Section images whose records cannot be read are in its ``unreadable_sections``.
+
         Raises
         ------
         NotFoundError
             There is no such data set.
+        RecordError
+            Another record came in its place.
         AsyncFetchError
             The API could not be asked, or its answer is none.
         """
-        async with self.open_rows(section_images_query(data_set_id)) as sections:
-            found = await self.rows(data_set_query([data_set_id]))
-            if not found:
-                raise self._not_found("data set", data_set_id)
-            return parse_data_set(found[0], [row async for row in sections])
+        odd_rows: list[OddRow] = []
+        query = section_images_query(data_set_id)
+        async with self.open_rows(query, odd_rows=odd_rows, max_rows=MAX_SECTIONS) as sections:
+            row = await self._row(data_set_query([data_set_id]), "data set", data_set_id)
+            rows = [row async for row in sections]
+        return parse_data_set(row, rows, odd_rows)
 
     def open_sections(
         self,
@@ -379,13 +387,14 @@ class Client(CatalogueQueries):
         ------
         NotFoundError
             There is no such section image.
+        RecordError
+            Another record came in its place, or one without an id or a size.
         AsyncFetchError
             The API could not be asked, or its answer is none.
         """
-        found = await self.rows(section_image_query([image_id]))
-        if not found:
-            raise self._not_found("section image", image_id)
-        return parse_section_image(found[0])
+        return parse_section_image(
+            await self._row(section_image_query([image_id]), "section image", image_id)
+        )
 
     async def image_bytes(self, image_id: int, **parameters: Any) -> bytes:
         """Return an image as the JPEG that the server sent, proved whole by decoding it.
@@ -584,6 +593,21 @@ class Client(CatalogueQueries):
 
         label = f"rows of {query.model or 'a service'}"
         return await self._engine.fetch(Request(url, "metadata", _JSON_LIMIT_BYTES, label), parse)
+
+    async def _row(self, query: Query, what: str, number: int) -> Row:
+        """Return the one row of a query by id; another one is not taken for it."""
+        odd_rows: list[OddRow] = []
+        rows = await self.rows(query, odd_rows=odd_rows)
+        for row in rows:
+            if row_id(row) == number:
+                return row
+        came = [row.get("id") for row in rows] + [row for _, row in odd_rows]
+        if not came:
+            raise self._not_found(what, number)
+        raise RecordError(
+            f"{what} {number} was asked for, and the API sent {shown_value(came[0])} in its place",
+            url=query_url(self.settings.base_url, query),
+        )
 
     def _not_found(self, what: str, number: int) -> NotFoundError:
         base_url = self.settings.base_url

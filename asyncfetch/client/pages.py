@@ -17,13 +17,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncfetch.allen import row_id, shown
+from asyncfetch.allen import row_id, shown_value
 from asyncfetch.errors import ReplyError
 
 if TYPE_CHECKING:
     from asyncfetch.allen import Page, Query
 
-__all__ = ["MAX_ROWS", "Listing", "OddRow"]
+__all__ = ["MAX_ROWS", "MAX_SECTIONS", "Listing", "OddRow"]
 
 type Row = dict[str, Any]
 #: A row that is not a record: its place in the listing, from 0, and what came.
@@ -37,6 +37,8 @@ _MAX_EMPTY = 1
 _MAX_STALE = 20
 #: Rows of one listing: all section images of the largest products are 10^6.
 MAX_ROWS = 2_000_000
+#: Section images of the data sets that are listed at once; the largest set on record has some 600.
+MAX_SECTIONS = 50_000
 
 
 class Difference(NamedTuple):
@@ -96,6 +98,7 @@ class Listing:
         self._before: list[Any] = []
         self._was_exact = False
         self._total: int | None = None
+        self._last_total: int | None = None
         self._n_empty = self._n_stale = 0
         self.is_over = self._end_row is not None and self._start_row >= self._end_row
 
@@ -144,7 +147,9 @@ class Listing:
             if rows and self._key(rows[0]) is None and self._is_first_again(rows, 0):
                 self._end_repetition(len(rows), total)
                 return []
-        self._total, self._n_raw = total, max(self._n_raw, n_raw)
+        # a total that is that of the page says least at the last one
+        self._last_total, self._total = total, max(total or 0, self._total or 0) or None
+        self._n_raw = max(self._n_raw, n_raw)
         return self._take_rows(rows if self._end_row is None else rows[: self._end_row - self._start_row])
 
     def _take_rows(self, rows: list[Any]) -> list[Row]:
@@ -224,7 +229,7 @@ class Listing:
         if _is_same_row(rows[0], last):
             return 1
         # After a page of other than as many rows as asked, the next one may begin earlier: rows are counted otherwise.
-        if self._was_exact or total != self._total:
+        if self._was_exact or total != self._last_total:
             return None
         joint = next((k for k, row in enumerate(rows, 1) if _is_same_row(row, last)), None)
         return joint if joint and all(self._key(row) in self._seen for row in rows[:joint]) else None
@@ -269,7 +274,7 @@ class Listing:
     def _leave_out(self, place: int, row: Any) -> None:
         if self._odd_rows is None:
             raise ReplyError(
-                f"row {place} of {self._query.model} is {shown(row)}, not a record; ask again later"
+                f"row {place} of {self._query.model} is {shown_value(row)}, not a record; ask again later"
             )
         self._odd_rows.append((place, row))
 

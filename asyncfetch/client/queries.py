@@ -8,17 +8,30 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from asyncfetch.allen import Filter, Pipe, Query, Step, parse_data_set, parse_section_image
+from asyncfetch.allen import (
+    Filter,
+    Pipe,
+    Query,
+    Step,
+    parse_data_set,
+    parse_section_image,
+    row_id,
+    shown_value,
+)
+from asyncfetch.allen.bounds import MatrixNumber
 from asyncfetch.allen.records import Product
-from asyncfetch.errors import ReplyError, SelectionError
+from asyncfetch.errors import RecordError, SelectionError
 from asyncfetch.text import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asyncfetch.allen import SectionDataSet, SectionImage
+    from asyncfetch.client.pages import OddRow
 
 __all__ = [
     "CatalogueQueries",
@@ -36,6 +49,7 @@ type Ids = int | Iterable[int]
 
 #: Ids of one request: a hundred in one GET are known to work (RMA-10).
 _MOST_IDS = 100
+_Levels = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=6, max_length=6)]
 _WINDOW = tuple(f"{colour}_{end}" for colour in ("red", "green", "blue") for end in ("lower", "upper"))
 
 
@@ -51,8 +65,28 @@ class CatalogueQueries(ABC):
     """
 
     @abstractmethod
-    async def rows(self, query: Query) -> list[Row]:
+    async def rows(self, query: Query, *, odd_rows: list[OddRow] | None = None) -> list[Row]:
         """Return all rows of a query."""
+
+    async def _records[T](
+        self, query: Query, parse: Callable[[Row], T], unreadable: list[RecordError] | None
+    ) -> list[T]:
+        """Return the records of a query, and put the errors of those that cannot be read into a list."""
+        odd_rows: list[OddRow] | None = None if unreadable is None else []
+        records: list[T] = []
+        for row in await self.rows(query, odd_rows=odd_rows):
+            try:
+                records.append(parse(row))
+            except RecordError as error:
+                if unreadable is None:
+                    raise
+                unreadable.append(error)
+        if unreadable is not None:
+            unreadable += [
+                RecordError(f"row {place} of {query.model} is {shown_value(row)}, not a record")
+                for place, row in odd_rows or ()
+            ]
+        return records
 
     async def data_sets(
         self,
@@ -64,6 +98,7 @@ class CatalogueQueries(ABC):
         specimen: Ids | None = None,
         reference_space: Ids | None = None,
         failed: bool | None = False,
+        unreadable: list[RecordError] | None = None,
     ) -> list[SectionDataSet]:
         """Return the data sets that meet all conditions, without their section images.
 
@@ -96,7 +131,7 @@ class CatalogueQueries(ABC):
             reference_space=reference_space,
             failed=failed,
         )
-        return [parse_data_set(row) for row in await self.rows(query)]
+        return await self._records(query, parse_data_set, unreadable)
 
     async def section_images(
         self,
@@ -105,6 +140,7 @@ class CatalogueQueries(ABC):
         ids: Ids | None = None,
         gene: Names | None = None,
         specimen: Ids | None = None,
+        unreadable: list[RecordError] | None = None,
     ) -> list[SectionImage]:
         """Return the section images that meet all conditions, with their alignments, by id.
 
@@ -116,6 +152,8 @@ class CatalogueQueries(ABC):
             SectionImage.id.
         gene, specimen : optional
             Of the data set, as in `data_sets`.
+        unreadable : list, optional
+            As for `data_sets`.
 
         Raises
         ------
@@ -123,10 +161,15 @@ class CatalogueQueries(ABC):
             There is no condition: all images of the atlas are some millions.
         """
         query = section_images_where(data_set, ids=ids, gene=gene, specimen=specimen)
-        return [parse_section_image(row) for row in await self.rows(query)]
+        return await self._records(query, parse_section_image, unreadable)
 
     async def atlas_images(
-        self, atlas_id: int, image_type: str | None = None, *, annotated: bool | None = True
+        self,
+        atlas_id: int,
+        image_type: str | None = None,
+        *,
+        annotated: bool | None = True,
+        unreadable: list[RecordError] | None = None,
     ) -> list[SectionImage]:
         """Return the images of an atlas, by section number.
 
@@ -138,9 +181,11 @@ class CatalogueQueries(ABC):
             Only images with an alternate image of this type; that of the atlas itself by default.
         annotated : bool or None
             Only annotated plates, only the others, or with None both.
+        unreadable : list, optional
+            As for `data_sets`.
         """
         query = atlas_images_query(atlas_id, image_type, annotated=annotated)
-        return [parse_section_image(row) for row in await self.rows(query)]
+        return await self._records(query, parse_section_image, unreadable)
 
     async def section_image_ranges(self, image_ids: Ids) -> dict[int, tuple[int, ...] | None]:
         """Return the window of the channels in which the atlas shows its images.
@@ -158,18 +203,24 @@ class CatalogueQueries(ABC):
 
         Raises
         ------
-        ReplyError
-            An Equalization has a level that is no number.
+        RecordError
+            An Equalization has a level that is not a number.
         """
         wanted = _ids(image_ids)
         data_set_of: dict[int, int] = {}
         for part in _parts(wanted):
             query = Query("SectionImage").where(id=part).order("sub_images.id")
-            data_set_of |= {row["id"]: row["data_set_id"] for row in await self.rows(query)}
+            data_set_of |= {
+                image_id: data_set_id
+                for row in await self.rows(query)
+                if (image_id := row_id(row)) and (data_set_id := row_id(row, "data_set_id"))
+            }
         window_of: dict[int, tuple[int, ...] | None] = {}
         for part in _parts(sorted(set(data_set_of.values()))):
             query = Query("SectionDataSet").where(id=part).include("equalization").order("data_sets.id")
-            window_of |= {row["id"]: _window(row) for row in await self.rows(query)}
+            window_of |= {
+                data_set_id: _window(row) for row in await self.rows(query) if (data_set_id := row_id(row))
+            }
         return {image_id: window_of.get(data_set_of.get(image_id, -1)) for image_id in wanted}
 
     async def products(self) -> list[Product]:
@@ -343,7 +394,7 @@ def _product(row: Row) -> Product:
     try:
         return msgspec.convert(row, Product, strict=False)
     except msgspec.ValidationError as error:
-        raise ReplyError(f"Product {row.get('id')}: {error}; the API sent a row of another shape") from error
+        raise RecordError(f"Product {shown_value(row.get('id'))}: {error}") from error
 
 
 def _window(row: Row) -> tuple[int, ...] | None:
@@ -352,9 +403,15 @@ def _window(row: Row) -> tuple[int, ...] | None:
         equalization = equalization[0] if equalization else None
     if not equalization:
         return None
-    levels = [equalization.get(name) for name in _WINDOW]
+    levels = (
+        [equalization.get(name) for name in _WINDOW] if isinstance(equalization, dict) else [equalization]
+    )
     if all(level is None for level in levels):
         return None
-    if not all(isinstance(level, int | float) for level in levels):
-        raise ReplyError(f"Equalization of data set {row['id']}: its levels are {levels}, not six numbers")
-    return tuple(int(level) for level in levels)
+    try:
+        found = msgspec.convert(levels, _Levels, strict=False)
+    except msgspec.ValidationError as error:
+        raise RecordError(
+            f"Equalization of data set {row_id(row)}: its levels are {shown_value(levels)}, not six numbers"
+        ) from error
+    return tuple(int(level) for level in found)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asyncfetch.errors import AsyncFetchError, StoreError
+from asyncfetch.allen import row_id
+from asyncfetch.allen.records import parse_structure_center
+from asyncfetch.errors import AsyncFetchError, RecordError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from asyncfetch.store import StoreWriter
 
 __all__ = ["complete_catalogue"]
-
-_CENTER = ("structure_id", "reference_space_id", "x", "y", "z")
 
 
 async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collection[int]) -> list[str]:
@@ -53,7 +53,7 @@ async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collec
         if missing:
             rows = [row for row in await client.structure_centers(missing) if _has_numbers(row)]
             for space in missing:
-                here = [row for row in rows if int(row["reference_space_id"]) == space]
+                here = [row for row in rows if row_id(row, "reference_space_id") == space]
                 await client.pool.run(writer.write_structure_centers, space, here)
     except StoreError:
         raise
@@ -79,4 +79,8 @@ def _has_transforms(writer: StoreWriter) -> bool:
 
 def _has_numbers(row: dict[str, Any]) -> bool:
     """Tell whether a centre can be used; one that lacks a number places nothing."""
-    return all(isinstance(row.get(name), int | float) for name in _CENTER)
+    try:
+        parse_structure_center(row)
+    except RecordError:
+        return False
+    return True

@@ -4,6 +4,9 @@ Data sets named by their id come first, then those of genes and products, then a
 those whose data set came already are left out. Genes and products are first asked for ids alone: whether a query that
 filters by genes delivers all genes of a set, or only those it filtered by, is not known, so that each record comes
 from the same query, however its data set was selected.
+
+One odd record never costs more than itself: rows that are not records, or not those that were asked for, and section
+images without an id or a size are failures by name, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -13,10 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncfetch.allen import data_set_query, parse_data_set, parse_section_image, section_image_query
+from asyncfetch.allen import (
+    data_set_query,
+    parse_data_set,
+    parse_section_image,
+    row_id,
+    section_image_query,
+    shown_value,
+)
+from asyncfetch.client.pages import MAX_SECTIONS
 from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query, section_images_where
 from asyncfetch.client.spelling import find_spelling
-from asyncfetch.errors import AsyncFetchError, NotFoundError
+from asyncfetch.errors import AsyncFetchError, NotFoundError, RecordError
 from asyncfetch.mirroring.report import Failure
 from asyncfetch.text import shown
 
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.client import Client
+    from asyncfetch.client.pages import OddRow
     from asyncfetch.mirroring.selection import Selection
 
 __all__ = ["Finding", "FoundAtlas", "FoundDataSet", "FoundNote", "find_data_sets"]
@@ -129,7 +141,25 @@ class _Finder:
         except AsyncFetchError as error:
             await self._fail(items, error)
         else:
-            await self._send.send(FoundDataSet(data_set=data_set, image_ids=image_ids, items=items))
+            await self._give(FoundDataSet(data_set=data_set, image_ids=image_ids, items=items))
+
+    async def _give(self, found: FoundDataSet) -> None:
+        """Send a data set, and as failures what of its sections cannot be read or did not come."""
+        await self._send.send(found)
+        wanted, data_set = found.image_ids, found.data_set
+        named: set[int] = set()
+        for each in data_set.unreadable_sections:
+            if each.id is None:
+                await self._fail((found.item,), RecordError(each.message))
+            elif each.id not in named and (wanted is None or each.id in wanted):
+                named.add(each.id)
+                await self._fail((found.item_of(each.id),), RecordError(each.message))
+        if wanted is not None:
+            for image_id in sorted(wanted - named - {section.id for section in data_set.section_images}):
+                absent = RecordError(
+                    f"image {image_id} is not among the section images that the API lists for data set {data_set.id}"
+                )
+                await self._fail((found.item_of(image_id),), absent)
 
     async def find_images(self, selections: Iterable[Selection]) -> None:
         """Group single images by their data set: slots and tables need all sections of a set."""
@@ -149,7 +179,9 @@ class _Finder:
         """Return the data set of each image, or why it is not known, in the order of the ids."""
         found: dict[int, int | AsyncFetchError] = {}
         try:
-            rows = {row.get("id"): row for row in await self._client.rows(section_image_query(image_ids))}
+            odd_rows: list[OddRow] = []
+            listed = await self._client.rows(section_image_query(image_ids), odd_rows=odd_rows)
+            rows = {image_id: row for row in reversed(listed) if (image_id := row_id(row))}
         except AsyncFetchError as error:
             if error.is_transient or len(image_ids) == 1:
                 return dict.fromkeys(image_ids, error)
@@ -162,8 +194,17 @@ class _Finder:
                 found[image_id] = parse_section_image(rows[image_id]).data_set_id
             except KeyError:
                 base_url = self._client.settings.base_url
-                found[image_id] = NotFoundError(
-                    f"there is no section image {image_id} at {base_url}; check the id", url=base_url
+                odd = [row for _, row in odd_rows] + [row.get("id") for row in listed if row_id(row) is None]
+                # what came without an id may be what was asked for
+                found[image_id] = (
+                    RecordError(
+                        f"image {image_id} was asked for, and the API sent {shown_value(odd[0])}",
+                        url=base_url,
+                    )
+                    if odd
+                    else NotFoundError(
+                        f"there is no section image {image_id} at {base_url}; check the id", url=base_url
+                    )
                 )
             except AsyncFetchError as error:
                 found[image_id] = error
@@ -197,57 +238,80 @@ class _Finder:
         """Find the data sets of what is spelled just so, and return whether there are any."""
         is_empty = True
         waiting: list[int] = []
+        item = f"{kind}:{name}"
+        odd_rows: list[OddRow] = []
         query = data_set_ids_query(**{kind: name})
-        async with self._client.open_rows(query) as rows:
+        async with self._client.open_rows(query, odd_rows=odd_rows) as rows:
             async for row in rows:
                 is_empty = False
-                data_set_id = row.get("id")
-                if isinstance(data_set_id, int) and data_set_id not in self._sought:
+                data_set_id = row_id(row)
+                if data_set_id is None:
+                    await self._fail_row(item, "data sets", row.get("id"), "has no id that can be one")
+                elif data_set_id not in self._sought:
                     self._sought.add(data_set_id)
                     waiting.append(data_set_id)
                 if len(waiting) == _SETS_A_REQUEST:
-                    await self._find_several(waiting)
+                    await self._find_several(waiting, item)
                     waiting = []
-        await self._find_several(waiting)
-        return not is_empty
+        await self._find_several(waiting, item)
+        for _, odd in odd_rows:
+            await self._fail_row(item, "data sets", odd, "is not a record")
+        return not is_empty or bool(odd_rows)
 
     async def find_atlas(self, selection: Selection) -> None:
         atlas_id = int(selection.id)
         items = (str(selection),)
+        odd_rows: list[OddRow] = []
         try:
             found = await self._client.rows(atlas_query(atlas_id))
-            row = dict(found[0]) if found else {}
-            data_set_rows = [each for each in row.pop("atlas_data_sets", None) or () if each is not None]
+            row = next((dict(each) for each in found if row_id(each) == atlas_id), {})
+            data_set_rows = [each for each in _list(row.pop("atlas_data_sets", None)) if each is not None]
             if not data_set_rows:
                 base_url = self._client.settings.base_url
                 raise NotFoundError(
                     f"there is no atlas {atlas_id} with plates at {base_url}; check the id", url=base_url
                 )
-            plates = await self._client.rows(plates_query(atlas_id))
-            data_sets = [
-                parse_data_set(
-                    each, [plate for plate in plates if plate.get("data_set_id") == each.get("id")]
-                )
-                for each in data_set_rows
-            ]
+            plates = await self._client.rows(plates_query(atlas_id), odd_rows=odd_rows)
         except AsyncFetchError as error:
             await self._fail(items, error)
             return
+        for _, odd in odd_rows:
+            await self._fail_row(items[0], "plates", odd, "is not a record")
+        by_set: dict[int | None, list[Row]] = {}
+        for plate in plates:
+            by_set.setdefault(row_id(plate, "data_set_id"), []).append(plate)
+        data_sets = []
+        for each in data_set_rows:
+            try:
+                data_set_id = row_id(each)
+                if data_set_id is None:
+                    raise RecordError(
+                        f"a data set of atlas {atlas_id} has no id that can be one: {shown_value(each)}"
+                    )
+                data_sets.append(parse_data_set(each, by_set.pop(data_set_id, ())))
+            except AsyncFetchError as error:
+                await self._fail(items, error)
+        for plate in itertools.chain.from_iterable(by_set.values()):
+            await self._fail_row(items[0], "plates", plate.get("id"), "is of none of the atlas's data sets")
         data_sets.sort(key=lambda each: each.id)
         await self._send.send(FoundAtlas(record=row, data_set_ids=tuple(each.id for each in data_sets)))
         for data_set in data_sets:
             if data_set.id not in self._sought:
                 self._sought.add(data_set.id)
-                await self._send.send(FoundDataSet(data_set=data_set, items=items, atlas_id=atlas_id))
+                await self._give(FoundDataSet(data_set=data_set, items=items, atlas_id=atlas_id))
 
-    async def _find_several(self, data_set_ids: list[int]) -> None:
+    async def _find_several(self, data_set_ids: list[int], item: str) -> None:
         if not data_set_ids:
             return
+        odd_rows: list[OddRow] = []
         try:
-            rows = {row.get("id"): row for row in await self._client.rows(data_set_query(data_set_ids))}
+            listed = await self._client.rows(data_set_query(data_set_ids), odd_rows=[])
+            rows = {data_set_id: row for row in reversed(listed) if (data_set_id := row_id(row))}
             images: dict[int | None, list[Row]] = {}
-            for image in await self._client.rows(section_images_where(data_set_ids)):
-                images.setdefault(image.get("data_set_id"), []).append(image)
+            query = section_images_where(data_set_ids)
+            async with self._client.open_rows(query, odd_rows=odd_rows, max_rows=MAX_SECTIONS) as sections:
+                async for image in sections:
+                    images.setdefault(row_id(image, "data_set_id"), []).append(image)
         except AsyncFetchError as error:
             if error.is_transient:
                 for data_set_id in data_set_ids:
@@ -260,8 +324,9 @@ class _Finder:
             return
         for data_set_id in data_set_ids:
             items = (f"dataset:{data_set_id}",)
+            its_images = images.pop(data_set_id, ())
             try:
-                data_set = parse_data_set(rows[data_set_id], images.get(data_set_id, ()))
+                data_set = parse_data_set(rows[data_set_id], its_images)
             except KeyError:
                 url = self._client.settings.base_url
                 gone = NotFoundError(f"there is no data set {data_set_id} at {url} any more", url=url)
@@ -269,8 +334,23 @@ class _Finder:
             except AsyncFetchError as error:
                 await self._fail(items, error)
             else:
-                await self._send.send(FoundDataSet(data_set=data_set, items=items))
+                await self._give(FoundDataSet(data_set=data_set, items=items))
+        for _, odd in odd_rows:
+            await self._fail_row(item, "section images", odd, "is not a record")
+        for image in itertools.chain.from_iterable(images.values()):
+            what = f"is of data set {shown_value(image.get('data_set_id'))}, which was not asked for"
+            await self._fail_row(item, "section images", image.get("id"), what)
+
+    async def _fail_row(self, item: str, of: str, row: Any, what: str) -> None:
+        """Name a row that came for an item and belongs to nothing that was asked for: itself, or its id."""
+        image_id = row_id({"id": row}) if of == "section images" else None
+        message = f"among the {of} of {item}, {shown_value(row)} {what}"
+        await self._fail((item if image_id is None else f"image:{image_id}",), RecordError(message))
 
     async def _fail(self, items: Iterable[str], error: AsyncFetchError) -> None:
         for item in items:
             await self._send.send(Failure.of(item, error))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]

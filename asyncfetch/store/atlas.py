@@ -55,7 +55,7 @@ def read_catalogue(
     return Catalogue.from_columns(
         DataSetColumns.of(records),
         columns,
-        structure_centers=StructureCenters.of(structure_centers),
+        structure_centers=StructureCenters.of(structure_centers, odd="left out"),
         atlas_data_sets={**ATLAS_DATA_SETS, **plates},
         space_transforms={**SPACE_TRANSFORMS, **space_transforms_of(space_transforms)},
     )

@@ -137,7 +137,7 @@ def test_one_set_that_cannot_be_read_leaves_the_others(tmp_path):
     atlas = sample_atlas()
     ids = {each for each, product in atlas.links["data_sets_products"] if product == 1}
     broken = next(row for row in atlas.tables["SectionDataSet"] if row["id"] in ids and not row["failed"])
-    broken["section_thickness"] = "thick"
+    broken["section_images"] = "many"
 
     async def go():
         async with open_replica(atlas) as replica:

@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
-from asyncfetch.allen import Page, parse_json, parse_xml
-from asyncfetch.errors import QueryError, ReplyError, ServiceError, TransientServiceError
+from asyncfetch.allen import Page, parse_csv, parse_json, parse_xml
+from asyncfetch.errors import BodyTooLargeError, QueryError, ReplyError, ServiceError, TransientServiceError
 
 URL = "http://api.brain-map.org/api/v2/data/query.json?criteria=model::Gene"
 SHOWN = "api.brain-map.org/api/v2/data/query.json"
@@ -88,7 +88,7 @@ def test_a_passing_failure_is_told_from_a_lasting_one(recorded):
         envelope(msg=None),
         envelope(),
         envelope(msg=[1, 2]),
-        envelope(msg=[{"id": 1}, None]),
+        envelope(msg=[None]),
         envelope(success=False, msg={"words": "no"}),
         envelope(success=False),
     ],
@@ -186,8 +186,6 @@ def test_refusals_in_xml_are_told_apart_as_in_json(body, expected):
         NESTED[:-20],
         b"<Error><Code>AccessDenied</Code></Error>",
         b"<html xmlns='http://www.w3.org/1999/xhtml'><body/></html>",
-        b"<Response><objects><object><id type='integer'>x</id></object></objects></Response>",
-        b"<Response><objects><object><id type='boolean'>maybe</id></object></objects></Response>",
         (
             b"<!DOCTYPE r [<!ENTITY e SYSTEM 'file:///etc/hostname'>]><Response><objects><object><id>&e;</id></object>"
             b"</objects></Response>"
@@ -201,3 +199,48 @@ def test_xml_that_is_no_reply_is_worth_asking_again(body):
         parse_xml(body, url=URL)
     assert caught.value.is_transient
     assert SHOWN in caught.value.message
+
+
+def test_a_row_that_is_not_a_record_leaves_the_others_where_they_stand():
+    rows = [{"id": 1}, None, ["id", 2], "three", {"id": 4}]
+    assert parse_json(envelope(msg=rows)).rows == rows
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_none_is_null_and_costs_no_other(value):
+    body = (
+        f'{{"success": true, "total_rows": 2, "msg": [{{"id": 1, "width": {value}}}, {{"id": 2, "x": 0.5}}]}}'
+    )
+    for mark in (b"", b"\xef\xbb\xbf"):
+        page = parse_json(mark + body.encode())
+        assert page.rows == [{"id": 1, "width": None}, {"id": 2, "x": 0.5}]
+        assert page.total_rows == 2
+
+
+@pytest.mark.parametrize(("kind", "text"), [("integer", "x"), ("boolean", "maybe"), ("float", "wide")])
+def test_a_value_of_xml_that_is_not_of_its_type_stays_text(kind, text):
+    body = f"<Response><objects><object><id type='{kind}'>{text}</id></object></objects></Response>"
+    assert parse_xml(body.encode()).rows == [{"id": text}]
+
+
+@pytest.mark.parametrize(
+    ("parse", "body"),
+    [
+        (parse_json, b'{"success":true,"msg":[' + b"{}," * (2 * 10**6) + b"{}]}"),
+        (parse_json, b'{"success":true,"msg":[{"a":[' + b"0," * (5 * 10**6) + b"0]}]}"),
+        (parse_json, b'{"success":true,"msg":[' + b"[" * (2 * 10**6)),
+        (parse_xml, b"<Response><a>" + b"<b/>" * (2 * 10**6) + b"</a></Response>"),
+        (parse_csv, b"a\n" + b"1\n" * (2 * 10**6)),
+    ],
+    ids=["objects", "values", "depth", "xml", "csv"],
+)
+def test_a_body_that_would_unfold_to_too_many_objects_is_refused_before_they_are_made(parse, body):
+    with pytest.raises(BodyTooLargeError, match="would take some") as caught:
+        parse(body, url=URL)
+    assert not caught.value.is_transient
+
+
+def test_a_page_of_25_000_sections_is_within_the_bounds():
+    alignment = {f"{name}_{k:02}": -123.456 for name in ("tsv", "tvs") for k in range(6)}
+    row = {f"field_{k}": 12345 for k in range(30)} | {"alignment2d": alignment}
+    assert len(parse_json(envelope(msg=[row] * 25_000)).rows) == 25_000

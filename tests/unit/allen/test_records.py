@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asyncfetch.allen import parse_data_set, parse_section_image, parse_xml
-from asyncfetch.errors import AlignmentError, ReplyError
+from asyncfetch.errors import AlignmentError, RecordError
 from asyncfetch.geometry import Plane
 
 # SectionImage 69177634 of set 69289763, with the numbers of its alignment.
@@ -176,40 +176,145 @@ def test_a_section_of_unknown_depth_has_no_place(section, thickness):
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"width": None}, "width"),
-        ({"height": "tall"}, "height"),
-        ({"data_set_id": None}, "data_set_id"),
-        ({"resolution": []}, "resolution"),
-        ({"alignment2d": "none"}, "alignment2d"),
-        ({"alignment2d": alignment2d_row(tsv_00="x")}, "tsv_numbers"),
-        ({"alignment2d": {"tsv": "1,2,3"}}, "tsv_numbers"),
-        ({"alignment2d": {"tsv": "1,0,0,1,0,inf"}}, "tsv_numbers"),
+        *(({name: None}, name) for name in ("id", "data_set_id", "width", "height")),
+        *(
+            ({name: value}, name)
+            for name in ("id", "width", "height")
+            for value in (0, -5, 2**63, 2**70, 1e300, True, [], {}, "tall", "nan", 1.5)
+        ),
+        ({"width": 10**6 + 1}, "width"),
+        ({"data_set_id": 2**63}, "data_set_id"),
     ],
 )
-def test_a_section_row_that_does_not_fit_is_named(changes, field):
-    with pytest.raises(ReplyError) as caught:
+def test_a_section_without_an_id_or_a_size_is_named(changes, field):
+    with pytest.raises(RecordError) as caught:
         parse_section_image(section_row(**changes))
-    assert all(word in caught.value.message for word in ("SectionImage 69177634", field))
+    assert f" {field} is " in caught.value.message
+    assert ("69177634" in caught.value.message) is (field != "id")
+    assert len(caught.value.message) < 200
 
 
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"section_thickness": "thick"}, "section_thickness"),
-        ({"genes": 5}, "genes"),
-        ({"products": [{"name": "Mouse"}]}, "id"),
-        ({"section_images": 5}, "section_images"),
-        ({"section_images": [7]}, "section_images"),
-        ({"alignment3d": {"tvr": "1,2"}}, "tvr_numbers"),
-        ({"alignment3d": 3}, "alignment3d"),
+        *(
+            ({name: value}, name)
+            for name in (
+                "section_number",
+                "resolution",
+                "tier_count",
+                "x",
+                "image_width",
+                "annotated",
+                "path",
+            )
+            for value in ([], {"a": 1}, 2**40 + 0.5)
+        ),
+        ({"resolution": 0}, "resolution"),
+        ({"resolution": -1.0}, "resolution"),
+        ({"resolution": "nan"}, "resolution"),
+        ({"resolution": 1e300}, "resolution"),
+        ({"section_number": 2**40}, "section_number"),
+        ({"tier_count": 0}, "tier_count"),
+        ({"tier_count": 2**31}, "tier_count"),
+        ({"expression": "red"}, "expression"),
+        ({"image_type": 5}, "image_type"),
+        ({"alignment2d": "none"}, "alignment2d"),
     ],
 )
-def test_a_data_set_row_that_does_not_fit_is_named(changes, field):
-    with pytest.raises(ReplyError) as caught:
+def test_a_field_that_is_not_needed_costs_no_section(changes, field):
+    section = parse_section_image(section_row(**changes))
+    assert getattr(section, field) is None
+    assert section.odd[field].startswith(f"{field} is ")
+    assert (section.shape, section.record) == ((6705, 8929), section_row(**changes))
+
+
+def test_numbers_that_come_as_text_or_as_whole_floats_are_numbers():
+    section = parse_section_image(
+        section_row(id="69177634", data_set_id=69289763.0, width="8929", height=6705.0, resolution="1.049")
+    )
+    assert section.odd == {}
+    assert (section.id, section.data_set_id, section.shape, section.resolution) == (
+        *(69177634, 69289763),
+        (6705, 8929),
+        1.049,
+    )
+
+
+PLACING = [
+    ({}, {"alignment2d": alignment2d_row(tsv_00="x")}, "tsv"),
+    ({}, {"alignment2d": alignment2d_row(tvs_03=1e308)}, "tvs"),
+    ({}, {"alignment2d": {"tsv": "1,2,3"}}, "tsv"),
+    ({}, {"alignment2d": {"tsv": "1,0,0,1,0,inf"}}, "tsv"),
+    ({}, {"alignment2d": 3}, "alignment2d"),
+    ({}, {"resolution": -1.0}, "resolution"),
+    ({}, {"section_number": 2**40}, "section_number"),
+    ({"section_thickness": "thick"}, {}, "section_thickness"),
+    ({"section_thickness": 1e300}, {}, "section_thickness"),
+    ({"alignment3d": alignment3d_row(tvr_09=1e308)}, {}, "tvr"),
+    ({"alignment3d": {"tvr": "1,2"}}, {}, "tvr"),
+    ({"alignment3d": 3}, {}, "alignment3d"),
+]
+
+
+@pytest.mark.parametrize(("set_changes", "changes", "field"), PLACING)
+def test_what_cannot_place_a_section_is_named_where_it_would_be_placed(set_changes, changes, field):
+    data_set = parse_data_set(data_set_row(**set_changes), [section_row(**changes)])
+    (section,) = data_set.section_images
+    with pytest.raises(AlignmentError, match=f"image 69177634 cannot be placed; .*: {field} is "):
+        data_set.geometry(section)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"section_thickness": []}, "section_thickness"),
+        ({"reference_space_id": "nine"}, "reference_space_id"),
+        ({"plane_of_section_id": -1}, "plane_of_section_id"),
+        ({"failed": "perhaps"}, "failed"),
+        ({"name": 7}, "name"),
+        ({"genes": 5}, "genes"),
+        ({"products": [{"name": "Mouse"}]}, "products"),
+        ({"genes": [{"id": 1, "acronym": "Pvalb"}, 7]}, "genes"),
+    ],
+)
+def test_a_field_that_is_not_needed_costs_no_data_set(changes, field):
+    data_set = parse_data_set(data_set_row(**changes), [section_row()])
+    assert not getattr(data_set, field) or [gene.acronym for gene in data_set.genes] == ["Pvalb"]
+    assert field in data_set.odd
+    assert len(data_set.section_images) == 1
+
+
+def test_a_section_that_cannot_be_read_costs_no_other():
+    rows = [
+        section_row(id=1),
+        section_row(id=2, width=None),
+        section_row(id=None),
+        section_row(id=4, data_set_id=5),
+        ["id", 6],
+        section_row(id=7, data_set_id=None),
+        section_row(id="8"),
+    ]
+    data_set = parse_data_set(data_set_row(section_images=[None, 9]), rows, [(10, None)])
+    assert [section.id for section in data_set.section_images] == [1, 7, 8]
+    found = {(each.id, each.message.partition(" (")[0]) for each in data_set.unreadable_sections}
+    assert {image_id for image_id, _ in found} == {None, 2, 4}
+    assert (2, "SectionImage 2: width is missing") in found
+    assert (4, "SectionImage 4: it is of data set 5, and those of data set 69289763 were asked for") in found
+    assert {message[:5] for image_id, message in found if image_id is None} == {
+        "row 2",
+        "row 4",
+        "row 7",
+        "row 1",
+    }
+
+
+@pytest.mark.parametrize("changes", [{"id": []}, {"id": 2**63}, {"id": None}, {"section_images": 5}])
+def test_a_data_set_without_an_id_or_with_no_list_of_sections_is_named(changes):
+    with pytest.raises(RecordError, match="SectionDataSet"):
         parse_data_set(data_set_row(**changes))
-    assert all(word in caught.value.message for word in ("SectionDataSet 69289763", field))
 
 
 def test_a_row_without_an_id_is_named_by_what_it_lacks():
-    with pytest.raises(ReplyError, match="missing required field `id`"):
+    with pytest.raises(RecordError, match="id is missing"):
         parse_data_set({})

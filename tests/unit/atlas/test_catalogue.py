@@ -5,7 +5,7 @@ import pytest
 
 from asyncfetch.allen import parse_data_set
 from asyncfetch.atlas import Atlas, Catalogue, DataSetColumns, SectionColumns, StructureCenters
-from asyncfetch.errors import ReplyError, SelectionError
+from asyncfetch.errors import RecordError, SelectionError
 from asyncfetch.store.table import table_columns
 
 CORONAL = 479
@@ -114,9 +114,26 @@ def test_a_structure_center_that_is_none_is_refused(row):
         StructureCenters.of([row])
 
 
-def test_a_row_of_another_shape_is_refused():
-    with pytest.raises(ReplyError):
-        Catalogue.from_rows([{"id": 1, "reference_space_id": "left"}])
+def test_a_row_without_an_id_is_refused():
+    with pytest.raises(RecordError):
+        Catalogue.from_rows([{"id": "left", "reference_space_id": 9}])
+
+
+def test_odd_rows_of_a_store_are_left_out():
+    sound = {"structure_id": 1, "reference_space_id": 9, "x": 1, "y": 2, "z": 3}
+    odd = [sound | {"x": 1e300}, sound | {"structure_id": 2**63}, sound | {"z": "nan"}, sound | {"y": []}]
+    assert len(StructureCenters.of([sound, *odd], odd="left out")) == 1
+    transform = {"from_reference_space_id": 10, "to_reference_space_id": 9} | {
+        f"t_{k:02}": 1.0 for k in range(12)
+    }
+    odd = [
+        {"t_03": "nan"},
+        {"t_03": 1e308},
+        {"from_reference_space_id": []},
+        {"to_reference_space_id": 2**70},
+    ]
+    assert len(space_transforms_of([transform])) == 1
+    assert space_transforms_of([transform | each for each in odd]) == {}
 
 
 def test_the_transform_between_the_spaces_is_its_own_inverse(catalogue):

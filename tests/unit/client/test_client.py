@@ -208,10 +208,10 @@ async def test_a_data_set_and_its_sections_are_asked_for_side_by_side(service):
     service.tables["SectionImage"] = [{"id": 9, "data_set_id": 7, "width": 40, "height": 30}]
     answer, are_both_asked = service.fetch, anyio.Event()
 
-    async def answer_once_both_are_asked(url, *rest):
+    async def answer_once_both_are_asked(url, *rest, **more):
         if service.urls:
             are_both_asked.set()
-        reply = await answer(url, *rest)
+        reply = await answer(url, *rest, **more)
         with anyio.fail_after(5):
             await are_both_asked.wait()
         return reply
@@ -225,10 +225,10 @@ async def test_a_data_set_whose_sections_cannot_be_had_is_an_error(service):
     service.tables["SectionDataSet"] = [{"id": 7}]
     answer = service.fetch
 
-    async def answer_about_the_data_set_alone(url, *rest):
+    async def answer_about_the_data_set_alone(url, *rest, **more):
         if "alignment2d" in url:
             raise StatusError("the server is down", status=503)
-        return await answer(url, *rest)
+        return await answer(url, *rest, **more)
 
     service.fetch = answer_about_the_data_set_alone
     async with Client(settings=FREE, transport=service) as client:

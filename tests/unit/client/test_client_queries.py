@@ -7,7 +7,7 @@ from asyncfetch.allen import parse_criteria, text
 from asyncfetch.client import Client
 from asyncfetch.client.blocking import BlockingClient
 from asyncfetch.client.queries import atlas_images_query, data_sets_query, section_images_where
-from asyncfetch.errors import NotAnImageError, ReplyError, SelectionError, StoreError
+from asyncfetch.errors import NotAnImageError, RecordError, SelectionError, StoreError
 from asyncfetch.imaging import decode
 from asyncfetch.server import open_replica, sample_atlas
 from asyncfetch.settings import Settings
@@ -218,15 +218,15 @@ async def test_a_file_is_left_as_it_was_when_the_image_is_broken(service, tmp_pa
         ([], None),
         (dict.fromkeys(("red_lower", "red_upper")), None),
         ([{f"{c}_{e}": 7 for c in ("red", "green", "blue") for e in ("lower", "upper")}], (7,) * 6),
-        ({"red_lower": 3}, ReplyError),
+        ({"red_lower": 3}, RecordError),
     ],
 )
 async def test_windows_with_nulls(service, equalization, expected):
     service.tables["SectionImage"] = [{"id": 5, "data_set_id": 7}]
     service.tables["SectionDataSet"] = [{"id": 7, "equalization": equalization}]
     async with Client(settings=Settings(base_url="http://x", attempts=1), transport=service) as client:
-        if expected is ReplyError:
-            with pytest.raises(ReplyError, match="data set 7"):
+        if expected is RecordError:
+            with pytest.raises(RecordError, match="data set 7"):
                 await client.section_image_ranges(5)
         else:
             assert await client.section_image_ranges(5) == {5: expected}
@@ -235,7 +235,7 @@ async def test_windows_with_nulls(service, equalization, expected):
 async def test_a_product_of_another_shape_is_an_error(service):
     service.tables["Product"] = [{"id": 5, "name": ["Mouse"]}]
     async with Client(settings=Settings(base_url="http://x", attempts=1), transport=service) as client:
-        with pytest.raises(ReplyError, match="Product 5"):
+        with pytest.raises(RecordError, match="Product 5"):
             await client.products()
 
 
