@@ -21,7 +21,7 @@ from asyncfetch.allen import parse_data_set, parse_section_image, row_id
 from asyncfetch.allen.bounds import MatrixNumber
 from asyncfetch.allen.records import parse_structure_center
 from asyncfetch.errors import RecordError, SelectionError
-from asyncfetch.geometry import Affine3D, are_sound_3d
+from asyncfetch.geometry import Affine3D, are_sound_2d, are_sound_3d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -410,6 +410,15 @@ def space_transforms_of(rows: Iterable[Row]) -> dict[tuple[int, int], Affine3D]:
             continue
         found[source, target] = Affine3D.from_api(numbers)
     return found
+
+
+def _drop_unsound(tsv: Floats, tvs: Floats, resolution_um: Floats) -> None:
+    """Put NaN in the place of maps (n, 2, 3) between image and volume of which either cannot be an alignment."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for matrices, scales in ((tsv, resolution_um), (tvs, 1 / resolution_um)):
+            is_there = ~np.isnan(matrices).any(axis=(1, 2))
+            is_lost = is_there & ~are_sound_2d(matrices, scales)
+            tsv[is_lost] = tvs[is_lost] = np.nan
 
 
 def _taken[T: (SectionColumns, DataSetColumns)](columns: T, rows: NDArray[np.intp]) -> T:

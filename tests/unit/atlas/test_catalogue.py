@@ -5,6 +5,7 @@ import pytest
 
 from asyncfetch.allen import parse_data_set
 from asyncfetch.atlas import Atlas, Catalogue, DataSetColumns, SectionColumns, StructureCenters
+from asyncfetch.atlas.catalogue import space_transforms_of
 from asyncfetch.errors import RecordError, SelectionError
 from asyncfetch.store.table import table_columns
 
