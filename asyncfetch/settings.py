@@ -33,6 +33,7 @@ Fetch = Literal["auto", "images", "tiles"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Range = tuple[float, float]
+Structure = Annotated[str, msgspec.Meta(pattern=r"^structure:\s*\S")]
 _RULES = {
     "jobs": 'a number of images of 1 or more, or "auto"',
     "um": 'a pitch in micrometres greater than 0, or "full"',
@@ -42,8 +43,10 @@ _RULES = {
     "codec": f"one of {', '.join(get_args(Codec))}",
     "interpolation": f"one of {', '.join(get_args(Interpolation))}",
     "fetch": f"one of {', '.join(get_args(Fetch))}",
-    "roi": "x,y,width,height in full-resolution pixels, width and height greater than 0",
+    "roi": "x,y,width,height in full-resolution pixels, width and height greater than 0, or structure:ACRONYM",
     "roi_um": "p0:p1,i0:i1,r0:r1 in micrometres of the reference space, each range growing",
+    "roi_space": "a reference space: 9, or 10 for the one that is flipped from left to right",
+    "pad_um": "a length greater than 0, such as 1000um or 1mm",
     "fill": "a grey level from 0 to 255",
     "memory_bytes": "a size of at least 16MiB",
 }
@@ -58,6 +61,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _OTHER_NAMES = {
     "bandwidth": "bytes_per_s",
     "memory": "memory_bytes",
+    "pad": "pad_um",
     "rate": "requests_per_s",
     "view": "views",
 }
@@ -67,6 +71,7 @@ _MAX_SHOWN = 100
 _HOST = re.compile(r"(\*?\.)?[\w-]+(\.[\w-]+)*\.?|\[?[0-9a-fA-F:.]+\]?")
 _ADDRESSES = ("base_url", "proxy")
 _REGIONS = ("roi", "roi_um")
+_LENGTHS_UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "mm": 1000.0}
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -129,10 +134,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fetch : str
         Whether sections come as whole ``images`` or as ``tiles``, boxes of an image; ``auto`` takes tiles for regions
         and for images whose pixels are more than ``memory_bytes``.
-    roi : tuple of int or None
-        The region (x, y, width, height) that is fetched of every section, in full-resolution pixels of the section.
+    roi : tuple of int, str or None
+        The region (x, y, width, height) that is fetched of every section, in full-resolution pixels of the section;
+        or ``structure:CA1``, a structure by its acronym or id: the box around its centre.
     roi_um : tuple of tuple of float or None
-        The region (p, i and r, from and to) that is fetched, in µm of the reference frame.
+        The region (p, i and r, from and to) that is fetched, in µm of the reference space ``roi_space``.
+    roi_space : int
+        The reference space that ``roi_um`` is in, 9 or 10; for data sets in the other one it is converted.
+    pad_um : float or None
+        Half the side of the box around a structure, in µm; 500 where it is not given.
     """
 
     base_url: str = "https://api.brain-map.org"
@@ -162,8 +172,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     numeric_expression: bool = False
     fill: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     fetch: Fetch = "auto"
-    roi: tuple[int, int, int, int] | None = None
+    roi: tuple[int, int, int, int] | Structure | None = None
     roi_um: tuple[Range, Range, Range] | None = None
+    roi_space: Literal[9, 10] = 9
+    pad_um: Positive | None = None
 
     def __post_init__(self) -> None:
         self._check_addresses()
@@ -201,11 +213,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def _check_region(self) -> None:
         given = "roi" if self.roi is not None else "roi_um"
+        if self.pad_um is not None and not isinstance(self.roi, str):
+            raise SettingsError(
+                "pad_um is the room around a structure; give roi = structure:ACRONYM with it",
+                setting="pad_um",
+            )
         if self.roi is None and self.roi_um is None:
             return
         if self.roi is not None and self.roi_um is not None:
             raise SettingsError("roi and roi_um name two regions; give one", setting="roi")
-        if self.roi is not None and min(self.roi[2:]) < 1:
+        if isinstance(self.roi, tuple) and min(self.roi[2:]) < 1:
             raise SettingsError(f"roi = {_shown(self.roi)} is not allowed: {_RULES['roi']}", setting="roi")
         for low, high in self.roi_um or ():
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -315,7 +332,9 @@ def _check_one(name: str, value: Any) -> None:
         hint = f"; did you mean {meant}?" if meant else did_you_mean(name, known)
         what = f"there is no setting {shown(name, _MAX_SHOWN)!r}"
         raise SettingsError(what + (hint or f"; known settings: {', '.join(known)}"), setting=name)
-    others = {"layers": ("registered",)} if name in _REGIONS else {}
+    others: dict[str, Any] = {"layers": ("registered",)} if name in _REGIONS else {}
+    if name == "pad_um":
+        others = {"layers": ("registered",), "roi": "structure:any"}
     try:
         msgspec.convert({name: value, **others}, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -375,10 +394,28 @@ def _from_text(name: str, value: Any) -> Any:
     if name.endswith("_bytes") or name == "bytes_per_s":
         return parse_size(value, setting=name)
     if name == "roi":
-        return value.split(",")
+        text = value.strip()
+        return text if text.startswith("structure:") else text.split(",")
+    if name == "roi_space" and value.strip().isdecimal():
+        return int(value)
+    if name == "pad_um":
+        return _micrometres(value)
     if name == "roi_um":
         return [part.split(":") for part in value.split(",")]
     return value.strip()
+
+
+def _micrometres(text: str) -> str | float:
+    """Return a length such as ``1000um`` or ``1 mm`` in µm; what is none is returned as it is, and refused later."""
+    number, unit = text.strip().lower(), ""
+    for suffix in _LENGTHS_UM:
+        if number.endswith(suffix):
+            number, unit = number.removesuffix(suffix).strip(), suffix
+            break
+    try:
+        return float(number) * _LENGTHS_UM.get(unit, 1.0)
+    except ValueError:
+        return text
 
 
 def parse_size(text: str, *, setting: str = "size") -> int:

@@ -50,6 +50,7 @@ _OPTIONS = {
     "log_json": "--log-json",
     "memory_bytes": "--memory",
     "requests_per_s": "--rate",
+    "pad_um": "--pad",
     "views": "--view",
 }
 

@@ -101,8 +101,9 @@ Fetch = Annotated[
 Roi = Annotated[
     str | None,
     typer.Option(
-        metavar="X,Y,W,H",
-        help="Fetch this region of every section alone, in full-resolution pixels; needs --layers without source.",
+        metavar="X,Y,W,H|structure:NAME",
+        help="Fetch this region of every section alone, in full-resolution pixels, or the box around the centre of a "
+        "structure, by acronym or id; needs --layers without source.",
     ),
 ]
 RoiUm = Annotated[
@@ -111,6 +112,23 @@ RoiUm = Annotated[
         "--roi-um",
         metavar="P0:P1,I0:I1,R0:R1",
         help="Fetch this region of the reference space alone, in µm; needs --layers without source.",
+    ),
+]
+RoiSpace = Annotated[
+    str | None,
+    typer.Option(
+        "--roi-space",
+        metavar="SPACE",
+        help="The reference space that --roi-um is in, 9 or 10; it is converted for data sets in the other.",
+        show_default="9",
+    ),
+]
+Pad = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LENGTH",
+        help="How far the box around a structure reaches from its centre, such as 1000um or 1mm.",
+        show_default="500um",
     ),
 ]
 Rate = Annotated[
@@ -196,6 +214,8 @@ def mirror(
     fetch: Fetch = None,
     roi: Roi = None,
     roi_um: RoiUm = None,
+    roi_space: RoiSpace = None,
+    pad: Pad = None,
     parallel: Annotated[
         bool | None,
         typer.Option(
@@ -234,6 +254,8 @@ def mirror(
         fetch=fetch,
         roi=roi,
         roi_um=roi_um,
+        roi_space=roi_space,
+        pad_um=pad,
         parallel=parallel,
         numeric_expression=numeric_expression,
         base_url=base_url,

@@ -16,9 +16,11 @@ from asyncfetch.cli.mirror import (
     Downsample,
     Fetch,
     Layers,
+    Pad,
     Rate,
     Record,
     Roi,
+    RoiSpace,
     RoiUm,
     Um,
     Views,
@@ -48,6 +50,8 @@ def plan(
     fetch: Fetch = None,
     roi: Roi = None,
     roi_um: RoiUm = None,
+    roi_space: RoiSpace = None,
+    pad: Pad = None,
     base_url: BaseUrl = None,
     rate: Rate = None,
     config: Config = None,
@@ -68,6 +72,8 @@ def plan(
         fetch=fetch,
         roi=roi,
         roi_um=roi_um,
+        roi_space=roi_space,
+        pad_um=pad,
         base_url=base_url,
         requests_per_s=rate,
     )
@@ -82,8 +88,10 @@ def plan(
         print_json(found.as_dict())
     elif found.n_data_sets:
         echo(_described(found))
-    for note in found.notes:
+    for note in found.notes[:_MOST_LISTED]:
         tell(f"note: {note}")
+    if len(found.notes) > _MOST_LISTED:
+        tell(f"note: {len(found.notes) - _MOST_LISTED} more; --json lists all")
     for failure in found.failures[:_MOST_LISTED]:
         tell(f"{failure.item}: {failure.message}")
     if len(found.failures) > _MOST_LISTED:

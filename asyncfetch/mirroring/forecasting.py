@@ -15,6 +15,7 @@ from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_
 from asyncfetch.mirroring.plan import plan_view, view_layout
 from asyncfetch.mirroring.report import Failure, first_error
 from asyncfetch.mirroring.selection import parse_selection
+from asyncfetch.mirroring.structures import find_region
 from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.plan import ViewPlan
+    from asyncfetch.mirroring.region_of_space import RegionOfSpace
     from asyncfetch.settings import View
     from asyncfetch.store import Commit, Location, Store
 
@@ -74,7 +76,7 @@ class Forecast(msgspec.Struct, kw_only=True):
     failures : list of Failure
         What cannot be had, as far as the records tell.
     notes : list of str
-        How names were understood.
+        How names were understood, and what else is worth knowing.
     n_data_sets : int
         Data sets found.
     n_metadata_requests : int
@@ -181,19 +183,25 @@ async def forecast(
         on_event(event)
 
     async with Client(settings=chosen, on_event=listen, transport=transport) as client:
+        region = await find_region(client, chosen)
         send, receive = anyio.create_memory_object_stream[Finding](1)
         try:
             async with receive, anyio.create_task_group() as tasks:
                 tasks.start_soon(find_data_sets, client, selections, send)
                 async for found in receive:
-                    await _count(total, found, client, chosen, store)
+                    await _count(total, found, client, chosen, store, region)
         except* AsyncFetchError as group:
             raise first_error(group) from None
     return total
 
 
 async def _count(
-    total: Forecast, found: Finding, client: Client, settings: Settings, store: Store | None
+    total: Forecast,
+    found: Finding,
+    client: Client,
+    settings: Settings,
+    store: Store | None,
+    region: RegionOfSpace | None,
 ) -> None:
     if isinstance(found, Failure):
         total.failures.append(found)
@@ -203,22 +211,26 @@ async def _count(
         total.n_data_sets += 1
         try:
             for view in settings.views:
-                plan = await client.pool.run(_planned, found, view, settings, store)
+                plan = await client.pool.run(_planned, found, view, settings, store, region)
                 total.views.append(_summed(plan))
+                if view == settings.views[0]:
+                    total.notes.extend(plan.notes)
         except AsyncFetchError as error:
             if isinstance(error, StoreError) and not isinstance(error, StoreItemError):
                 raise
             total.failures.extend(Failure.of(item, error) for item in found.items)
 
 
-def _planned(found: FoundDataSet, view: View, settings: Settings, store: Store | None) -> ViewPlan:
+def _planned(
+    found: FoundDataSet, view: View, settings: Settings, store: Store | None, region: RegionOfSpace | None
+) -> ViewPlan:
     layout = view_layout(found.data_set, view, settings)
     commits: Mapping[int, Commit] = {}
     if store is not None:
         with suppress(SelectionError):
             commits = {each.image_id: each for each in store.data_set(found.data_set.id, view).sections}
     slots = layout.registered.z_by_image if layout.registered else {}
-    return plan_view(found.data_set, view, settings, commits, slots, found.image_ids)
+    return plan_view(found.data_set, view, settings, commits, slots, found.image_ids, region)
 
 
 def _summed(plan: ViewPlan) -> ViewForecast:

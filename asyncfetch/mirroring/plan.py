@@ -21,6 +21,7 @@ from asyncfetch.geometry import (
 )
 from asyncfetch.imaging import PlaneWarp, n_means_of
 from asyncfetch.mirroring.regions import aligned, block_side, blocks_of, full_box, hull, tier_box
+from asyncfetch.mirroring.remarks import Remarks, lies_outside
 from asyncfetch.store import ViewLayout
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.geometry import Affine2D
+    from asyncfetch.mirroring.region_of_space import Ranges, RegionOfSpace
     from asyncfetch.settings import Interpolation, Layer, Settings, View
     from asyncfetch.store import Commit
 
@@ -223,6 +225,8 @@ class ViewPlan(msgspec.Struct, frozen=True, kw_only=True):
         Ids of the images that it does hold.
     unplaced : tuple of (SectionImage, AlignmentError)
         Sections that cannot be registered, and why.
+    notes : tuple of str
+        What else is worth knowing.
     """
 
     data_set: SectionDataSet
@@ -231,6 +235,7 @@ class ViewPlan(msgspec.Struct, frozen=True, kw_only=True):
     to_fetch: tuple[SectionPlan, ...]
     committed: tuple[int, ...]
     unplaced: tuple[tuple[SectionImage, AlignmentError], ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def n_sections(self) -> int:
@@ -284,6 +289,7 @@ def plan_view(
     commits: Mapping[int, Commit],
     slots: Mapping[int, int],
     image_ids: Collection[int] | None = None,
+    region: RegionOfSpace | None = None,
 ) -> ViewPlan:
     """Compare the sections of a data set with what the store holds.
 
@@ -301,12 +307,21 @@ def plan_view(
         The slot z of each image that has one, by image id.
     image_ids : collection of int, optional
         The images that are wanted; None means all.
+    region : RegionOfSpace, optional
+        The region of the reference space that is wanted, where the settings name one.
 
     Returns
     -------
     ViewPlan
         Sections in the order of their section numbers.
+
+    Raises
+    ------
+    SelectionError
+        The region is not known in the space of the data set.
     """
+    roi_um = None if region is None else region.in_space_of(data_set)
+    remarks = Remarks()
     wants_planes = "registered" in settings.layers
     grid: ReferenceGrid | None = None
     no_grid: AlignmentError | None = None
@@ -321,8 +336,11 @@ def plan_view(
     for section in sorted(data_set.section_images, key=lambda each: (each.section_number or 0, each.id)):
         if image_ids is not None and section.id not in image_ids:
             continue
+        remarks.n_sections += 1
         stored = commits.get(section.id)
         downsample = tier_of(section, settings)
+        if settings.downsample is not None and settings.downsample > _last_tier_of(section):
+            remarks.too_deep.append(section)
         if settings.has_region or settings.fetch == "tiles":
             # a box of a tier that the server does not have would come with the size of the box
             downsample = min(downsample, _last_tier_of(section))
@@ -333,11 +351,14 @@ def plan_view(
         try:
             if wants_planes:
                 plan = _placed(plan, data_set, settings, grid, no_grid, slots.get(section.id))
+                if grid and plan.grid_to_image and lies_outside(data_set, section, grid, plan.grid_to_image):
+                    remarks.outside.append(section)
             if settings.has_region:
-                region = _region(plan, data_set, settings)
-                if region is None or not plan.layers:
+                seen = _region(plan, data_set, settings, roi_um)
+                if seen is None or not plan.layers:
+                    remarks.beside.append(section)
                     continue
-                plan = msgspec.structs.replace(plan, region=region)
+                plan = msgspec.structs.replace(plan, region=seen)
         except AlignmentError as error:
             unplaced.append((section, error))
             if settings.has_region:
@@ -353,6 +374,7 @@ def plan_view(
         to_fetch=tuple(to_fetch),
         committed=tuple(committed),
         unplaced=tuple(unplaced),
+        notes=remarks.sentences(data_set, settings),
     )
 
 
@@ -491,13 +513,16 @@ def _halvings(
     return n_halvings, n_means_of(full_to_tier(plan.downsample + n_halvings) @ grid_to_image, shape)
 
 
-def _region(plan: SectionPlan, data_set: SectionDataSet, settings: Settings) -> Box | None:
+def _region(
+    plan: SectionPlan, data_set: SectionDataSet, settings: Settings, roi_um: Ranges | None
+) -> Box | None:
     """Return the pixels of the tier that the settings ask for, None where the section has none of them."""
     region = None
-    if settings.roi is not None:
+    if isinstance(settings.roi, tuple):
         region = tier_box(settings.roi, plan.downsample, plan.shape)
-    elif settings.roi_um is not None:
-        region = _reference_region(plan, data_set, settings, settings.roi_um)
+    else:
+        assert roi_um is not None, "the region of the reference space is found out before anything is planned"
+        region = _reference_region(plan, data_set, settings, roi_um)
     if region is None or region.is_empty:
         return None
     return aligned(region, plan.n_halvings + plan.n_means, plan.shape)
@@ -507,7 +532,7 @@ def _reference_region(
     plan: SectionPlan,
     data_set: SectionDataSet,
     settings: Settings,
-    roi_um: tuple[tuple[float, float], ...],
+    roi_um: Ranges,
 ) -> Box | None:
     """Return the pixels of the tier that a region of the reference space sees of a section."""
     grid = registered_grid(data_set, settings)

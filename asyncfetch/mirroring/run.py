@@ -43,6 +43,7 @@ from asyncfetch.mirroring.runs import begin_run, go_on_with, records_of
 from asyncfetch.mirroring.selection import Selection, parse_selection
 from asyncfetch.mirroring.sizes import SizeLog
 from asyncfetch.mirroring.stages import mirror_section
+from asyncfetch.mirroring.structures import find_region
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished
 from asyncfetch.settings import Settings
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
+    from asyncfetch.mirroring.region_of_space import RegionOfSpace
     from asyncfetch.mirroring.runs import UnfinishedRun
     from asyncfetch.settings import View
     from asyncfetch.store import Location, StoreWriter
@@ -69,6 +71,9 @@ _LOOK_AHEAD = 1
 
 #: How long a drained run waits for the sections in flight.
 _DRAIN_S = 8.0
+
+#: Notes on one view of a data set, at most.
+_MAX_REMARKS = 4
 
 
 async def mirror(
@@ -134,8 +139,8 @@ async def mirror(
         record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen)
         try:
             report = await _run(selections, writer, chosen, on_event, drain, transport)
-        except SettingsError:
-            # what contradicts the store never succeeds, so there is nothing that could be resumed
+        except (SettingsError, SelectionError):
+            # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
             await anyio.to_thread.run_sync(writer.end_run, record)
             raise
         if _is_at_its_end(report):
@@ -217,7 +222,7 @@ def _failure_of(run: UnfinishedRun, error: AsyncFetchError, location: str) -> Fa
 
 def _is_at_its_end(report: Report) -> bool:
     """Tell whether there is nothing left that `resume` could do: what the API does not know never comes."""
-    final = {NotFoundError.__name__, SettingsError.__name__}
+    final = {NotFoundError.__name__, SelectionError.__name__, SettingsError.__name__}
     return not report.interrupted and all(failure.error in final for failure in report.failures)
 
 
@@ -365,6 +370,7 @@ class _Run:
         self._unfinished = unfinished
         self._outage: Failure | None = None
         self._contradictions: list[SettingsError] = []
+        self._region: RegionOfSpace | None = None
         self._sizes = SizeLog()
         self._table_turn = anyio.Semaphore(1)
         self._planning = anyio.CancelScope()
@@ -422,6 +428,11 @@ class _Run:
     ) -> None:
         async with send:
             with self._planning:
+                try:
+                    self._region = await find_region(self._client, self._settings)
+                except OutageError as error:
+                    self._end_for_outage(Failure.of(str(selections[0]), error))
+                    await anyio.lowlevel.checkpoint()
                 to_plan, found = anyio.create_memory_object_stream[Finding](_LOOK_AHEAD)
                 spaces: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
@@ -476,6 +487,9 @@ class _Run:
         beside: TaskGroup,
     ) -> None:
         pool, data_set = self._client.pool, found.data_set
+        if self._region is not None:
+            # before there is anything of the data set in the store
+            self._region.in_space_of(data_set)
         layout = view_layout(data_set, view, self._settings)
         try:
             layout = await pool.run(self._writer.begin_view, layout)
@@ -485,7 +499,7 @@ class _Run:
             raise
         commits = await pool.run(self._writer.commits, data_set.id, view)
         slots = layout.registered.z_by_image if layout.registered else {}
-        plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids)
+        plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids, self._region)
         self._tell_plan(found, plan)
         opened = OpenView(found, plan)
         if plan.to_fetch:
@@ -525,6 +539,9 @@ class _Run:
         self._report.unplaced.extend(
             Failure.of(found.item_of(section.id), error, plan.view) for section, error in plan.unplaced
         )
+        # what holds for a data set is told with its first view
+        told = self._report.notes[-_MAX_REMARKS * len(self._settings.views) :]
+        self._report.notes.extend(note for note in plan.notes if note not in told)
 
     async def _mirror_sections(
         self, receive: MemoryObjectReceiveStream[tuple[OpenView, SectionPlan]], tasks: TaskGroup

@@ -39,6 +39,8 @@ _KEPT_SETTINGS = (
     "fetch",
     "roi",
     "roi_um",
+    "roi_space",
+    "pad_um",
 )
 _MAX_SHOWN = 200
 
