@@ -177,10 +177,10 @@ def begin_run(writer: StoreWriter, selection: Iterable[Selection], settings: Set
     From another address it is the same run, too.
     """
     # through JSON, so that it equals what is read back
-    fields = msgspec.json.decode(msgspec.json.encode(settings))
+    kept = {name: getattr(settings, name) for name in _KEPT_SETTINGS}
     wanted: dict[str, Any] = {
         "selection": [str(each) for each in selection],
-        "settings": {name: fields[name] for name in _KEPT_SETTINGS},
+        "settings": msgspec.json.decode(msgspec.json.encode(kept)),
     }
     earlier = _numbered(writer.runs())
     for raw, run in earlier:
@@ -189,7 +189,7 @@ def begin_run(writer: StoreWriter, selection: Iterable[Selection], settings: Set
     record = {
         "number": max((run.number for _, run in earlier), default=0) + 1,
         "selection": wanted["selection"],
-        "settings": {**wanted["settings"], "base_url": fields["base_url"]},
+        "settings": {**wanted["settings"], "base_url": str(settings.base_url)},
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
         "token": writer.token,
     }

@@ -13,6 +13,7 @@ expression level in grey is the brightest channel of the stored mask.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asyncfetch.atlas import ATLAS_DATA_SETS
-from asyncfetch.errors import NotFoundError
+from asyncfetch.errors import NotFoundError, StoreItemError
 from asyncfetch.imaging import decode, halve
 from asyncfetch.server import recorded
 from asyncfetch.server.general import general_tables
@@ -187,7 +188,25 @@ class MirroredAtlas:
             and picture.look == _PLAIN
             and not picture.is_gray_mask
         )
-        return self._section(commit).jpeg if is_same else None
+        return self._sent(commit) if is_same else None
+
+    def _sent(self, commit: Commit) -> bytes:
+        """Return a stored JPEG that is the one that was committed.
+
+        Raises
+        ------
+        NotFoundError
+            It is missing, or another one.
+        """
+        try:
+            jpeg = self._section(commit).jpeg
+        except StoreItemError as error:
+            raise NotFoundError(error.message) from error
+        if hashlib.sha256(jpeg).hexdigest() != commit.sha256:
+            raise NotFoundError(
+                f"the stored JPEG of image {commit.image_id} is not the one that was committed"
+            )
+        return jpeg
 
     def n_source_pixels(self, image_id: int, view: str) -> int:
         """Return the pixels of the stored image: what is drawn is made of all of them."""
@@ -241,6 +260,8 @@ class MirroredAtlas:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
+        if "source" in commit.layers:
+            self._sent(commit)
         pixels = decode(section.jpeg, shape=commit.shape) if commit.numeric_expression else section.pixels()
         with self._caching:
             self._cache[key] = pixels

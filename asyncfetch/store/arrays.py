@@ -120,7 +120,10 @@ def one_chunk_key(n_axes: int) -> str:
 
 
 def write_array_metadata(place: Place, path: str, document: Document) -> None:
-    """Write the metadata of an array, and nothing of its parents."""
+    """Write the metadata of an array, and nothing of its parents; attributes that others have put there stay."""
+    notes = place.notes_on_array(path)
+    if notes:
+        document = {**document, "attributes": {**notes, **document.get("attributes", {})}}
     place.set(f"{path}/zarr.json", msgspec.json.format(msgspec.json.encode(document)))
 
 

@@ -24,7 +24,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
 from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
-from asyncfetch.store.damage import UNREADABLE, Damage, parse_document, parse_group
+from asyncfetch.store.damage import UNREADABLE, Damage, parse_array, parse_document, parse_group
 from asyncfetch.store.layout import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.location import Location, open_zarr_store
 from asyncfetch.store.wall import WalledStore, checked_key
@@ -42,6 +42,7 @@ _GROUP = "zarr.json"
 _COPY = "consolidated_metadata"
 _FIELDS = {"zarr_format", "node_type", "attributes", _COPY}
 _OURS = ("asyncfetch", "ome")
+_OURS_ON_ARRAYS = ("asyncfetch", "units")
 #: Groups of which it is remembered that they hold no copy, some hundred bytes each.
 _MAX_REMEMBERED = 10_000
 #: How Zarr's local store ends the names of its temporary files.
@@ -283,13 +284,37 @@ class Place:
         """
         names = self.names_below(path)
         ours = [name for name in names if name in parts or name.endswith(_PARTIAL)]
-        if not set(names) - {*ours, _GROUP} and not (names and self._is_shared(path)):
+        noted = {name for name in ours if "." not in name and self.notes_on_array(f"{path}/{name}")}
+        if not (noted or set(names) - {*ours, _GROUP} or (names and self._is_shared(path))):
             self.delete_below(path)
             return
         self.withdraw_group(path)
         for name in ours:
+            if name in noted:
+                self._delete_contents(f"{path}/{name}")
+                continue
             self.delete_below(f"{path}/{name}")
             if "." in name:
+                self.delete(f"{path}/{name}")
+
+    def notes_on_array(self, path: str) -> dict[str, Any]:
+        """Return the attributes that others have put on an array of ours."""
+        data = self.get(metadata_key(path))
+        try:
+            attributes = parse_array(data or b"").get("attributes")
+        except UNREADABLE:
+            return {}
+        return (
+            {}
+            if not isinstance(attributes, dict)
+            else {name: value for name, value in attributes.items() if name not in _OURS_ON_ARRAYS}
+        )
+
+    def _delete_contents(self, path: str) -> None:
+        """Remove what an array holds; its metadata stay until it is written again, for what others say there."""
+        for name in self.names_below(path):
+            if name != _GROUP:
+                self.delete_below(f"{path}/{name}")
                 self.delete(f"{path}/{name}")
 
     def _is_shared(self, path: str) -> bool:

@@ -229,6 +229,22 @@ def test_an_interrupt_ends_a_command_that_waits(command, mirrored):
     held.close()
 
 
+@pytest.mark.anyio
+async def test_a_store_in_object_storage_is_mirrored_rebuilt_reopened_and_written_by_one_run():
+    from zarr.storage import ObjectStore
+
+    location = ObjectStore(pytest.importorskip("obstore").store.MemoryStore())
+    async with open_replica() as replica:
+        settings = FREE.replace(base_url=replica.base_url)
+        report = await asyncfetch.mirror(DATA_SET, location, settings=settings)
+        assert (report.n_committed, report.failures) == (10, [])
+        assert (await asyncfetch.mirror(DATA_SET, location, settings=settings)).n_skipped == 10
+    assert (await mirroring.rebuild(location, um=400.0)).n_committed == 10
+    data_set = asyncfetch.open(location).data_set(900000005)
+    assert (len(data_set.sections), data_set.registered_layout.um) == (10, 400.0)
+    assert asyncfetch.open(location).writer == (None, False)
+
+
 def leave_runs(folder, *runs):
     """Have a store say that runs did not come to their end."""
     group = zarr.open_group(folder, mode="r+")
@@ -348,3 +364,12 @@ def test_the_same_run_begun_again_takes_the_place_of_the_one_before(store):
         (3, Settings().base_url, 50.0),
     ]
     assert all(run.begun for run in runs)
+
+
+def test_a_password_of_an_address_is_not_recorded(store):
+    writer = StoreWriter.open(store, command="mirror")
+    settings = FREE.replace(base_url="http://anna:secret@127.0.0.1:9")
+    record = mirroring.runs.begin_run(writer, mirroring.parse_selection("gene:Pvalb"), settings)
+    writer.close()
+    assert record["settings"]["base_url"] == "http://127.0.0.1:9"
+    assert b"secret" not in (store / "zarr.json").read_bytes()

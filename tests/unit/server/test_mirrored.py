@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -130,6 +131,24 @@ async def test_what_is_not_stored_is_not_found(with_jpegs):
         atlas.draw(IMAGE, downsample=0)
     with pytest.raises(NotFoundError, match="no view expression"):
         atlas.draw(IMAGE, downsample=1, view="expression_level")
+
+
+@pytest.mark.parametrize("how", ["another JPEG", "a link to one outside", "a link to a secret", "nothing"])
+async def test_a_jpeg_that_is_not_the_committed_one_is_not_sent(with_jpegs, tmp_path, how):
+    folder = shutil.copytree(with_jpegs.location, tmp_path / "copy.zarr")
+    (jpeg,) = folder.glob(f"data_sets/*/image/source/{IMAGE}/c.0.0.0")
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"\xff\xd8\xff not for everyone" if how == "a link to a secret" else jpeg.read_bytes())
+    if how == "another JPEG":
+        jpeg.write_bytes(encode(np.zeros((8, 8, 3), np.uint8)))
+    else:
+        jpeg.unlink()
+    if how.startswith("a link"):
+        jpeg.symlink_to(secret)
+    async with open_session(MirroredAtlas(store.open(folder))) as (_replica, session):
+        for query in ("downsample=1", "downsample=2", "downsample=1&quality=50"):
+            async with session.get(f"/api/v2/image_download/{IMAGE}?{query}") as reply:
+                assert (reply.status, b"everyone" in await reply.read()) == (404, False)
 
 
 def test_rows_are_the_stored_records_and_can_be_queried_through_associations(with_levels):

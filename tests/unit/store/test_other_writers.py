@@ -87,6 +87,25 @@ def test_labels_and_arrays_of_others_stay_beside_ours(written, tmp_path):
     assert not (folder / f"data_sets/{written.data_set.id}/image/registered/scale0/image").exists()
 
 
+def test_attributes_of_others_stay_on_our_arrays_though_these_are_written_again(written, tmp_path):
+    folder = tmp_path / "out.zarr"
+    arrays = [
+        path.parent
+        for path in sorted(folder.rglob("zarr.json"))
+        if json.loads(path.read_bytes())["node_type"] == "array"
+    ]
+    assert {path.name for path in arrays} > {"image", "y", "x", "tsv", "image_id"}
+    expected = {path: dict(zarr.open_array(path, mode="r").attrs) for path in arrays}
+    for path in arrays:
+        zarr.open_array(path, mode="r+").attrs["note"] = path.name
+    written.writer.drop_registered(written.data_set.id, "image")
+    write_again(written, folder)
+    assert {path: dict(zarr.open_array(path, mode="r").attrs) for path in arrays} == {
+        path: {**attributes, "note": path.name} for path, attributes in expected.items()
+    }
+    assert store.open(folder).data_set(written.data_set.id).section(IMAGE).pixels().any()
+
+
 def test_a_section_that_is_taken_back_leaves_only_what_others_said(written, tmp_path):
     folder = tmp_path / "out.zarr"
     path = f"data_sets/{written.data_set.id}/image/sections/{IMAGE}"
