@@ -80,6 +80,7 @@ def register_commands() -> None:
         search,
         serve,
         sync,
+        verify,
         volume,
     )
 

@@ -323,9 +323,9 @@ def resume(
     conclude(report, as_json=as_json)
 
 
-def run_to_report(
-    run: Callable[[Listener, anyio.Event], Awaitable[Report]], *, quiet: bool = False, also: Listener = ignore
-) -> Report:
+def run_to_report[T](
+    run: Callable[[Listener, anyio.Event], Awaitable[T]], *, quiet: bool = False, also: Listener = ignore
+) -> T:
     """Run with progress; the first interrupt drains, the second stops.
 
     Parameters

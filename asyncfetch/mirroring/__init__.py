@@ -11,16 +11,19 @@ from asyncfetch.mirroring.run import mirror, resume
 from asyncfetch.mirroring.runs import UnfinishedRun, dismiss_runs, unfinished_runs
 from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_selection
 from asyncfetch.mirroring.turns import open_writer
+from asyncfetch.mirroring.verify import Flaw, VerifyReport, verify
 from asyncfetch.mirroring.volume import VolumeReport, build_volume
 
 __all__ = [
     "SELECTION_FORMS",
     "Failure",
+    "Flaw",
     "Forecast",
     "Report",
     "SectionPlan",
     "Selection",
     "UnfinishedRun",
+    "VerifyReport",
     "ViewForecast",
     "ViewPlan",
     "VolumeGap",
@@ -36,4 +39,5 @@ __all__ = [
     "registered_grid",
     "resume",
     "unfinished_runs",
+    "verify",
 ]

@@ -66,6 +66,7 @@ async def rebuild(
     layers: Iterable[Layer] = ("registered",),
     *,
     data_set_ids: Collection[int] | None = None,
+    image_ids: Collection[int] | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
@@ -84,6 +85,8 @@ async def rebuild(
         ``sections``, ``registered`` or both.
     data_set_ids : collection of int, optional
         Only these data sets.
+    image_ids : collection of int, optional
+        Only these sections; the registered images of all are still laid out for all of them.
     on_event : callable, optional
         Is called on the event loop with each event; must not block.
     drain : anyio.Event, optional
@@ -126,7 +129,9 @@ async def rebuild(
 
         listen(RunStarted(selection=tuple(f"dataset:{each}" for each in ids), location=store.location))
         async with Pool(settings.workers) as pool:
-            run = _Rebuild(pool, writer, settings.memory_bytes, report, listen, drain or anyio.Event())
+            run = _Rebuild(
+                pool, writer, settings.memory_bytes, report, listen, drain or anyio.Event(), image_ids
+            )
             try:
                 for data_set_id in ids:
                     await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
@@ -173,7 +178,9 @@ class _Rebuild:
         report: Report,
         listen: Listener,
         drain: anyio.Event,
+        image_ids: Collection[int] | None,
     ) -> None:
+        self._image_ids = image_ids
         self._pool = pool
         self._writer = writer
         self._report = report
@@ -194,7 +201,7 @@ class _Rebuild:
             if self._drain.is_set():
                 self._report.interrupted = True
                 return
-            view_run = _ViewRun(seen, view, layers, chosen, commits)
+            view_run = _ViewRun(seen, view, layers, chosen, commits, self._image_ids)
             await self._make_view(view_run)
 
     async def _make_view(self, view: _ViewRun) -> None:
@@ -305,7 +312,9 @@ class _ViewRun:
         layers: tuple[Layer, ...],
         chosen: dict[str, Any],
         commits: dict[int, Commit],
+        image_ids: Collection[int] | None = None,
     ) -> None:
+        self._image_ids = image_ids
         self.stored = stored
         self.view: View = msgspec.convert(view, type=View)
         self.commits = commits
@@ -364,7 +373,12 @@ class _ViewRun:
         def key(commit: Commit) -> tuple[int, tuple[Layer, ...]]:
             return commit.downsample, self._layers_with(commit.layers)
 
-        for (downsample, layers), commits in groupby(sorted(self.commits.values(), key=key), key=key):
+        chosen = [
+            each
+            for each in self.commits.values()
+            if self._image_ids is None or each.image_id in self._image_ids
+        ]
+        for (downsample, layers), commits in groupby(sorted(chosen, key=key), key=key):
             yield downsample, layers, list(commits)
 
     def _plan_group(

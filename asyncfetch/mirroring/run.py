@@ -497,7 +497,7 @@ class _Run:
             # so that a rebuild lays the planes out for the sections that there are now
             await pool.run(self._writer.write_table, data_set)
             raise
-        commits = await pool.run(self._writer.commits, data_set.id, view)
+        commits = await pool.run(self._writer.sound_commits, data_set.id, view, found.image_ids)
         slots = layout.registered.z_by_image if layout.registered else {}
         plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids, self._region)
         self._tell_plan(found, plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncfetch.store.arrays import prepare_documents
+from asyncfetch.store.checking import Problem
 from asyncfetch.store.commit import Commit, SectionAffine
 from asyncfetch.store.layout import CHUNK, LAYOUT_VERSION, SHARD, Slot, level_shapes, plan_slots, shard_shape
 from asyncfetch.store.place import Location
@@ -19,6 +20,7 @@ __all__ = [
     "AtlasRecord",
     "Commit",
     "Location",
+    "Problem",
     "RegisteredLayout",
     "SectionAffine",
     "SectionLevels",

@@ -45,6 +45,7 @@ __all__ = [
     "one_chunk_key",
     "open_array",
     "prepare_documents",
+    "read_column",
     "write_array_metadata",
     "write_column",
     "write_coordinates",
@@ -230,6 +231,23 @@ def write_column(place: Place, path: str, values: NDArray[Any]) -> None:
         with place.mapped_errors():
             zarr.Array.from_dict(StorePath(place.store, path), document)[...] = values
     write_array_metadata(place, path, document)
+
+
+def read_column(place: Place, path: str) -> NDArray[Any]:
+    """Return a table's column.
+
+    Raises
+    ------
+    StoreItemError
+        It is missing or cannot be read; Zarr would read a chunk that is lost as zeros.
+    """
+    array = open_array(place, path)
+    key = f"{path}/{one_chunk_key(array.ndim)}"
+    # as it was named at first
+    earlier = f"{path}/c{'/0' * array.ndim}"
+    if array.size and place.tail(key, 0) is None and place.tail(earlier, 0) is None:
+        raise damaged_item(place, key, "is missing")
+    return np.asarray(array[...])
 
 
 def open_array(place: Place, path: str) -> zarr.Array[Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from asyncfetch.store.shards import encode_chunk, join_chunks
+from asyncfetch.store.shards import encode_chunk, join_chunks, shard_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,8 +105,13 @@ class BlockArray(NamedTuple):
         return Region((0, 0, 0), self.shape).parts(BLOCK_SHARD)
 
     def holds(self, place: Place, region: Region) -> bool:
-        """Tell whether a shard is there."""
-        return place.get(self._key(region)) is not None
+        """Tell whether a shard is there, and whole."""
+        return self.problem(place, region) is None
+
+    def problem(self, place: Place, region: Region) -> str | None:
+        """Return what is wrong with a shard, None where nothing is."""
+        n_chunks = math.prod(side // BLOCK for side in BLOCK_SHARD)
+        return shard_problem(place, self.key(region), 16 * n_chunks + 4)
 
     def write(self, place: Place, region: Region, voxels: NDArray[np.uint8]) -> None:
         """Write one whole shard, even where all is empty: that it is there says that it was computed.
@@ -127,14 +132,15 @@ class BlockArray(NamedTuple):
             for k, cube in enumerate(cubes)
             if (piece := encode_chunk(cube, self.codec)) is not None
         )
-        place.set_pieces(self._key(region), join_chunks(encoded, math.prod(n)))
+        place.set_pieces(self.key(region), join_chunks(encoded, math.prod(n)))
 
     def sweep(self, place: Place) -> None:
         """Remove the temporary files that a killed write left."""
-        for folder in sorted({self._key(region).rpartition("/")[0] for region in self.shards()}):
+        for folder in sorted({self.key(region).rpartition("/")[0] for region in self.shards()}):
             place.sweep(folder)
 
-    def _key(self, region: Region) -> str:
+    def key(self, region: Region) -> str:
+        """Return the key of a shard."""
         z, y, x = (begin // step for begin, step in zip(region.start, BLOCK_SHARD, strict=True))
         return f"{self.path}/c/0/{z}/{y}/{x}"
 

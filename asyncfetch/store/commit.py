@@ -110,6 +110,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         The part that is stored: x, y, width and height in full-resolution pixels of the section; None means all.
     image_to_reference : SectionAffine or None
         Where the section lies; None when it has no alignment.
+    n_shards : dict of str to int
+        How many shards the layers ``sections`` and ``registered`` have; one of nothing but the fill is not stored.
+        Commits from before do not tell.
     time : str
         When it was committed, ISO 8601 in UTC.
     tool, tool_version : str
@@ -142,6 +145,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     fetch: Literal["images", "tiles"] = "images"
     region: tuple[Extent, Extent, Extent, Extent] | None = None
     image_to_reference: SectionAffine | None = None
+    n_shards: dict[Layer, Size] = {}
     tool: str = "asyncfetch"
     tool_version: str = __version__
     layout: Annotated[int, msgspec.Meta(ge=LAYOUT_VERSION, le=LAYOUT_VERSION)] = LAYOUT_VERSION

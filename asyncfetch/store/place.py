@@ -19,6 +19,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
+from zarr.abc.store import SuffixByteRequest
 from zarr.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
@@ -136,6 +137,33 @@ class Place:
             else:
                 buffer = sync(self.store.get(key, default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
+
+    def tail(self, key: str, n_bytes: int) -> tuple[int, bytes] | None:
+        """Return the size of an object and its last bytes, None if there is none."""
+        with self.mapped_errors():
+            if self._folder is not None:
+                file = self._folder.wall.open_file(key)
+                if file is None:
+                    return None
+                with file:
+                    size = os.fstat(file.fileno()).st_size
+                    return size, os.pread(file.fileno(), n_bytes, max(0, size - n_bytes)) if n_bytes else b""
+            if self._memory is None and key:
+                try:
+                    size = sync(self.store.getsize(key))
+                except FileNotFoundError:
+                    return None
+                if size > n_bytes > 0:
+                    end = SuffixByteRequest(n_bytes)
+                    buffer = sync(self.store.get(key, default_buffer_prototype(), byte_range=end))
+                    return None if buffer is None else (size, buffer.to_bytes())
+        data = self.get(key)
+        return None if data is None else (len(data), data[max(0, len(data) - n_bytes) :])
+
+    @property
+    def is_near(self) -> bool:
+        """Whether looking at an object takes microseconds: a folder or memory of this process."""
+        return self._folder is not None or self._memory is not None
 
     def set(self, key: str, value: bytes) -> None:
         """Write one object whole, in place of any that was there."""

@@ -15,8 +15,9 @@ from asyncfetch.imaging.jet import put_levels
 from asyncfetch.imaging.jpeg import decode, read_header
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.settings import View
-from asyncfetch.store.arrays import damaged_item, one_chunk_key, open_array
+from asyncfetch.store.arrays import damaged_item, one_chunk_key, open_array, read_column
 from asyncfetch.store.atlas import read_catalogue
+from asyncfetch.store.checking import Problem, section_problems, view_problems
 from asyncfetch.store.layout import (
     data_set_path,
     level_shapes,
@@ -101,6 +102,11 @@ class Store:
         return self._place.damage.sentences
 
     @property
+    def damaged(self) -> dict[str, str]:
+        """The same by the key of each object: a phrase that follows it."""
+        return self._place.damage.found
+
+    @property
     def group(self) -> zarr.Group:
         """The root group, as Zarr sees it."""
         return zarr.open_group(self._place.store, mode="r", zarr_format=3, use_consolidated=False)
@@ -158,6 +164,14 @@ class Store:
     def runs(self) -> list[dict[str, Any]]:
         """What the runs that did not come to their end were asked for, the newest at the end."""
         return read_runs(self._place)
+
+    def commits(self, data_set_id: int, view: str) -> dict[int, Commit]:
+        """Return the commits of a view by image id, also where the record of its data set is lost."""
+        return read_commits(self._place, data_set_id, view)
+
+    def commit(self, data_set_id: int, view: str, image_id: int) -> Commit | None:
+        """Return the commit of one section, None where there is none that can be read."""
+        return read_commit(self._place, data_set_id, view, image_id)
 
     def data_set(self, data_set_id: int, view: str = "image") -> StoredDataSet:
         """Return one data set, seen in one of its views.
@@ -232,9 +246,7 @@ class StoredDataSet:
         if content is None:
             return {}
         try:
-            columns = {
-                name: np.asarray(open_array(self._place, f"{path}/{name}")[...]) for name in content.columns
-            }
+            columns = {name: read_column(self._place, f"{path}/{name}") for name in content.columns}
         except StoreItemError as error:
             self._place.damage.add(path, f"cannot be read ({error.message})")
             return {}
@@ -260,6 +272,26 @@ class StoredDataSet:
                 image_id: _renumbered(rows.get(image_id, row), row) for image_id, row in known.items()
             } | {image_id: row for image_id, row in rows.items() if image_id not in known}
         return parse_data_set(self.record, rows.values())
+
+    def problems(self, commit: Commit, *, full: bool = False, with_digest: bool = False) -> list[Problem]:
+        """Return what is wrong with the layers that a commit of the view vouches for.
+
+        Parameters
+        ----------
+        commit : Commit
+            One of `sections`.
+        full : bool
+            Decode every chunk.
+        with_digest : bool
+            Compare the digest of the JPEG.
+        """
+        return section_problems(
+            self._place, commit, self.registered_layout, full=full, with_digest=with_digest
+        )
+
+    def own_problems(self, *, full: bool = False) -> list[tuple[str, str]]:
+        """Return what is wrong with the view beside its sections: paths, and phrases that follow them."""
+        return view_problems(self._place, self.id, self.view, full=full)
 
     def section(self, image_id: int) -> StoredSection:
         """Return one section.

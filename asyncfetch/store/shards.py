@@ -39,6 +39,7 @@ __all__ = [
     "encode_chunk",
     "encode_shard",
     "join_chunks",
+    "shard_problem",
     "write_shard",
     "write_shards",
 ]
@@ -86,8 +87,8 @@ class ImageArray(NamedTuple):
 
 def write_shards(
     place: Place, array: ImageArray, z: int, origin: tuple[int, int], pixels: NDArray[np.uint8]
-) -> None:
-    """Write one or more whole shards of one z, each once.
+) -> int:
+    """Write one or more whole shards of one z, each once, and return how many of them are stored.
 
     Parameters
     ----------
@@ -112,17 +113,21 @@ def write_shards(
     for start, end, size, side in zip(origin, ends, array.shape[1:], shard, strict=True):
         if start % side or end > size or (end % side and end != size):
             raise ValueError(f"{origin} to {ends} of {array.shape[1:]} are not whole shards of {shard}")
+    n_stored = 0
     for y in range(0, pixels.shape[0], shard[0]):
         for x in range(0, pixels.shape[1], shard[1]):
             part = pixels[y : y + shard[0], x : x + shard[1]]
             corner = (origin[0] + y, origin[1] + x)
-            write_shard(place, array, z, corner, _chunks(part, shard, array.fill))
+            n_stored += write_shard(place, array, z, corner, _chunks(part, shard, array.fill))
+    return n_stored
 
 
 def write_shard(
     place: Place, array: ImageArray, z: int, origin: tuple[int, int], chunks: Iterable[Chunk]
-) -> None:
-    """Write one shard from its chunks; nothing is written, and what was there goes, where all are empty.
+) -> bool:
+    """Write one shard from its chunks, and tell whether it is stored.
+
+    Nothing is written, and what was there goes, where all chunks are empty.
 
     Parameters
     ----------
@@ -144,8 +149,9 @@ def write_shard(
     first = next(encoded, None)
     if first is None:
         place.delete(key)
-    else:
-        place.set_pieces(key, join_chunks(itertools.chain([first], encoded), _n_chunks(shard)))
+        return False
+    place.set_pieces(key, join_chunks(itertools.chain([first], encoded), _n_chunks(shard)))
+    return True
 
 
 def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec, fill: int = 0) -> bytes:
@@ -270,3 +276,31 @@ def _encoder(codec: Codec) -> Callable[[NDArray[np.uint8]], bytes]:
             )
         case "none":
             return lambda chunk: chunk.tobytes()
+
+
+def shard_problem(place: Place, key: str, index_bytes: int) -> str | None:
+    """Return what the end of a shard says to be wrong with it, None where nothing is.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    key : str
+        The shard.
+    index_bytes : int
+        Length of the index of its chunks, with the checksum at its end.
+    """
+    end = place.tail(key, index_bytes)
+    if end is None:
+        return "is missing"
+    size, data = end
+    if not size:
+        return "is empty"
+    table, checksum = data[:-4], data[-4:]
+    if len(data) < index_bytes or google_crc32c.value(table).to_bytes(4, "little") != checksum:
+        return "is cut or changed: the checksum of its index is wrong"
+    index = np.frombuffer(table, dtype="<u8").reshape(-1, 2)
+    stored = index[index[:, 0] != _MISSING]
+    if len(stored) and int(stored.sum(axis=1).max()) != size - index_bytes:
+        return f"has {size} bytes, not as many as its index says"
+    return None

@@ -27,6 +27,7 @@ from asyncfetch.store.arrays import (
     write_column,
     write_coordinates,
 )
+from asyncfetch.store.checking import section_problems
 from asyncfetch.store.layout import (
     SHARD,
     SPACE_TRANSFORMS_PATH,
@@ -41,6 +42,7 @@ from asyncfetch.store.layout import (
     structure_centers_path,
     table_path,
     view_path,
+    volume_path,
 )
 from asyncfetch.store.lock import StoreLock
 from asyncfetch.store.ome import (
@@ -99,6 +101,13 @@ class SectionLevels:
         self._place = place
         self._arrays = arrays
         self.shapes = shapes
+        self._lock = threading.Lock()
+        self._n_shards = 0
+
+    @property
+    def n_shards(self) -> int:
+        """How many shards are stored."""
+        return self._n_shards
 
     def shard_shape(self, level: int) -> tuple[int, int]:
         """Return (y, x) of the shards of a level; those at the end are cut off by the image."""
@@ -121,11 +130,15 @@ class SectionLevels:
         ValueError
             The pixels are not whole shards.
         """
-        write_shards(self._place, self._arrays[level], 0, origin, pixels)
+        n_stored = write_shards(self._place, self._arrays[level], 0, origin, pixels)
+        with self._lock:
+            self._n_shards += n_stored
 
     def write_shard(self, level: int, origin: tuple[int, int], chunks: Iterable[Chunk]) -> None:
         """Write one shard of a level, whose corner is at `origin`, from its chunks."""
-        write_shard(self._place, self._arrays[level], 0, origin, chunks)
+        is_stored = write_shard(self._place, self._arrays[level], 0, origin, chunks)
+        with self._lock:
+            self._n_shards += is_stored
 
 
 class StoreWriter:
@@ -135,6 +148,10 @@ class StoreWriter:
         self._place = place
         self._held = held
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._plane_shards: dict[tuple[int, str, int], int] = {}
+        self._levels: dict[tuple[int, str, int], SectionLevels] = {}
+        self._kept_shards: dict[tuple[int, str, int], dict[Layer, int]] = {}
         self._views: dict[tuple[int, str], ViewLayout] = {}
         self._registered: dict[tuple[int, str], tuple[RegisteredLayout, ImageArray] | None] = {}
 
@@ -282,6 +299,39 @@ class StoreWriter:
         """Return the commits of a view by image id: all that the store holds of it."""
         return read_commits(self._place, data_set_id, view)
 
+    def sound_commits(
+        self, data_set_id: int, view: str, image_ids: Collection[int] | None = None
+    ) -> dict[int, Commit]:
+        """Return the commits of a view, none of which vouches any longer for a layer whose files are lost or cut.
+
+        Only where looking at a file costs microseconds; elsewhere a verification has to be asked for.
+
+        Parameters
+        ----------
+        data_set_id, view : int, str
+            The view, begun.
+        image_ids : collection of int, optional
+            The images that are looked at; None means all.
+        """
+        commits = self.commits(data_set_id, view)
+        if not self._place.is_near:
+            return commits
+        registered = self._registered_of(data_set_id, view)
+        layout = None if registered is None else registered[0]
+        for image_id, commit in list(commits.items()):
+            if image_ids is not None and image_id not in image_ids:
+                continue
+            problems = section_problems(self._place, commit, layout)
+            for problem in problems:
+                self._place.damage.add(problem.path, problem.words)
+            if problems:
+                rest = self.disown(commit, {problem.layer for problem in problems})
+                if rest is None:
+                    del commits[image_id]
+                else:
+                    commits[image_id] = rest
+        return commits
+
     def begin_section(
         self, data_set_id: int, view: str, image_id: int, *, keep: Collection[Layer] = ()
     ) -> None:
@@ -305,10 +355,19 @@ class StoreWriter:
         if "source" not in keep:
             self._place.delete_below(source_path(data_set_id, view, image_id))
         registered = self._registered_of(data_set_id, view)
-        if "registered" not in keep and registered is not None:
-            z = registered[0].z_by_image.get(image_id)
+        z = None if registered is None else registered[0].z_by_image.get(image_id)
+        if "registered" not in keep and z is not None:
+            self._place.delete_below(f"{registered_path(data_set_id, view)}/scale0/image/c/0/{z}")
+        with self._counting:
+            n_kept = {} if commit is None else commit.n_shards
+            self._kept_shards[data_set_id, view, image_id] = {
+                layer: n for layer, n in n_kept.items() if layer in keep
+            }
+            self._levels.pop((data_set_id, view, image_id), None)
             if z is not None:
-                self._place.delete_below(f"{registered_path(data_set_id, view)}/scale0/image/c/0/{z}")
+                self._plane_shards.pop((data_set_id, view, z), None)
+                if "registered" not in keep:
+                    self._plane_shards[data_set_id, view, z] = 0
 
     def write_source(self, data_set_id: int, view: str, image_id: int, jpeg: bytes) -> None:
         """Write the server's JPEG, byte for byte, as a plain file.
@@ -360,7 +419,10 @@ class StoreWriter:
             write_array_metadata(self._place, f"{group}/image", document)
             self._place.write_group(group, {})
             arrays.append(ImageArray(f"{group}/image", (1, height, width), codec))
-        return SectionLevels(self._place, tuple(arrays), shapes)
+        levels = SectionLevels(self._place, tuple(arrays), shapes)
+        with self._counting:
+            self._levels[data_set_id, view, image_id] = levels
+        return levels
 
     def write_levels(
         self,
@@ -422,7 +484,8 @@ class StoreWriter:
         StoreLayoutError
             The view has no registered image.
         """
-        write_shards(self._place, self._registered_array(data_set_id, view), z, origin, plane)
+        n_stored = write_shards(self._place, self._registered_array(data_set_id, view), z, origin, plane)
+        self._count_plane(data_set_id, view, z, n_stored)
 
     def write_registered_shard(
         self, data_set_id: int, view: str, z: int, origin: tuple[int, int], chunks: Iterable[Chunk]
@@ -434,7 +497,13 @@ class StoreWriter:
         StoreLayoutError
             The view has no registered image.
         """
-        write_shard(self._place, self._registered_array(data_set_id, view), z, origin, chunks)
+        is_stored = write_shard(self._place, self._registered_array(data_set_id, view), z, origin, chunks)
+        self._count_plane(data_set_id, view, z, is_stored)
+
+    def _count_plane(self, data_set_id: int, view: str, z: int, n_stored: int) -> None:
+        key = (data_set_id, view, z)
+        with self._counting:
+            self._plane_shards[key] = self._plane_shards.get(key, 0) + n_stored
 
     def commit(self, commit: Commit) -> None:
         """Make a section exist: write the metadata of its group, the last object of all.
@@ -454,9 +523,28 @@ class StoreWriter:
                 resolution_um=commit.resolution_um,
                 section_thickness_um=1.0 if layout is None else layout.section_thickness_um,
             )
+        commit = self._with_shards(commit)
         check_commit(commit)
         attributes["asyncfetch"] = commit.to_attributes()
         self._place.write_group(section_path(commit.data_set_id, commit.view, commit.image_id), attributes)
+
+    def _with_shards(self, commit: Commit) -> Commit:
+        """Return a commit with the number of shards that were written since the section was begun, or kept."""
+        section = (commit.data_set_id, commit.view, commit.image_id)
+        registered = self._registered_of(commit.data_set_id, commit.view)
+        z = None if registered is None else registered[0].z_by_image.get(commit.image_id)
+        with self._counting:
+            known = self._kept_shards.pop(section, {}) | commit.n_shards
+            levels = self._levels.pop(section, None)
+            n_of_plane = None
+            if z is not None:
+                n_of_plane = self._plane_shards.pop((commit.data_set_id, commit.view, z), None)
+        if levels is not None:
+            known["sections"] = levels.n_shards
+        if n_of_plane is not None:
+            known["registered"] = n_of_plane
+        n_shards = {layer: n for layer, n in known.items() if layer in commit.layers}
+        return msgspec.structs.replace(commit, n_shards=n_shards)
 
     def finish_view(self, data_set_id: int, view: str) -> None:
         """Write the collection metadata of a view, once its sections are committed.
@@ -507,6 +595,13 @@ class StoreWriter:
         rest = msgspec.structs.replace(commit, layers=kept, um=um)
         self.commit(rest)
         return rest
+
+    def drop_volume(self, data_set_id: int, view: str) -> None:
+        """Remove the volume of a view, before it is made again."""
+        path = volume_path(data_set_id, view)
+        with self._lock:
+            self._place.withdraw_group(path)
+            delete_levels(self._place, path)
 
     def drop_registered(self, data_set_id: int, view: str) -> None:
         """Remove the registered image of a view, once no commit vouches for any of it."""

@@ -173,3 +173,39 @@ def test_a_newer_layout_is_not_damage_even_where_the_root_is_lost(planted, run):
     with pytest.raises(asyncfetch.errors.StoreLayoutError, match="layout version 2"):
         run(SELECTION, planted)
     assert (planted / "zarr.json").read_bytes() == b""
+
+
+@pytest.mark.parametrize("change", ["empty", "cut", "missing"])
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        (f"{VIEW}/source/900004005/c.0.0.0", "source"),
+        (f"{VIEW}/registered/scale0/image/c/0/5/0/0", "registered"),
+    ],
+)
+def test_mirroring_again_notices_files_of_pixels_that_were_lost(
+    planted, run, undisturbed, name, layer, change
+):
+    path = planted / name
+    data = path.read_bytes()
+    path.unlink()
+    if change != "missing":
+        path.write_bytes(data[: len(data) // 2 if change == "cut" else 0])
+
+    outcome = run(SELECTION, planted)
+
+    assert (outcome.report.n_committed, outcome.report.n_skipped, outcome.report.failures) == (1, 9, [])
+    assert outcome.objects == undisturbed(SELECTION)
+    # one image alone was asked for
+    assert {record.image_id for record in outcome.requests if record.kind == "image"} == {
+        900004005 if layer == "source" else 900006005
+    }
+
+
+def test_a_plane_that_cannot_be_read_is_an_error_of_ours_that_names_it(planted):
+    (planted / VIEW / "registered/scale0/image/c/0/5/0/0").write_bytes(b"")
+    data_set = asyncfetch.open(planted).data_set(SMALL)
+    with pytest.raises(asyncfetch.errors.StoreItemError, match=r"asyncfetch verify .* --repair") as caught:
+        _ = data_set.registered[:, 5]
+    assert caught.value.location == f"{planted}/{VIEW}/registered/scale0/image"
+    assert data_set.registered[:, 4].any()

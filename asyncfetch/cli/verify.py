@@ -1,0 +1,106 @@
+"""``asyncfetch verify``: a store held against its own commits, and mended on request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.mirror import (
+    AsJson,
+    BaseUrl,
+    Config,
+    Jobs,
+    Memory,
+    Quiet,
+    Rate,
+    Wait,
+    Workers,
+    run_to_report,
+)
+
+if TYPE_CHECKING:
+    import anyio
+
+    from asyncfetch.events import Listener
+    from asyncfetch.mirroring import VerifyReport
+
+__all__ = ["verify"]
+
+_MAX_LISTED = 20
+
+
+@app.command()
+@report_errors
+def verify(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Read every byte: the digest of every JPEG, every chunk of pixels. Without it sizes, the ends of "
+            "shards and the digests of a sample are compared.",
+        ),
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Make again what is broken: from the stored JPEGs where they are sound, else from the API.",
+        ),
+    ] = False,
+    base_url: BaseUrl = None,
+    jobs: Jobs = None,
+    rate: Rate = None,
+    memory: Memory = None,
+    workers: Workers = None,
+    wait: Wait = False,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare what a store holds with what its commits say.
+
+    Exit code 0 where nothing is wrong, or nothing any more after --repair; 6 where something is.
+    """
+    settings = settings_from(
+        config, base_url=base_url, jobs=jobs, requests_per_s=rate, memory_bytes=memory, workers=workers
+    )
+    from asyncfetch import mirroring
+
+    async def run(on_event: Listener, drain: anyio.Event) -> VerifyReport:
+        return await mirroring.verify(
+            out, full=full, repair=repair, settings=settings, on_event=on_event, drain=drain, wait=wait
+        )
+
+    report = run_to_report(run, quiet=quiet)
+    if as_json:
+        print_json(report.as_dict())
+    tell(_describe(report, out))
+    if report.interrupted:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if not report.is_sound:
+        raise typer.Exit(ExitCode.VERIFICATION_FAILED)
+
+
+def _describe(report: VerifyReport, out: str) -> str:
+    lines = [f"{report.n_sections} sections of {report.location} checked in {report.elapsed_s:.1f} s"]
+    left = {flaw.path for flaw in report.left}
+    for flaw in report.flaws[:_MAX_LISTED]:
+        is_mended = report.was_repaired and flaw.path not in left
+        done = "; made again" if is_mended else ""
+        lines.append(f"{flaw.item}: {flaw.path} {flaw.problem}{done}")
+    if len(report.flaws) > _MAX_LISTED:
+        lines.append(f"{len(report.flaws) - _MAX_LISTED} more; --json lists all")
+    lines += [f"failed: {each.item}: {each.message}" for each in report.failures[:_MAX_LISTED]]
+    if not report.flaws:
+        lines.append("everything is as it was written")
+    elif report.was_repaired and report.is_sound:
+        lines.append(f"{len(report.flaws)} flaws mended with {report.n_requests} requests")
+    elif not report.was_repaired:
+        lines.append(f"mend with: asyncfetch verify {out} --repair")
+    else:
+        lines.append(f"{len(report.left)} flaws are left; try again later, or mirror the items again")
+    return "\n".join(lines)

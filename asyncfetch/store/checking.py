@@ -1,0 +1,283 @@
+"""Stored layers held against what their commits say: sizes and the ends of shards quickly, or every byte.
+
+A shard ends with an index of its chunks and the checksum of that index, so that an emptied or cut file is found by
+its last bytes. How many shards a layer has stands in the commit, because a shard of nothing but the fill is not stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from asyncfetch.errors import StoreItemError
+from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
+from asyncfetch.store.blocks import BlockArray
+from asyncfetch.store.damage import parse_array, parse_group
+from asyncfetch.store.layout import (
+    CHUNK,
+    level_shapes,
+    registered_path,
+    section_path,
+    sections_path,
+    shard_shape,
+    source_path,
+    volume_path,
+)
+from asyncfetch.store.ome import level_positions
+from asyncfetch.store.place import metadata_key
+from asyncfetch.store.records import read_registered_layout
+from asyncfetch.store.shards import shard_problem
+from asyncfetch.store.volume import read_volume_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from asyncfetch.settings import Layer
+    from asyncfetch.store.commit import Commit
+    from asyncfetch.store.place import Place
+    from asyncfetch.store.view import RegisteredLayout
+
+__all__ = ["Problem", "section_problems", "view_problems"]
+
+
+class Problem(NamedTuple):
+    """What is wrong with one layer of a section.
+
+    Attributes
+    ----------
+    layer : str
+        The layer.
+    path : str
+        The object, or the folder of objects.
+    words : str
+        A phrase that follows the path.
+    """
+
+    layer: Layer
+    path: str
+    words: str
+
+
+def section_problems(
+    place: Place,
+    commit: Commit,
+    registered: RegisteredLayout | None,
+    *,
+    full: bool = False,
+    with_digest: bool = False,
+) -> list[Problem]:
+    """Return what is wrong with the layers that a commit vouches for.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    commit : Commit
+        The section.
+    registered : RegisteredLayout, optional
+        The registered image of its view.
+    full : bool
+        Decode every chunk, instead of looking at the ends of shards alone.
+    with_digest : bool
+        Compare the digest of the JPEG, not its size alone.
+    """
+    found: list[Problem] = []
+    if "source" in commit.layers:
+        found += _source_problems(place, commit, with_digest=with_digest)
+    if "registered" in commit.layers:
+        found += _plane_problems(place, commit, registered, full=full)
+    if "sections" in commit.layers:
+        found += _level_problems(place, commit, full=full)
+    return found
+
+
+def _source_problems(place: Place, commit: Commit, *, with_digest: bool) -> Iterator[Problem]:
+    folder = source_path(commit.data_set_id, commit.view, commit.image_id)
+    names = (one_chunk_key(3), "c/0/0/0")  # the second is how it was named at first
+    found = ((key, place.tail(key, 0)) for key in (f"{folder}/{name}" for name in names))
+    key, end = next(((key, end) for key, end in found if end is not None), (f"{folder}/{names[0]}", None))
+    if end is None:
+        yield Problem("source", key, "is missing")
+    elif end[0] != commit.size_bytes:
+        yield Problem("source", key, f"has {end[0]} bytes instead of {commit.size_bytes}")
+    elif with_digest and hashlib.sha256(place.get(key) or b"").hexdigest() != commit.sha256:
+        yield Problem("source", key, "is not the JPEG that was committed")
+
+
+def _plane_problems(
+    place: Place, commit: Commit, registered: RegisteredLayout | None, *, full: bool
+) -> Iterator[Problem]:
+    image = f"{registered_path(commit.data_set_id, commit.view)}/scale0/image"
+    z = None if registered is None else registered.z_by_image.get(commit.image_id)
+    if registered is None or z is None:
+        yield Problem("registered", image, f"has no slot for image {commit.image_id}")
+        return
+    grid = registered.grid.shape
+    folder = f"{image}/c/0/{z}"
+    n_shards = commit.n_shards.get("registered")
+    if n_shards is None and commit.view == "image" and commit.region is None:
+        # written before commits told: the image of a section is never all of one grey
+        n_shards = -1
+    yield from _shard_problems(place, "registered", folder, _index_bytes(grid), n_shards)
+    if full:
+        yield from _unreadable(place, "registered", image, z)
+
+
+def _level_problems(place: Place, commit: Commit, *, full: bool) -> Iterator[Problem]:
+    section = section_path(commit.data_set_id, commit.view, commit.image_id)
+    n_found = 0
+    for level, shape in enumerate(level_shapes(commit.shape)):
+        group = f"{section}/scale{level}"
+        yield from _metadata_problems(place, commit, group, level, shape)
+        folder = f"{group}/image/c/0/0"
+        n_found += sum(len(_shards_of(place, folder, row)) for row in _rows_of(place, folder))
+        yield from _shard_problems(place, "sections", folder, _index_bytes(shape), None)
+        if full:
+            yield from _unreadable(place, "sections", f"{group}/image", 0)
+    n_shards = commit.n_shards.get("sections")
+    if n_shards is not None and n_found != n_shards:
+        yield Problem("sections", section, f"has {n_found} shards of {n_shards}")
+
+
+def _metadata_problems(
+    place: Place, commit: Commit, group: str, level: int, shape: tuple[int, int]
+) -> Iterator[Problem]:
+    if place.read(metadata_key(group), parse_group) is None:
+        yield Problem("sections", metadata_key(group), "is missing or cannot be read")
+    found = place.read(metadata_key(f"{group}/image"), parse_array)
+    # levels that were kept may have another codec than the commit says
+    wanted = image_document((1, *shape), commit.codec)
+    if found is None or any(found.get(name) != wanted[name] for name in ("shape", "data_type", "chunk_grid")):
+        yield Problem("sections", metadata_key(f"{group}/image"), "does not describe the level")
+    for axis, n in zip("yx", shape, strict=True):
+        positions = level_positions(n, commit.resolution_um or 1.0, commit.downsample + level)
+        for key, words in _coordinate_problems(place, f"{group}/{axis}", positions):
+            yield Problem("sections", key, words)
+
+
+def _rows_of(place: Place, folder: str) -> list[str]:
+    return [name for name in place.names_below(folder) if name.isdecimal()]
+
+
+def _shards_of(place: Place, folder: str, row: str) -> list[str]:
+    return [name for name in place.names_below(f"{folder}/{row}") if name.isdecimal()]
+
+
+def _shard_problems(
+    place: Place, layer: Layer, folder: str, index_bytes: int, n_wanted: int | None
+) -> Iterator[Problem]:
+    """Yield what is wrong with the shards of one z; -1 of them means some."""
+    n_found = 0
+    for row in _rows_of(place, folder):
+        for column in _shards_of(place, folder, row):
+            n_found += 1
+            key = f"{folder}/{row}/{column}"
+            words = shard_problem(place, key, index_bytes)
+            if words is not None:
+                yield Problem(layer, key, words)
+    if n_wanted == -1:
+        if not n_found:
+            yield Problem(layer, folder, "holds no pixels")
+    elif n_wanted is not None and n_found != n_wanted:
+        yield Problem(layer, folder, f"has {n_found} shards of {n_wanted}")
+
+
+def _index_bytes(shape: tuple[int, int]) -> int:
+    """Return how many bytes the index of a shard of an image of this shape has, its checksum included."""
+    return 16 * math.prod(side // CHUNK for side in shard_shape(shape)) + 4
+
+
+def _unreadable(place: Place, layer: Layer, path: str, z: int) -> Iterator[Problem]:
+    """Decode all of one z, a row of shards at a time."""
+    try:
+        array = open_array(place, path)
+        step = array.shards[2] if array.shards else array.shape[2]
+        for top in range(0, array.shape[2], step):
+            _ = array[:, z, top : top + step]
+    except StoreItemError as error:
+        yield Problem(layer, path, f"does not decode ({error.message})")
+
+
+def view_problems(place: Place, data_set_id: int, view: str, *, full: bool = False) -> list[tuple[str, str]]:
+    """Return what is wrong with a view beside its sections: pairs of a path and a phrase that follows it."""
+    found = [*_registered_problems(place, data_set_id, view), *_collection_problems(place, data_set_id, view)]
+    return found + list(_volume_problems(place, data_set_id, view, full=full))
+
+
+def _registered_problems(place: Place, data_set_id: int, view: str) -> Iterator[tuple[str, str]]:
+    layout = read_registered_layout(place, data_set_id, view)
+    if layout is None:
+        return
+    level = f"{registered_path(data_set_id, view)}/scale0"
+    wanted = image_document(layout.shape, layout.codec, layout.fill)
+    yield from _array_problems(place, f"{level}/image", wanted)
+    for axis, n in zip("yx", layout.grid.shape, strict=True):
+        positions = np.arange(n, dtype=np.float64) * layout.um + layout.origin_um
+        yield from _coordinate_problems(place, f"{level}/{axis}", positions)
+    if place.read(metadata_key(level), parse_group) is None:
+        yield metadata_key(level), "is missing or cannot be read"
+
+
+def _collection_problems(place: Place, data_set_id: int, view: str) -> Iterator[tuple[str, str]]:
+    folder = f"{sections_path(data_set_id, view)}/OME"
+    if not place.names_below(folder):
+        return
+    if place.read(metadata_key(folder), parse_group) is None:
+        yield metadata_key(folder), "is missing or cannot be read"
+    xml = place.get(f"{folder}/METADATA.ome.xml") or b""
+    if not (xml.startswith(b"<?xml") and xml.rstrip().endswith(b"</OME>")):
+        yield f"{folder}/METADATA.ome.xml", "is missing or cut"
+
+
+def _volume_problems(place: Place, data_set_id: int, view: str, *, full: bool) -> Iterator[tuple[str, str]]:
+    layout = read_volume_layout(place, data_set_id, view)
+    if layout is None:
+        return
+    for level, shape in enumerate(layout.level_shapes):
+        group = f"{volume_path(data_set_id, view)}/scale{level}"
+        array = BlockArray(f"{group}/image", shape, layout.n_channels, layout.codec)
+        found = place.read(metadata_key(array.path), parse_array)
+        if found is None or found["shape"] != [layout.n_channels, *shape]:
+            yield metadata_key(array.path), "does not describe the level"
+            continue
+        for axis, n in zip("zyx", shape, strict=True):
+            positions = (np.arange(n, dtype=np.float64) + 0.5) * (layout.um * 2**level)
+            yield from _coordinate_problems(place, f"{group}/{axis}", positions)
+        for region in array.shards():
+            words = array.problem(place, region)
+            if words is None and full:
+                words = _reading_problem(place, array.path, region.slices)
+            if words is not None:
+                yield array.key(region), words
+
+
+def _array_problems(place: Place, path: str, wanted: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    found = place.read(metadata_key(path), parse_array)
+    if found is None or any(
+        found.get(name) != value for name, value in wanted.items() if name != "attributes"
+    ):
+        yield metadata_key(path), "does not describe the image"
+
+
+def _coordinate_problems(
+    place: Place, path: str, positions: NDArray[np.float64]
+) -> Iterator[tuple[str, str]]:
+    found = place.read(metadata_key(path), parse_array)
+    if found is None or found["shape"] != list(positions.shape):
+        yield metadata_key(path), "is missing or cannot be read"
+    if place.get(f"{path}/{one_chunk_key(1)}") != positions.astype("<f8").tobytes():
+        yield f"{path}/{one_chunk_key(1)}", "is not as it was written"
+
+
+def _reading_problem(place: Place, path: str, slices: tuple[slice, ...]) -> str | None:
+    try:
+        _ = open_array(place, path)[(slice(None), *slices)]
+    except StoreItemError as error:
+        return f"does not decode ({error.message})"
+    return None
