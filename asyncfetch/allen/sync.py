@@ -35,6 +35,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  # compiled, ships no stubs
 
+from asyncfetch.allen.bounds import Coordinate, Id, SectionNumber, row_id
 from asyncfetch.allen.envelope import parse_json, parse_xml
 from asyncfetch.errors import QueryError, ReplyError, SelectionError
 
@@ -94,24 +95,25 @@ class ImageSync(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     section_data_set_id, section_image_id, section_number : int or None
-        The image; a target that has no answer has no ``section_image_id``.
+        The image; a target that has no answer, or one that cannot be right, has no ``section_image_id``, or for
+        image_to_image_2d no position.
     x, y : float or None
         The position in full-resolution pixels, also outside of the image.
     """
 
-    section_data_set_id: int | None = None
-    section_image_id: int | None = None
-    section_number: int | None = None
-    x: float | None = None
-    y: float | None = None
+    section_data_set_id: Id | None = None
+    section_image_id: Id | None = None
+    section_number: SectionNumber | None = None
+    x: Coordinate | None = None
+    y: Coordinate | None = None
 
 
 class ReferencePoint(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a point of a reference space: x, y, z of the API, which are p, i, r, in µm."""
 
-    x: float
-    y: float
-    z: float
+    x: Coordinate
+    y: Coordinate
+    z: Coordinate
 
 
 type SyncAnswer = ReferencePoint | ImageSync | Sequence[ImageSync]
@@ -235,7 +237,8 @@ def parse_sync_json(
     name = "image_to_reference" if service == "image_to_reference" else "image_sync"
     records = []
     for row in parse_json(body, url=url).rows:
-        record = row.get(name)
+        # among the answers of a list, what is not one answers nothing
+        record = row.get(name) if isinstance(row, dict) else {}
         if not isinstance(record, dict):
             raise _odd(service, f"no {name} but {', '.join(row) or 'nothing'}", url)
         records.append(record)
@@ -371,12 +374,23 @@ def _answer(
     try:
         if service == "image_to_reference":
             return msgspec.convert(_one(service, records, url), ReferencePoint, strict=False)
-        syncs = [msgspec.convert(dict(record), ImageSync, strict=False) for record in records]
+        if not _SHAPES[service].gives_list:
+            return msgspec.convert(dict(_one(service, records, url)), ImageSync, strict=False)
     except msgspec.ValidationError as error:
         raise _odd(service, str(error), url) from error
-    if any(not math.isfinite(value) for each in syncs for value in (each.x, each.y) if value is not None):
-        raise _odd(service, "a coordinate that is not finite", url)
-    return syncs if _SHAPES[service].gives_list else _one(service, syncs, url)
+    return [_sync(service, record, url) for record in records]
+
+
+def _sync(service: SyncService, record: Mapping[str, Any], url: str | None) -> ImageSync:
+    """Read one answer of a list; one that cannot be right, such as a position of "nan", is that of its target alone."""
+    try:
+        return msgspec.convert(dict(record), ImageSync, strict=False)
+    except msgspec.ValidationError as error:
+        key = "section_image_id" if service == "image_to_image_2d" else "section_data_set_id"
+        target = row_id(record, key)
+        if target is None:
+            raise _odd(service, str(error), url) from error
+        return ImageSync(**{key: target})
 
 
 def _one[T](service: SyncService, records: Sequence[T], url: str | None) -> T:

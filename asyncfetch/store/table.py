@@ -117,7 +117,7 @@ def section_rows(columns: Mapping[str, Column], data_set_id: int) -> list[dict[s
         row: dict[str, Any] = {"id": image_id, "data_set_id": data_set_id}
         for name in _NUMBERS:
             value = float(columns[name][index])
-            row[name] = None if np.isnan(value) else value if name in _FRACTIONAL else int(value)
+            row[name] = (value if name in _FRACTIONAL else int(value)) if np.isfinite(value) else None
         row |= {name: bool(columns[name][index]) for name in ("failed", "annotated")}
         matrices = {name: columns[name][index].tolist() for name in ("tsv", "tvs")}
         row["alignment2d"] = {

@@ -257,3 +257,30 @@ def test_a_server_reads_what_clients_send():
 def test_a_request_that_cannot_be_read_is_refused_in_words(service, seed, parameters, words):
     with pytest.raises(QueryError, match=words):
         parse_sync_request(service, seed, parameters)
+
+
+ODD_POSITIONS = ['"nan"', '"inf"', "NaN", "Infinity", "1e999", "1e300", "[]", '"left"', "true"]
+
+
+@pytest.mark.parametrize("value", ODD_POSITIONS)
+def test_what_is_no_coordinate_is_never_a_position(value):
+    """It is missing in a list, where its target is named, and an error where it is the only answer."""
+    sound = '{"image_sync": {"section_data_set_id": "479", "section_image_id": 5, "x": 1.5, "y": 2}}'
+    odd = '{"image_sync": {"section_data_set_id": "480", "section_image_id": 6, "x": %s, "y": 2}}'.replace(
+        "%s", value
+    )
+    body = f'{{"success": true, "msg": [{sound}, {odd}]}}'.encode()
+    first, second = parse_sync_json("image_to_image", body)
+    assert (first.section_image_id, first.x, first.y) == (5, 1.5, 2.0)
+    assert (second.section_data_set_id, second.x) == (480, None)
+    point = f'{{"success": true, "msg": {{"image_to_reference": {{"x": 1, "y": 2, "z": {value}}}}}}}'.encode()
+    with pytest.raises(ReplyError):
+        parse_sync_json("image_to_reference", point)
+
+
+def test_an_answer_with_an_id_that_cannot_be_one_is_no_answer():
+    for field, value in (("section_image_id", 2**63), ("section_number", 2**40), ("section_image_id", -1)):
+        record = {"section_data_set_id": 7, "section_image_id": 5, "x": 1, "y": 2} | {field: value}
+        body = json.dumps({"success": True, "msg": [{"image_sync": record}]}).encode()
+        (answer,) = parse_sync_json("reference_to_image", body)
+        assert answer == ImageSync(section_data_set_id=7)
