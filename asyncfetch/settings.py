@@ -32,11 +32,15 @@ Fetch = Literal["auto", "images", "tiles"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+#: Connections or threads: beyond this no server and no machine has any use for them.
+AtOnce = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+#: From half the width of a pixel of the finest images to the length of a brain.
+PitchUm = Annotated[float, msgspec.Meta(ge=0.1, le=100_000)]
 Range = tuple[float, float]
 Structure = Annotated[str, msgspec.Meta(pattern=r"^structure:\s*\S")]
 _RULES = {
-    "jobs": 'a number of images of 1 or more, or "auto"',
-    "um": 'a pitch in micrometres greater than 0, or "full"',
+    "jobs": 'a number of images from 1 to 4096, or "auto"',
+    "um": 'a pitch in micrometres greater than 0, from 0.1 to 100000, or "full"',
     "downsample": "a number of halvings, from 0 to 16",
     "layers": f"one or more of {', '.join(get_args(Layer))}",
     "views": f"one or more of {', '.join(get_args(View))}",
@@ -148,8 +152,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     base_url: str = "https://api.brain-map.org"
     trusted_hosts: tuple[str, ...] = ()
     proxy: str = "environment"
-    jobs: Count | Literal["auto"] = "auto"
-    most_jobs: Count = 64
+    jobs: AtOnce | Literal["auto"] = "auto"
+    most_jobs: AtOnce = 64
     requests_per_s: Positive = 10.0
     bytes_per_s: Positive | None = None
     memory_bytes: Annotated[int, msgspec.Meta(ge=2**24)] = 2**30
@@ -160,9 +164,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connect_timeout_s: Positive = 15.0
     stall_timeout_s: Positive = 30.0
     min_speed_bytes_per_s: Annotated[float, msgspec.Meta(ge=0)] = 5000.0
-    workers: Count | None = None
+    workers: AtOnce | None = None
     page_rows: Count = 2000
-    um: Positive | Literal["full"] = 25.0
+    um: PitchUm | Literal["full"] = 25.0
     downsample: Annotated[int, msgspec.Meta(ge=0, le=16)] | None = None
     layers: tuple[Layer, ...] = ("source", "registered")
     views: tuple[View, ...] = ("image",)

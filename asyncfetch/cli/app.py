@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from asyncfetch.cli.console import echo, guard_streams, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
@@ -106,6 +107,10 @@ def _run() -> int:
     except KeyboardInterrupt:
         # before or after a command, which answers interrupts itself
         return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the wall, for what is outside a command
+        failure = _understood(error)
+        tell(f"error: {failure.message}")
+        return exit_code_of_error(failure)
     return ExitCode.DONE
 
 
@@ -155,8 +160,19 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
                 print_json({"error": "Interrupted", "message": "interrupted"})
             tell("interrupted")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, TyperException):
+            # these are how a command ends, and how it says that it was called wrongly
+            raise
+        except Exception as error:  # noqa: BLE001 - the wall: what comes here has no other place to be told
+            _fail(_understood(error), as_json=as_json)
 
     return wrapped
+
+
+def _understood(error: BaseException) -> AsyncFetchError:
+    from asyncfetch.cli.failures import understood
+
+    return understood(error)
 
 
 def _check_places(arguments: Mapping[str, Any]) -> None:

@@ -100,7 +100,7 @@ def audit(
     store: Annotated[str, typer.Option(metavar="OUT", help="The store to compute from.")],
     base_url: BaseUrl = None,
     points: Annotated[int, typer.Option(min=1, metavar="N", help="Points a service.")] = 1000,
-    seed: Annotated[int, typer.Option(metavar="N", help="What the points are drawn from.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="What the points are drawn from.")] = 0,
     tolerance: Annotated[
         float, typer.Option(metavar="D", help="Largest difference allowed, in pixels and µm.")
     ] = 1e-9,

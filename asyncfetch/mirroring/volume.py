@@ -15,13 +15,13 @@ import anyio
 import msgspec
 import numpy as np
 
-from asyncfetch.errors import AlignmentError, SelectionError, SettingsError
+from asyncfetch.errors import AlignmentError, AsyncFetchError, SelectionError, SettingsError
 from asyncfetch.geometry import Box, ReferenceGrid
 from asyncfetch.imaging import Pool
 from asyncfetch.imaging.between import SeenPlane, fill_between
 from asyncfetch.imaging.opencv import area_mean
 from asyncfetch.mirroring.gaps import Gaps, VolumeGap
-from asyncfetch.mirroring.report import Failure
+from asyncfetch.mirroring.report import Failure, first_error
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.settings import Settings
 from asyncfetch.store import VolumeLayout, VolumePlane, VolumeWriter
@@ -233,9 +233,12 @@ class _Build:
     async def go(self) -> None:
         for level, array in enumerate(self._writer.levels):
             regions = array.shards()
-            async with anyio.create_task_group() as tasks:
-                for _ in range(self._pool.n_threads):
-                    tasks.start_soon(self._work, level, regions)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(self._pool.n_threads):
+                        tasks.start_soon(self._work, level, regions)
+            except* AsyncFetchError as group:
+                raise first_error(group) from None
             if self._report.interrupted:
                 return
         await self._pool.run(self._writer.commit)

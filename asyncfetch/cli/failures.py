@@ -1,0 +1,109 @@
+"""What ends a command that was not foreseen: one line, an exit code and, where it is our bug, how to report it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from typing import TYPE_CHECKING
+
+from asyncfetch.errors import AsyncFetchError, SelectionError, StoreAccessError, StoreError, StoreSpaceError
+from asyncfetch.text import shown
+from asyncfetch.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["InternalError", "understood"]
+
+_MAX_WORDS = 300
+#: Set to anything, it prints the traceback of a bug instead of keeping it in a file.
+_TRACEBACK = "ASYNCFETCH_TRACEBACK"
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
+
+
+class InternalError(AsyncFetchError):
+    """A bug of ours, told in one line."""
+
+
+def understood(error: BaseException) -> AsyncFetchError:
+    """Return what ended a command as an error of our tree.
+
+    Parameters
+    ----------
+    error : BaseException
+        Whatever was raised; groups of task groups are looked into, and an error of ours in them comes first.
+
+    Returns
+    -------
+    AsyncFetchError
+        Of the operating system, of memory, of a package that is missing; anything else is an `InternalError`, whose
+        traceback is kept in a file.
+    """
+    leaves = list(_leaves(error))
+    known = next((each for each in leaves if isinstance(each, AsyncFetchError)), None)
+    if known is not None:
+        return known
+    first = leaves[0]
+    if isinstance(first, OSError):
+        return _of_system(first)
+    if isinstance(first, MemoryError):
+        return AsyncFetchError(
+            "there is not enough memory; use a smaller --memory, fewer --workers or a coarser --um"
+        )
+    if isinstance(first, ModuleNotFoundError):
+        name = (first.name or "").partition(".")[0]
+        return AsyncFetchError(f"the Python package {name} is missing; install it with: pip install {name}")
+    if isinstance(first, UnicodeEncodeError) and first.reason == "surrogates not allowed":
+        # how Python hands on the bytes of an argument or a file name that are not text
+        name = shown(first.object, _MAX_WORDS)
+        return SelectionError(f"{name} holds bytes that are not UTF-8; use a name that is text")
+    return _bug(first, error)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _of_system(error: OSError) -> StoreError:
+    reason = shown(error.strerror or error, _MAX_WORDS)
+    place = "" if error.filename is None else f"{shown(os.fsdecode(error.filename), _MAX_WORDS)}: "
+    if error.errno in _NO_SPACE:
+        return StoreSpaceError(f"{place}{reason}; free some space and run the same command again")
+    if error.errno in _TOO_MANY_FILES:
+        return StoreError(f"{place}{reason}; raise the limit with `ulimit -n 4096`, or use fewer --jobs")
+    return StoreAccessError(f"{place}{reason}")
+
+
+def _bug(error: BaseException, whole: BaseException) -> InternalError:
+    words = f"{type(error).__name__}: {shown(error, _MAX_WORDS)}"
+    story = "".join(traceback.format_exception(whole))
+    kept = None if os.environ.get(_TRACEBACK) else _kept(story)
+    if kept is None:
+        sys.stderr.write(story)
+        return InternalError(f"internal error ({words}); please report this as a bug, with the lines above")
+    return InternalError(f"internal error ({words}); please report this as a bug, with the file {kept}")
+
+
+def _kept(story: str) -> str | None:
+    """Write a traceback to a file of the user's own, and return its path, or None where there is no room for it."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            prefix="asyncfetch-",
+            suffix=".log",
+            delete=False,
+        ) as file:
+            file.write(f"asyncfetch {__version__}, Python {sys.version}, {sys.platform}\n{story}")
+            return file.name
+    except OSError:
+        return None
