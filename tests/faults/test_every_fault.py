@@ -105,7 +105,8 @@ def test_images_that_fail_harm_no_other(
         assert n_retries == 0
     else:
         assert n_sent(outcome, f"/{STAYS}?") == {3}
-        assert n_sent(outcome, f"/{PASSES}?") >= {2}
+        # where the kept connection died, the image is asked for again without its redirect
+        assert n_sent(outcome, f"/{PASSES}?") >= ({1} if row.kind == "reset-before-headers" else {2})
     assert outcome.report.n_committed == len(IMAGES) - len(ill)
     planes = [plane_of(image_id) for image_id in ill]
     peace = undisturbed(selection)
