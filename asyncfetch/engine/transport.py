@@ -700,15 +700,16 @@ class _Exchange:
                 retry_after=retry_after,
                 url=self._url,
             )
+        proxy = self._transport.proxy_of(self._here)
+        # who of the two refused is not known: a proxy answers in the place of a host, too
+        way = "" if proxy is None else f" through the proxy {proxy.url}"
         error = StatusError(
-            f"{self._shown} was answered with HTTP {response.status} {response.reason or ''}".rstrip(),
+            f"{self._shown} was answered{way} with HTTP {response.status} {response.reason or ''}".rstrip(),
             status=response.status,
             retry_after=retry_after,
             url=self._url,
         )
-        proxy = self._transport.proxy_of(self._here)
         if response.status == 407 and proxy is not None:
-            error.args = (f"{error.message} by the proxy {proxy.url}",)
             todo = (
                 f"name user and password in {proxy.named_by}: http://USER:PASSWORD@{URL(proxy.url).authority}"
             )

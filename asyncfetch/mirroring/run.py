@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
+from asyncfetch.address import credentials_of
 from asyncfetch.client import Client
 from asyncfetch.engine import sharing
 from asyncfetch.errors import (
@@ -187,7 +188,7 @@ async def resume(
         There is no store, or it cannot be written.
     """
     speed = settings or Settings()
-    if base_url is None and speed.base_url != Settings().base_url:
+    if base_url is None and (speed.base_url != Settings().base_url or credentials_of(speed.base_url)):
         base_url = speed.base_url
     async with open_writer(location, "resume", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
         if writer is None:

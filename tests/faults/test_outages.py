@@ -59,7 +59,9 @@ def test_an_outage_beyond_patience_ends_the_run_and_is_resumed(run, undisturbed,
     assert first.report.n_committed + first.report.n_failed == 10
     errors, messages = zip(*first.causes.values(), strict=True)
     assert set(errors) == {OutageError.__name__}
-    assert all(re.match(r"the server has answered with errors only for .* HTTP 502", each) for each in messages)
+    assert all(
+        re.match(r"the server has answered with errors only for .* HTTP 502", each) for each in messages
+    )
     assert {item.partition(":")[0] for item in first.causes} == {"image"}
     again = run(None, tmp_path)
     assert again.report.failures == []
