@@ -207,6 +207,9 @@ def made_bytes(body: bytes | bytearray) -> int:
 
 
 def _require_bounded(body: bytes | bytearray, url: str | None) -> None:
+    # no byte makes more than an object, so that a page of usual size need not be counted
+    if len(body) * (_OBJECT_BYTES + 1) <= MAX_MADE_BYTES:
+        return
     size_bytes = made_bytes(body)
     if size_bytes > MAX_MADE_BYTES:
         raise BodyTooLargeError(

@@ -9,9 +9,10 @@ import typer
 
 from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
 from asyncfetch.cli.console import is_stdout_read
+from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
-from asyncfetch.errors import NotFoundError, SelectionError
+from asyncfetch.errors import NotFoundError, RecordError, SelectionError
 from asyncfetch.text import shown
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = ["search"]
 # ids of the API have at most ten digits
 _MAX_DIGITS = 18
 _MAX_NAME = 80
+_MAX_LISTED = 20
 
 _SECTION_FIELDS = (
     "id",
@@ -77,7 +79,7 @@ def search(
 ) -> None:
     """List data sets of the API that meet all conditions, or the sections of one, as tab-separated columns.
 
-    Exit code 4: there are none.
+    Exit code 3: records that cannot be read are named on stderr, and the others listed. 4: there are none.
     """
     from asyncfetch.mirroring import parse_selection
 
@@ -93,14 +95,26 @@ def search(
                 f"{selection!r} cannot be searched: write one dataset:ID alone, a gene:ACRONYM or a product:ID"
             )
         if is_data_set:
-            _print(run_interruptible(partial(_sections, settings, int(chosen[0].id))), as_json=as_json)
+            rows, unreadable = run_interruptible(partial(_sections, settings, int(chosen[0].id)))
+            _print(rows, as_json=as_json)
+            _conclude(unreadable)
             return
         if kind in conditions:
             raise SelectionError(f"{selection} and --{kind} contradict each other: take one of them")
         conditions[kind] = [each.id for each in chosen]
     if not conditions and not failed:
         raise SelectionError("name a --gene, --product, --plane or --specimen, --failed, or a dataset:ID")
-    run_interruptible(partial(_search, settings, conditions, failed, as_json))
+    _conclude(run_interruptible(partial(_search, settings, conditions, failed, as_json)))
+
+
+def _conclude(unreadable: list[str]) -> None:
+    """Name the records that cannot be read, and end the command with the code for it."""
+    for sentence in unreadable[:_MAX_LISTED]:
+        tell(f"left out: {sentence}")
+    if len(unreadable) > _MAX_LISTED:
+        tell(f"left out: {len(unreadable) - _MAX_LISTED} more records that cannot be read")
+    if unreadable:
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _values(given: list[str] | list[int]) -> list[str | int]:
@@ -108,15 +122,21 @@ def _values(given: list[str] | list[int]) -> list[str | int]:
     return [int(word) if word.isdecimal() and len(word) <= _MAX_DIGITS else word for word in words if word]
 
 
-async def _search(settings: Settings, conditions: dict[str, list[Any]], failed: bool, as_json: bool) -> None:
-    """Print the data sets that meet all conditions; where there are none, their names as the API spells them."""
+async def _search(
+    settings: Settings, conditions: dict[str, list[Any]], failed: bool, as_json: bool
+) -> list[str]:
+    """Print the data sets that meet all conditions; where there are none, their names as the API spells them.
+
+    Returns the records that cannot be read, in words.
+    """
     from asyncfetch.client import Client
     from asyncfetch.client.queries import data_sets_query
     from asyncfetch.client.spelling import find_spelling
 
+    unreadable: list[str] = []
     async with Client(settings=settings) as client:
-        if await _print_data_sets(client, data_sets_query(**conditions, failed=failed), as_json):
-            return
+        if await _print_data_sets(client, data_sets_query(**conditions, failed=failed), as_json, unreadable):
+            return unreadable
         advice = "ask for fewer conditions"
         spelled: dict[str, list[Any]] = {}
         for kind, values in conditions.items():
@@ -129,33 +149,42 @@ async def _search(settings: Settings, conditions: dict[str, list[Any]], failed: 
                 elif found and value not in found.names:
                     advice = f"there is no {kind} {shown(value, _MAX_NAME)}: {found.advice}"
         if spelled != conditions and await _print_data_sets(
-            client, data_sets_query(**spelled, failed=failed), as_json
+            client, data_sets_query(**spelled, failed=failed), as_json, unreadable
         ):
-            return
+            return unreadable
     raise NotFoundError(f"no data set meets the conditions; {advice}")
 
 
-async def _print_data_sets(client: Client, query: Query, as_json: bool) -> int:
-    """Print data sets, as a table while later pages are asked for, and return how many there are."""
+async def _print_data_sets(client: Client, query: Query, as_json: bool, unreadable: list[str]) -> int:
+    """Print data sets, as a table while later pages are asked for, and return how many there are.
+
+    `unreadable` takes the records that cannot be read, in words.
+    """
     from asyncfetch.allen import parse_data_set
 
     found: list[dict[str, Any]] = []
     n = 0
-    async with client.open_rows(query) as rows:
+    odd_rows: list[tuple[int, Any]] = []
+    async with client.open_rows(query, odd_rows=odd_rows) as rows:
         async for row in rows:
-            each = _data_set(parse_data_set(row))
             n += 1
+            try:
+                each = _data_set(parse_data_set(row))
+            except RecordError as error:
+                unreadable.append(error.message)
+                continue
             if as_json:
                 found.append(each)
                 continue
-            if n == 1:
+            if n == 1 + len(unreadable):
                 echo("\t".join(each))
             echo(_line(each))
             if not is_stdout_read():
                 break
     if as_json and found:
         print_json(found)
-    return n
+    unreadable += [f"row {place} is {shown(str(row), _MAX_NAME)}, not a record" for place, row in odd_rows]
+    return n + len(odd_rows)
 
 
 def _data_set(data_set: SectionDataSet) -> dict[str, Any]:
@@ -177,7 +206,7 @@ def _data_set(data_set: SectionDataSet) -> dict[str, Any]:
     }
 
 
-async def _sections(settings: Settings, data_set_id: int) -> list[dict[str, Any]]:
+async def _sections(settings: Settings, data_set_id: int) -> tuple[list[dict[str, Any]], list[str]]:
     from asyncfetch.client import Client
 
     async with Client(settings=settings) as client:
@@ -186,16 +215,18 @@ async def _sections(settings: Settings, data_set_id: int) -> list[dict[str, Any]
         data_set.section_images,
         key=lambda each: (each.section_number is None, each.section_number or 0, each.id),
     )
-    if not sections:
+    unreadable = [each.message for each in data_set.unreadable_sections]
+    if not (sections or unreadable):
         raise NotFoundError(f"data set {data_set_id} has no section images")
-    return [{name: getattr(section, name) for name in _SECTION_FIELDS} for section in sections]
+    return [{name: getattr(section, name) for name in _SECTION_FIELDS} for section in sections], unreadable
 
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    echo("\t".join(rows[0]))
+    if rows:
+        echo("\t".join(rows[0]))
     for row in rows:
         echo(_line(row))
 

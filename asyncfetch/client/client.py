@@ -27,6 +27,7 @@ from asyncfetch.allen import (
     section_images_query,
     shown_value,
 )
+from asyncfetch.allen.envelope import MAX_MADE_BYTES
 from asyncfetch.client.pages import MAX_ROWS, MAX_SECTIONS, Listing
 from asyncfetch.client.queries import CatalogueQueries
 from asyncfetch.client.stream import open_sections
@@ -77,6 +78,8 @@ type ReplyFormat = Literal["json", "xml", "csv"]
 # Far more than any page: 25 000 section images with their alignments, of 0.85 kB each, are 21 MB.
 _JSON_LIMIT_BYTES = 2**27
 _SMALL_BYTES = 2**16
+# Section images with their alignments take 5 bytes as objects for each byte of JSON, and the body stays beside them.
+_MADE_PER_BODY_BYTE = 6
 _READERS = {"json": parse_json, "xml": parse_xml, "csv": parse_csv}
 # What an image can have when its size is not known, and what it can have beyond its raw pixels when it is.
 _IMAGE_LIMIT_BYTES = 2**31
@@ -582,7 +585,11 @@ class Client(CatalogueQueries):
         async def parse(reply: Reply) -> Page:
             # A small page is read in less time than a thread takes, and does not wait behind images.
             parse_page = partial(read, reply.body, url=reply.url)
-            page = parse_page() if len(reply.body) < _SMALL_BYTES else await self.pool.run(parse_page)
+            page = (
+                parse_page()
+                if len(reply.body) < _SMALL_BYTES
+                else await self._run_within_budget(parse_page, reply)
+            )
             # Taken at its word, an empty beginning would say that what was asked for does not exist.
             if not (page.rows or query.options.start_row) and page.total_rows:
                 raise ReplyError(
@@ -593,6 +600,12 @@ class Client(CatalogueQueries):
 
         label = f"rows of {query.model or 'a service'}"
         return await self._engine.fetch(Request(url, "metadata", _JSON_LIMIT_BYTES, label), parse)
+
+    async def _run_within_budget(self, parse_page: Callable[[], Page], reply: Reply) -> Page:
+        """Read a large page while its objects count in the budget; it waits for no image, which may wait for it."""
+        size_bytes = min(_MADE_PER_BODY_BYTE * len(reply.body), MAX_MADE_BYTES)
+        reservation = await self._engine.reserve_more(size_bytes)
+        return await self.pool.run_holding(reservation.release, parse_page)
 
     async def _row(self, query: Query, what: str, number: int) -> Row:
         """Return the one row of a query by id; another one is not taken for it."""

@@ -8,16 +8,19 @@ from functools import partial
 import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
+from typer.testing import CliRunner
 
 import asyncfetch
 from asyncfetch import mirroring
+from asyncfetch.cli import app, register_commands
 from asyncfetch.client import Client
 from asyncfetch.engine.transport import AiohttpTransport
-from asyncfetch.server import open_replica
+from asyncfetch.server import open_replica, sample_atlas
 from asyncfetch.settings import Settings
 
 SMALL, FIRST, PRODUCT = 900000005, 900001001, 900000000
 ODD = FIRST + 4
+register_commands()
 CHOICES = {"requests_per_s": 1000.0, "um": 200.0, "downsample": 4, "retry_base_s": 0.01, "attempts": 2}
 
 
@@ -240,3 +243,15 @@ def test_sections_stream_although_one_record_is_odd(replica):
             return unreadable, [each.error async for each in sections]
 
     assert anyio.run(go) == ([ODD], [None] * 9)
+
+
+def test_a_search_lists_the_sound_sections_and_names_the_odd_one():
+    atlas = sample_atlas()
+    row = next(each for each in atlas.tables["SectionImage"] if each["id"] == ODD)
+    row["height"] = 0
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_replica(atlas)) as opened:
+        arguments = ["search", f"dataset:{SMALL}", "--json", "--base-url", opened.base_url]
+        found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 3
+    assert len(json.loads(found.stdout)) == 9
+    assert f"left out: SectionImage {ODD}: height is 0" in found.stderr

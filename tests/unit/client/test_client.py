@@ -536,3 +536,35 @@ async def test_an_image_that_waits_for_another_attempt_lends_its_memory(service,
         group.start_soon(borrow, client)
     assert order == ["borrowed", "fetched"]
     assert "ByteBudget(0/" in repr(client)
+
+
+async def test_a_large_page_counts_in_the_memory_budget_and_waits_for_no_image(service):
+    service.tables["Gene"] = [{"id": k, "name": "x" * 1000} for k in range(100)]
+    settings = FREE.replace(page_rows=1000, workers=1, memory_bytes=2**24)
+    may_go, is_blocked, got = threading.Event(), anyio.Event(), []
+
+    async def block(client):
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.pool.run, may_go.wait)
+            await anyio.wait_all_tasks_blocked()
+            is_blocked.set()
+
+    async def read(client):
+        got.extend(await client.rows(GENES))
+
+    async with (
+        Client(settings=settings, transport=service) as client,
+        anyio.create_task_group() as group,
+        # by an image that waits for a thread
+        client.reserve(2**24),
+    ):
+        group.start_soon(block, client)
+        await is_blocked.wait()
+        group.start_soon(read, client)
+        try:
+            await anyio.wait_all_tasks_blocked()
+            held_bytes = int(repr(client).partition("ByteBudget(")[2].partition("/")[0])
+        finally:
+            may_go.set()
+    assert held_bytes > 2**24 + 100_000
+    assert len(got) == 100
