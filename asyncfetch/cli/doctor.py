@@ -1,20 +1,26 @@
-"""``asyncfetch doctor``: what of this machine matters to a mirror."""
+"""``asyncfetch doctor``: what of this machine matters, and whether the service is as it is assumed to be."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from
-from asyncfetch.cli.mirror import Config  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.app import app, print_json, report_errors, settings_from
+from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.interrupts import run_interruptible
+from asyncfetch.cli.mirror import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
 
 if TYPE_CHECKING:
     from asyncfetch.doctor import Fact
+    from asyncfetch.doctor.service import Examination
 
 __all__ = ["doctor"]
+
+_PAGE = "docs/reference/allen-api.md"
 
 
 @app.command()
@@ -26,30 +32,86 @@ def doctor(
             "--out", "-o", metavar="PATH", help="Where a store is to be written: its disk is looked at."
         ),
     ] = Path(),
+    service: Annotated[
+        bool,
+        typer.Option(
+            "--service", help="Ask the API, too, which assumptions about it hold: at most 60 requests."
+        ),
+    ] = False,
+    base_url: BaseUrl = None,
+    rate: Rate = None,
     config: Config = None,
+    record: Record = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Show what of this machine matters to a mirror.
+    """Show what of this machine matters to a mirror, and with --service whether the API is as it is assumed to be.
 
-    The disk is tried with 32 MB in a temporary file; nothing else is written.
+    The disk is tried with 32 MB in a temporary file; nothing else is written. Exit code 6: something differs that
+    asyncfetch leans on; 5: the API does not answer.
     """
     from asyncfetch.doctor import examine_machine
 
-    settings = settings_from(config)
+    settings = settings_from(config, base_url=base_url, requests_per_s=rate)
     facts = examine_machine(out, settings, os.environ)
+    if not as_json:
+        _print_facts(facts)
+    found = None
+    if service:
+        from asyncfetch.doctor.service import examine_service
+
+        found = run_interruptible(lambda: examine_service(settings))
+        if found.clock is not None:
+            facts = [*facts, found.clock]
     if as_json:
-        print_json({"machine": _as_json(facts)})
-        return
-    _print_facts(facts)
+        machine = {
+            fact.name: {"value": fact.value, "shown": fact.shown, "advice": fact.advice} for fact in facts
+        }
+        print_json({"machine": machine, "service": None if found is None else _as_json(found)})
+    elif found is not None:
+        _print_service(found)
+    if found is not None and not found.is_answered:
+        raise typer.Exit(ExitCode.SERVICE_UNAVAILABLE)
+    if found is not None and found.has_differences:
+        raise typer.Exit(ExitCode.VERIFICATION_FAILED)
 
 
-def _as_json(facts: list[Fact]) -> dict[str, Any]:
-    return {fact.name: {"value": fact.value, "shown": fact.shown, "advice": fact.advice} for fact in facts}
+def _as_json(found: Examination) -> dict[str, Any]:
+    return {
+        "base_url": found.base_url,
+        "n_requests": found.n_requests,
+        "is_answered": found.is_answered,
+        "assumptions": [dataclasses.asdict(finding) for finding in found.findings],
+    }
 
 
 def _print_facts(facts: list[Fact]) -> None:
     width = max(len(fact.name) for fact in facts)
     for fact in facts:
-        echo(f"{fact.name:<{width}}  {fact.shown}")
+        typer.echo(f"{fact.name:<{width}}  {fact.shown}")
         if fact.advice:
-            echo(f"{'':<{width}}  ! {fact.advice}")
+            typer.echo(f"{'':<{width}}  ! {fact.advice}")
+
+
+def _print_service(found: Examination) -> None:
+    typer.echo()
+    if found.clock is not None:
+        _print_facts([found.clock])
+    width = max(len(finding.assumption) for finding in found.findings)
+    for finding in found.findings:
+        mark = "!" if finding.verdict == "differs" and finding.leans else " "
+        typer.echo(f"{mark} {finding.assumption:<{width}}  {finding.verdict}: {finding.words}")
+    counts = {
+        verdict: sum(finding.verdict == verdict for finding in found.findings)
+        for verdict in ("holds", "differs", "could not be asked")
+    }
+    numbers = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    typer.echo(f"{found.base_url}: {numbers} ({found.n_requests} requests; the assumptions are in {_PAGE})")
+    if not found.is_answered:
+        typer.echo(
+            f"{found.base_url} does not answer as the API does; check the address, the network or the proxy"
+        )
+    elif found.has_differences:
+        typer.echo(
+            "lines with ! differ in what asyncfetch leans on; report them with: "
+            "asyncfetch doctor --service --record FILE"
+        )

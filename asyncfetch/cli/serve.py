@@ -63,6 +63,14 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="A plan of what goes wrong, in TOML or JSON, with a seed."),
     ] = None,
+    differences: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--break",
+            metavar="NAME",
+            help="Differ from what is assumed of the API, such as RMA-4=cap4; several allowed, list shows them.",
+        ),
+    ] = None,
     replay: Annotated[
         Path | None,
         typer.Option(
@@ -90,6 +98,9 @@ def serve(
     """
     import anyio
 
+    if differences and "list" in differences:
+        _list_differences()
+        return
     if replay is not None:
         if store is not None:
             raise SettingsError(
@@ -120,6 +131,7 @@ def serve(
         "requests_per_s": rate_limit,
         "faults": None if faults is None else FaultScript.read(faults),
         "log_path": log,
+        "differences": tuple(differences or ()),
         "cache_folder": cache,
         "most_records": _MOST_RECORDS,
         "redirect_base": redirect_base,
@@ -149,6 +161,13 @@ def _warn_beyond_loopback(host: str) -> None:
             f"warning: {host} can be reached from other machines, and whoever reaches it reads all that is served; "
             "leave --host out to serve this machine alone"
         )
+
+
+def _list_differences() -> None:
+    from asyncfetch.server import DIFFERENCES
+
+    for difference in DIFFERENCES:
+        typer.echo(f"{difference.name}\t{difference.what}")
 
 
 async def _replay(path: Path, host: str, port: int, allow_hosts: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asyncfetch.errors import AlignmentError
-from asyncfetch.geometry.soundness import flaw_2d
+from asyncfetch.geometry.soundness import MAX_DISAGREEMENT_PX, disagreement_2d, flaw_2d
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -91,6 +91,12 @@ class SectionGeometry:
         for name, deep in (("tvr", self.tvr), ("trv", self.trv)):
             if deep is not None and deep.flaw:
                 raise self._unsound(name, deep.flaw)
+        if self.tsv is not None and self.tvs is not None:
+            off = disagreement_2d(self.tsv.matrix, self.tvs.matrix)
+            if off > MAX_DISAGREEMENT_PX:
+                raise self._unsound(
+                    "tvs", f"is not the inverse of tsv, but {off:.0f} pixels beside it (REC-3)"
+                )
 
     @property
     def volume_z_um(self) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["are_sound_2d", "are_sound_3d", "flaw_2d", "flaw_3d"]
+__all__ = ["MAX_DISAGREEMENT_PX", "are_sound_2d", "are_sound_3d", "disagreement_2d", "flaw_2d", "flaw_3d"]
 
 #: How far lengths may be from those expected, either way: a mistaken unit is further off, a registration never is.
 _MAX_STRETCH = 10.0
@@ -26,6 +26,11 @@ _MAX_STRETCH = 10.0
 _MAX_ANISOTROPY = _MAX_STRETCH**2
 #: A hundred metres in µm, or as many pixels: no section lies there, and numbers below it never overflow.
 _MAX_OFFSET = 1e8
+#: Where two maps are held against each other: beyond most sections' borders.
+_FAR_PX = 10_000.0
+#: Six digits put a point up to a tenth of a pixel beside where it was (REC-3); matrices in another layout put it
+#: whole pixels beside.
+MAX_DISAGREEMENT_PX = 1.0
 #: A direction that keeps less than this share of the others' lengths is lost.
 _SINGULAR = 1e-9
 
@@ -43,6 +48,24 @@ def flaw_2d(matrix: NDArray[np.float64], scale: float | None) -> str | None:
     (a, b, tx), (c, d, ty) = matrix.tolist()
     low, high = _gains(a, b, c, d, math.hypot)
     return _flaw(low, high, max(abs(tx), abs(ty)), scale)
+
+
+def disagreement_2d(forth: NDArray[np.float64], back: NDArray[np.float64]) -> float:
+    """Return how far from where it was, at the most, a point of an image comes back through two maps, in pixels.
+
+    Parameters
+    ----------
+    forth, back : (2, 3) array of float64
+        The map from the image and the one to it.
+    """
+    (a, b, tx), (c, d, ty) = forth.tolist()
+    (e, f, ux), (g, h, uy) = back.tolist()
+
+    def off(x: float, y: float) -> float:
+        vx, vy = a * x + b * y + tx, c * x + d * y + ty
+        return float(max(abs(e * vx + f * vy + ux - x), abs(g * vx + h * vy + uy - y)))
+
+    return max(off(0.0, 0.0), off(_FAR_PX, 0.0), off(0.0, _FAR_PX))
 
 
 def flaw_3d(matrix: NDArray[np.float64]) -> str | None:

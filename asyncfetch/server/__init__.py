@@ -11,6 +11,7 @@ from asyncfetch.server.app import (
     open_replica,
     open_replica_process,
 )
+from asyncfetch.server.differences import DIFFERENCES
 from asyncfetch.server.faults import FAULT_KINDS, QUERY, SYNC, Fault, FaultPlan, FaultRule, FaultScript
 from asyncfetch.server.images import DrawnImages, Picture
 from asyncfetch.server.mirrored import MirroredAtlas
@@ -25,6 +26,7 @@ from asyncfetch.server.truth import (
 )
 
 __all__ = [
+    "DIFFERENCES",
     "FAULT_KINDS",
     "QUERY",
     "SYNC",

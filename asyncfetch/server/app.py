@@ -77,7 +77,7 @@ def create_app(atlas: Atlas | None = None, options: ServerOptions | None = None)
     """
     options = options or ServerOptions()
     service, hosts = Service(atlas or sample_atlas(), options), Hosts(options.allow_hosts)
-    app = web.Application(middlewares=[Door(hosts).admit, service.record])
+    app = web.Application(middlewares=[Door(hosts).admit, *service.middlewares()])
     app[_SERVICE], app[_HOSTS] = service, hosts
     app.add_routes(service.routes())
     return app

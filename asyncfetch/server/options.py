@@ -65,6 +65,8 @@ class ServerOptions:
         How many of the latest requests are remembered, up to twice as many for a while; None remembers all.
     record_bytes : int
         What their records may take; beyond it the older half is forgotten.
+    differences : tuple of str
+        In what it differs from what is assumed of the service, by name: `asyncfetch.server.DIFFERENCES`.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class ServerOptions:
     most_records: int | None = None
     redirect_base: str = "http://{host}"
     record_bytes: int = 2**27
+    differences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.latency_s < 0:

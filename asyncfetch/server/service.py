@@ -14,7 +14,7 @@ import math
 import re
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,8 @@ from asyncfetch.allen.sync import SYNC_SERVICES
 from asyncfetch.engine.rate import ByteRate
 from asyncfetch.errors import NotFoundError, QueryError, SelectionError
 from asyncfetch.server import misbehaviour, replies, rma
+from asyncfetch.server.differences import differences_named
+from asyncfetch.server.differing import differing
 from asyncfetch.server.faults import QUERY, SYNC, FaultPlan
 from asyncfetch.server.images import DrawnImages, ImageSource, read_picture
 from asyncfetch.server.pace import Pace, RequestLimit
@@ -132,6 +134,9 @@ class Service:
 
     def __init__(self, atlas: Atlas, options: ServerOptions) -> None:
         self.atlas = atlas
+        self.differences = differences_named(options.differences)
+        for difference in self.differences:
+            options = replace(options, **difference.options)
         self.options = options
         self.requests: list[RequestRecord] = []
         self.log_file: FileIO | None = None
@@ -316,6 +321,9 @@ class Service:
             instead = await misbehaviour.replacement(request, fault, fmt)
             return instead if instead is not None else await self._stream_endless(request, fault)
         body = await make()
+        if self.differences and fault is None:
+            # Whole, so that it can be changed before it is sent.
+            return _whole(body)
         is_paced = self._shared is not None or self.options.bytes_per_s is not None
         if fault is None and not body.is_image and not is_paced:
             return web.Response(body=body.data, content_type=body.content_type, charset="utf-8")
@@ -347,6 +355,17 @@ class Service:
         if await _send_all(request, reply, misbehaviour.endless_pieces(fault), pace):
             await _end(reply)
         return reply
+
+    def middlewares(self) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
+        """Return what stands before the handlers."""
+        if not self.differences:
+            return [self.record]
+
+        def image_row(path: str) -> dict[str, Any] | None:
+            found = self.atlas.image_at(path)
+            return None if found is None else self.atlas.image_row(found[0])
+
+        return [self.record, differing(self.differences, image_row, self.image)]
 
     @web.middleware
     async def record(
@@ -426,6 +445,13 @@ class Service:
             # the replies are worth more than their log
             self.log_file = None
             _LOG.warning("the log %s ends here: %s", self.options.log_path, error.strerror)
+
+
+def _whole(body: _Body) -> web.Response:
+    headers = dict(_IMAGE_HEADERS) if body.is_image else {}
+    if body.is_packed:
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body.data, content_type=body.content_type, headers=headers)
 
 
 async def _begin(request: web.Request, body: _Body) -> web.StreamResponse:

@@ -111,8 +111,9 @@ def check_commit(commit: Commit) -> None:
 
 def _problem_of(commit: Commit, data_set_id: int, view: str, image_id: int) -> str | None:
     """Return what is wrong with a commit that has the right types, as a phrase that follows its name."""
-    named = (commit.data_set_id, commit.view, commit.image_id, commit.record.get("id"))
-    if named != (data_set_id, view, image_id, image_id):
+    # a record is kept as it came, and may have come with its numbers as text
+    named = (commit.data_set_id, commit.view, commit.image_id, str(commit.record.get("id")))
+    if named != (data_set_id, view, image_id, str(image_id)):
         return "names another section than its path"
     try:
         parse_section_image(commit.record)

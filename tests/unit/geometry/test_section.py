@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -216,3 +217,14 @@ def test_a_volume_without_depth_has_no_plane():
     section = SectionGeometry(trv=flat, section_number=1, section_thickness_um=25.0)
     with pytest.raises(AlignmentError, match="no plane"):
         section.plane_equation()
+
+
+def test_a_way_back_that_does_not_lead_back_is_no_alignment():
+    tsv = Affine2D.from_api((1.62929, 0.0480343, -0.0480343, 1.62929, 406.469, 2243.71))
+    tvs = Affine2D.from_api((0.61323, -0.0180791, 0.0180791, 0.61323, -208.695, -1383.26))
+    by_columns = Affine2D.from_api((0.61323, 0.0180791, -0.0180791, 0.61323, -208.695, -1383.26))
+    sound = SectionGeometry(tsv=tsv, tvs=tvs, section_number=1, section_thickness_um=25.0)
+    sound.check()
+    with pytest.raises(AlignmentError, match="tvs is not the inverse of tsv") as caught:
+        dataclasses.replace(sound, tvs=by_columns).check()
+    assert caught.value.matrix == "tvs"
