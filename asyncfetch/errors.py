@@ -42,6 +42,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from asyncfetch.text import shown
+
 __all__ = [
     "AlignmentError",
     "AsyncFetchError",
@@ -77,6 +79,8 @@ __all__ = [
     "short_url",
 ]
 
+_MAX_MESSAGE = 2000
+
 
 def short_url(url: str) -> str:
     """Return the host and the path of a URL, which is what a message has room for.
@@ -98,7 +102,8 @@ class AsyncFetchError(Exception):
     Parameters
     ----------
     message : str
-        One sentence that names what failed, where, and what to do.
+        One sentence that names what failed, where, and what to do. Whatever words of a server, of a store or of a
+        user are in it, it is one line of printable characters, and short; facts keep them as they came.
     url : str, optional
         The request that failed, where there was one.
     """
@@ -107,7 +112,7 @@ class AsyncFetchError(Exception):
     is_transient: bool = False
 
     def __init__(self, message: str, *, url: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(shown(message, _MAX_MESSAGE))
         self.url = url
 
     @property

@@ -34,6 +34,7 @@ from asyncfetch.errors import (
     TransientServiceError,
     short_url,
 )
+from asyncfetch.text import shown
 
 __all__ = ["MAX_MADE_BYTES", "TRANSIENT_WORDS", "Page", "made_bytes", "parse_csv", "parse_json", "parse_xml"]
 
@@ -54,6 +55,7 @@ _OBJECT_BYTES, _VALUE_BYTES, _ELEMENT_BYTES = 200, 64, 200
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN_BYTES = 80
+_SHOWN_WORDS = 400
 _DASHED = str.maketrans("-", "_")
 
 
@@ -298,10 +300,8 @@ def _shown_url(url: str | None) -> str:
 
 def _odd(message: Any, what: str, url: str | None) -> ReplyError:
     """Return the error of a ``msg`` that is of no known shape."""
-    shown = repr(message)
-    shown = shown if len(shown) <= _SHOWN_BYTES else f"{shown[:_SHOWN_BYTES]}…"
     return ReplyError(
-        f"{_shown_url(url)} sent msg = {shown}, {what}; ask again later",
+        f"{_shown_url(url)} sent msg = {shown(repr(message), _SHOWN_BYTES)}, {what}; ask again later",
         service_message=message if isinstance(message, str) else None,
         url=url,
     )
@@ -313,19 +313,22 @@ def _refusal(message: Any, url: str | None) -> QueryError | TransientServiceErro
     where = f" ({short_url(url)})" if url else ""
     if any(words in message.lower() for words in TRANSIENT_WORDS):
         return TransientServiceError(
-            f"the API failed for the moment: {message}; ask again later{where}",
+            f"the API failed for the moment: {shown(message, _SHOWN_WORDS)}; ask again later{where}",
             service_message=message,
             url=url,
         )
     return QueryError(
-        f"the API refuses the query: {message}; mend the query{where}", service_message=message, url=url
+        f"the API refuses the query: {shown(message, _SHOWN_WORDS)}; mend the query{where}",
+        service_message=message,
+        url=url,
     )
 
 
 def _no_reply(beginning: bytes, reason: str, url: str | None) -> ReplyError:
-    shown = re.sub(r"\s+", " ", beginning.decode("utf-8", "replace")).strip()
-    is_page = re.search(r"(?i)<(!doctype html|html|head|body)|site unavailable", shown)
+    words = re.sub(r"\s+", " ", beginning.decode("utf-8", "replace")).strip()
+    is_page = re.search(r"(?i)<(!doctype html|html|head|body)|site unavailable", words)
     kind = "a page of HTML" if is_page else "no reply of the API"
     return ReplyError(
-        f"{_shown_url(url)} sent {kind} ({reason}): it begins with {shown!r}; ask again later", url=url
+        f"{_shown_url(url)} sent {kind} ({reason}): it begins with '{shown(words, _SHOWN_BYTES)}'; ask again later",
+        url=url,
     )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Streams", "echo", "guard_streams", "is_stdout_read", "print_json", "tell"]
 
-#: The longest line of a message; who wants more of the words of a server asks for ``--json``.
-_MAX_LINE = 2000
+#: The longest line or cell of a table; who wants more of the words of a server asks for ``--json``.
+_MAX_CELL = 2000
 #: How long a reader of stderr that is not blocking may let messages wait before they are dropped.
 _MAX_WAIT_S = 1.0
 
@@ -147,7 +147,7 @@ def is_stdout_read() -> bool:
 
 def tell(text: str) -> None:
     """Print a message on stderr."""
-    _print(text, err=True, width=_MAX_LINE)
+    _print(text, err=True)
 
 
 def echo(text: object) -> None:

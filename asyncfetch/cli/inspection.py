@@ -10,6 +10,7 @@ from asyncfetch.cli.app import app, echo, print_json, report_errors
 from asyncfetch.cli.opening import open_store
 from asyncfetch.cli.runs import as_plain
 from asyncfetch.errors import NotFoundError
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from asyncfetch.store.holder import Holder
 
 __all__ = ["info", "status"]
+
+_MAX_CELL = 500
 
 Out = Annotated[str, typer.Argument(metavar="OUT", help="The store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -42,8 +45,9 @@ def status(out: Out, as_json: AsJson = False) -> None:
         print_json({"store": opened.location, "writer": writer, "unfinished_runs": runs, "views": rows})
         return
     for row in rows:
+        view = shown(row["view"], _MAX_CELL)
         echo(
-            f"data set {row['data_set_id']} {row['view']}: {row['n_committed']} of {row['n_sections']} sections, "
+            f"data set {row['data_set_id']} {view}: {row['n_committed']} of {row['n_sections']} sections, "
             f"{row['size_bytes'] / 1e6:.1f} MB of JPEGs, layers {', '.join(row['layers']) or 'none'}"
         )
     if not rows:
@@ -57,7 +61,7 @@ def _run_lines(
 ) -> Iterator[str]:
     """Yield what is at work, what was left, and how to go on."""
     if is_alive:
-        yield f"a run is at work: {holder}"
+        yield f"a run is at work: {shown(holder, _MAX_CELL)}"
     elif is_alive is None:
         yield f"a run may be at work: {holder or 'it does not say which'}"
     left = [run for run in unfinished if run.is_alive is False]
@@ -171,4 +175,4 @@ def _print_sections(opened: Store, data_set_id: int, *, as_json: bool) -> None:
             ",".join(commit.layers),
             commit.time,
         )
-        echo("\t".join(str(field) for field in fields))
+        echo("\t".join(shown(field, _MAX_CELL) for field in fields))

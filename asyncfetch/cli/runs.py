@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.app import app, echo, print_json, report_errors, tell
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import UnfinishedRun
 
 __all__ = ["as_plain", "describe_run", "runs"]
+
+# what a store says of its runs may be anything
+_MAX_CELL = 300
 
 _STATES = {True: "at work", None: "at work, as far as can be told from here", False: "not running"}
 
@@ -60,7 +64,7 @@ def describe_run(run: UnfinishedRun) -> str:
         run.address or "the default address",
         _STATES[run.is_alive],
     )
-    return "\t".join(fields)
+    return "\t".join(shown(field, _MAX_CELL) for field in fields)
 
 
 def as_plain(run: UnfinishedRun) -> dict[str, Any]:

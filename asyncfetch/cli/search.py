@@ -26,6 +26,7 @@ __all__ = ["search"]
 _MAX_DIGITS = 18
 _MAX_NAME = 80
 _MAX_LISTED = 20
+_MAX_CELL = 500
 
 _SECTION_FIELDS = (
     "id",
@@ -237,5 +238,5 @@ def _line(row: dict[str, Any]) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "" if value is None else str(value)
+        return ",".join(shown(each, _MAX_CELL) for each in value)
+    return "" if value is None else shown(value, _MAX_CELL)

@@ -50,6 +50,7 @@ from asyncfetch.errors import (
     TruncatedError,
     short_url,
 )
+from asyncfetch.text import shown
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
@@ -704,7 +705,8 @@ class _Exchange:
         # who of the two refused is not known: a proxy answers in the place of a host, too
         way = "" if proxy is None else f" through the proxy {proxy.url}"
         error = StatusError(
-            f"{self._shown} was answered{way} with HTTP {response.status} {response.reason or ''}".rstrip(),
+            f"{self._shown} was answered{way} with HTTP {response.status} "
+            f"{shown(response.reason or '', 80)}".rstrip(),
             status=response.status,
             retry_after=retry_after,
             url=self._url,

@@ -71,3 +71,10 @@ def test_what_the_caller_has_to_mend_is_a_value_error(cls):
 def test_a_message_has_room_for_the_host_and_the_path_of_a_url():
     url = "http://api.brain-map.org/api/v2/data/query.json?criteria=model::Product,rma::include,a://b"
     assert errors.short_url(url) == "api.brain-map.org/api/v2/data/query.json"
+
+
+def test_a_message_is_one_short_line_whatever_words_are_in_it():
+    error = errors.ServiceError("it said \x1b[2J\r\n\u202e" + "x" * 10**6, service_message="\x1b[2J")
+    assert error.message.isprintable()
+    assert len(error.message) == 2000
+    assert error.facts["service_message"] == "\x1b[2J"
