@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -20,6 +20,12 @@ __all__ = ["Affine2D", "Affine3D"]
 
 # A matrix whose condition number is beyond this has lost all of float64's 16 digits in its inverse.
 _SINGULAR_CONDITION = 1e15
+
+
+@cache
+def _layout_of(rows: tuple[tuple[int, ...], ...]) -> NDArray[np.intp]:
+    """Return a layout as an index, once: each section of a plan has two maps."""
+    return np.array(rows)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,12 +90,12 @@ class _Affine:
         n_values = cls._N_AXES * (cls._N_AXES + 1)
         if len(values) != n_values:
             raise SelectionError(f"{cls.__name__} takes {n_values} numbers of the API, not {len(values)}")
-        return cls(np.asarray(values, dtype=np.float64)[np.array(cls._API_LAYOUT)])
+        return cls(np.asarray(values, dtype=np.float64)[_layout_of(cls._API_LAYOUT)])
 
     def to_api(self) -> tuple[float, ...]:
         """Return the numbers in the order of the API's names (00, 01, 02, …)."""
         values = np.empty(self.matrix.size)
-        values[np.array(self._API_LAYOUT)] = self.matrix
+        values[_layout_of(self._API_LAYOUT)] = self.matrix
         return tuple(values.tolist())
 
     @classmethod

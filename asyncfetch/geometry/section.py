@@ -190,7 +190,7 @@ class SectionGeometry:
         trv = self._need(self.trv, "trv")
         equation = trv.matrix[2].copy()
         equation[3] -= self.volume_z_um
-        length = np.linalg.norm(equation[:3])
+        length = math.sqrt(equation[:3].dot(equation[:3]))
         if length == 0:
             raise AlignmentError("the third row of trv is zero, so the section has no plane", matrix="trv")
         return np.asarray(equation / length)

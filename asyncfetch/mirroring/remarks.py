@@ -78,28 +78,30 @@ def lies_outside(
     grid_to_image : Affine2D
         From grid index (x, y) to full-resolution pixels (x, y).
     """
-    height, width = grid.shape
-    for (along_x, along_y, start), side in zip(
-        grid_to_image.matrix.tolist(), (section.width, section.height), strict=True
+    # plain floats: numpy would take ten times as long, for every section of a plan
+    n_rows, n_columns = grid.shape
+    (ax, bx, x0), (ay, by, y0) = grid_to_image.matrix.tolist()
+    if _is_beside(ax * (n_columns - 1), bx * (n_rows - 1), x0 + 0.5, section.width) or _is_beside(
+        ay * (n_columns - 1), by * (n_rows - 1), y0 + 0.5, section.height
     ):
-        steps = (along_x * (width - 1), along_y * (height - 1))
-        low, high = (
-            start + sum(min(0.0, step) for step in steps),
-            start + sum(max(0.0, step) for step in steps),
-        )
-        if high < -0.5 or low > side - 0.5:
-            return True
+        return True
     trv = None if data_set.alignment3d is None else data_set.alignment3d.trv
     if trv is None or section.section_number is None or data_set.section_thickness is None:
         return False
-    plane = grid.plane
+    plane, box_um = grid.plane, grid.box_um
     *normal, offset = trv.matrix[2].tolist()
-    # where the section's plane passes the four edges of the box that run across it
-    slopes = [normal[axis] * grid.box_um[axis] for axis in (plane.y_axis, plane.x_axis)]
-    depth = section.section_number * data_set.section_thickness - offset
-    ends = (
-        depth - sum(max(0.0, slope) for slope in slopes),
-        depth - sum(min(0.0, slope) for slope in slopes),
+    across = normal[plane.slice_axis]
+    depth_um = section.section_number * data_set.section_thickness - offset
+    return _is_beside(
+        -normal[plane.y_axis] / across * box_um[plane.y_axis],
+        -normal[plane.x_axis] / across * box_um[plane.x_axis],
+        depth_um / across,
+        box_um[plane.slice_axis],
     )
-    across = sorted(end / normal[plane.slice_axis] for end in ends)
-    return bool(across[1] < 0 or across[0] > grid.box_um[plane.slice_axis])
+
+
+def _is_beside(first: float, second: float, start: float, side: float) -> bool:
+    """Tell whether start + a · first + b · second lies outside of 0 … side for all a and b from 0 to 1."""
+    low = start + (first if first < 0 else 0.0) + (second if second < 0 else 0.0)
+    high = start + (first if first > 0 else 0.0) + (second if second > 0 else 0.0)
+    return high < 0 or low > side
