@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["ServiceName", "open_atlas", "sync"]
 
 _MOST_LISTED = 20
+#: The corners of images lie up to 2 mm outside of the box of the reference space; beyond this no section does.
+_FAR_UM = 5000.0
 _FIELDS = ("section_data_set_id", "section_image_id", "section_number", "x", "y")
 
 
@@ -274,7 +276,9 @@ def sync(
     else:
         settings = settings_from(config, base_url=base_url, jobs=jobs, requests_per_s=rate)
         _ask(settings, work, answers)
-    write_table(answers.table(), output, wanted_format)
+    answered = answers.table()
+    write_table(answered, output, wanted_format)
+    _tell_far_points(work, answered)
     _conclude(answers.bad)
 
 
@@ -429,6 +433,26 @@ def _raise_if_alone(work: _Work, error: AsyncFetchError) -> None:
     """Let the error of what was asked for by options, not by a table, end the command."""
     if not work.is_table:
         raise error
+
+
+def _tell_far_points(work: _Work, answered: pa.Table) -> None:
+    """Say on stderr how many points lie where no section can be: the formulas hold there, and mean nothing."""
+    import numpy as np
+
+    from asyncfetch.geometry import REFERENCE_BOXES_UM
+
+    if work.service is ServiceName.IMAGE_TO_REFERENCE:
+        found = [answered[name].to_numpy() for name in "pir"]
+    elif work.service is ServiceName.REFERENCE_TO_IMAGE:
+        found = [np.asarray(work.points.columns[name], dtype=np.float64) for name in "xyz"]
+    else:
+        return
+    is_far = np.zeros(len(found[0]), dtype=bool)
+    for position, side_um in zip(found, REFERENCE_BOXES_UM[9], strict=True):
+        is_far |= (position < -_FAR_UM) | (position > side_um + _FAR_UM)
+    if n := int(is_far.sum()):
+        points = "1 point lies" if n == 1 else f"{n} points lie"
+        tell(f"note: {points} more than {_FAR_UM / 1000:g} mm outside of the reference space")
 
 
 def _conclude(bad: list[BadRow]) -> None:

@@ -200,3 +200,15 @@ def test_the_audit_ends_with_6_where_the_answers_differ(out, base_url, tmp_path)
     result = run(*arguments, code=6)
     assert "differ by more than 1e-09" in result.stderr
     run(*arguments, "--tolerance", 1e-5)
+
+
+def test_a_point_far_outside_is_answered_and_told(out, images):
+    image = ("--image", images[0], "--x", 100, "--y", 100)
+    near = run("sync", "image-to-reference", *image, "--store", out)
+    far = run("sync", "image-to-reference", "--image", images[0], "--x", 1e6, "--y", 100, "--store", out)
+    assert "note" not in near.stderr
+    assert "note: 1 point lies more than 5 mm outside of the reference space" in far.stderr
+    assert len(rows_of(far.stdout)) == 1
+    point = ("--x", 5e6, "--y", 0, "--z", 0, "--data-sets", SMALL)
+    beyond = run("sync", "reference-to-image", "--space", 9, *point, "--store", out)
+    assert "note: 1 point lies more than 5 mm outside" in beyond.stderr
