@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from asyncfetch.allen import parse_data_set, parse_section_image
-from asyncfetch.errors import ReplyError, StoreItemError
+from asyncfetch.errors import AsyncFetchError, StoreItemError
+from asyncfetch.store.bounds import Id  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.store.commit import Commit
 from asyncfetch.store.layout import (
     SPACE_TRANSFORMS_PATH,
@@ -61,11 +62,19 @@ class AtlasRecord(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     record: Row
-    data_set_ids: tuple[int, ...]
+    data_set_ids: tuple[Id, ...]
+
+
+class _Identified(msgspec.Struct):
+    id: Id
 
 
 class _Rows(msgspec.Struct):
     rows: list[Row]
+
+    def __post_init__(self) -> None:
+        # everybody finds rows by their ids
+        msgspec.convert(self.rows, list[_Identified])
 
 
 class _Record(msgspec.Struct):
@@ -117,7 +126,7 @@ def _problem_of(commit: Commit, data_set_id: int, view: str, image_id: int) -> s
         return "names another section than its path"
     try:
         parse_section_image(commit.record)
-    except ReplyError as error:
+    except AsyncFetchError as error:
         return f"cannot be read ({error.message})"
     return None
 
@@ -157,7 +166,7 @@ def read_record(place: Place, data_set_id: int) -> Row | None:
         return None
     try:
         parsed = parse_data_set(content.record)
-    except ReplyError as error:
+    except AsyncFetchError as error:
         place.damage.add(metadata_key(path), f"cannot be read ({error.message})")
         return None
     if parsed.id != data_set_id:
@@ -226,7 +235,7 @@ def check_record(data_set_id: int, record: Row) -> None:
     check_content(path, {"record": record}, _Record)
     try:
         parse_data_set(msgspec.json.decode(msgspec.json.encode(record)))
-    except ReplyError as error:
+    except AsyncFetchError as error:
         raise StoreItemError(
             f"data set {data_set_id} is not stored because its record could not be read back ({error.message})",
             location=path,

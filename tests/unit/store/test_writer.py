@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import numpy as np
 import pytest
 import simplejpeg
@@ -11,7 +12,7 @@ import zarr
 from zarr.storage import LocalStore
 
 import asyncfetch.store as store
-from asyncfetch.errors import StoreLayoutError
+from asyncfetch.errors import StoreItemError, StoreLayoutError
 
 VIEW = "data_sets/70813257/image"
 
@@ -226,3 +227,39 @@ def test_only_the_last_runs_are_remembered(mirror):
     for number in range(70):
         mirror.writer.begin_run({"selection": [f"dataset:{number}"]})
     assert [run["selection"] for run in mirror.writer.runs()] == [[f"dataset:{k}"] for k in range(6, 70)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_to_reference": store.SectionAffine(matrix=((float("inf"), 0.0, 0.0),) * 3)},
+        {"resolution_um": -1.0},
+        {"section_number": 2**70},
+        {"size_bytes": -1},
+        {"sha256": "not hexadecimal"},
+        {"record": {"id": 1}},
+        {"record": {"id": 101349756, "data_set_id": 70813257, "width": 0, "height": 5}},
+    ],
+)
+def test_a_commit_that_could_not_be_read_back_is_an_error_of_its_section_and_leaves_nothing(
+    mirror, kit, data_set, change
+):
+    good = kit.commit_of(data_set, 101349756, kit.jpeg_of(101349756), ("source",))
+    mirror.write(101349750)
+    with pytest.raises(StoreItemError, match="101349756"):
+        mirror.writer.commit(msgspec.structs.replace(good, **change))
+    assert mirror.writer.commits(70813257, "image").keys() == {101349750}
+    assert store.open(mirror.writer.store).damage == []
+
+
+def test_a_record_that_could_not_be_read_back_is_not_written(mirror):
+    layout = mirror.layout()
+    with pytest.raises(StoreItemError, match="data set 70813257 is not stored"):
+        mirror.writer.begin_view(msgspec.structs.replace(layout, record={"id": 2**70}))
+    assert store.open(mirror.writer.store).data_set_ids == (70813257,)
+
+
+def test_a_commit_tells_how_many_shards_its_layers_have(mirror):
+    mirror.write(101349756)
+    commit = mirror.writer.commits(70813257, "image")[101349756]
+    assert commit.n_shards == {"sections": 3, "registered": 1}
