@@ -19,6 +19,7 @@ from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore, StorePath
 
 from asyncfetch.errors import StoreItemError
+from asyncfetch.store.bounded import bounded
 from asyncfetch.store.damage import parse_array
 from asyncfetch.store.layout import CHUNK, shard_shape
 from asyncfetch.store.place import metadata_key
@@ -250,8 +251,17 @@ def read_column(place: Place, path: str) -> NDArray[Any]:
     return np.asarray(array[...])
 
 
-def open_array(place: Place, path: str) -> zarr.Array[Any]:
+def open_array(place: Place, path: str, shape: tuple[int, ...] | None = None) -> zarr.Array[Any]:
     """Open an array for reading.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    path : str
+        Where the array lies.
+    shape : tuple of int, optional
+        What its commit or its layout says that it must be.
 
     Raises
     ------
@@ -260,14 +270,16 @@ def open_array(place: Place, path: str) -> zarr.Array[Any]:
     """
     with place.mapped_errors():
         try:
-            found = zarr.open_array(place.store, path=path, mode="r", zarr_format=3)
+            found = bounded(zarr.open_array(place.store, path=path, mode="r", zarr_format=3).async_array)
         except FileNotFoundError as error:
             raise damaged_item(place, path, "is missing though it is committed") from error
         except OSError:
             raise
         except Exception as error:
             raise damaged_item(place, path, f"cannot be read ({error})") from error
-    return StoredArray(found.async_array, place, path)
+    if shape is not None and found.shape != shape:
+        raise damaged_item(place, path, f"has the shape {found.shape}, not {shape}")
+    return StoredArray(found, place, path)
 
 
 class StoredArray(zarr.Array[Any]):

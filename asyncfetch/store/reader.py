@@ -410,8 +410,8 @@ class StoredSection:
             return ()
         path = section_path(self.commit.data_set_id, self.commit.view, self.commit.image_id)
         return tuple(
-            open_array(self._place, f"{path}/scale{level}/image")
-            for level in range(len(level_shapes(self.commit.shape)))
+            open_array(self._place, f"{path}/scale{level}/image", (3, 1, *shape))
+            for level, shape in enumerate(level_shapes(self.commit.shape))
         )
 
     @property
