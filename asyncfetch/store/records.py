@@ -125,7 +125,9 @@ def _problem_of(commit: Commit, data_set_id: int, view: str, image_id: int) -> s
     if named != (data_set_id, view, image_id, str(image_id)):
         return "names another section than its path"
     try:
-        parse_section_image(commit.record)
+        # a row that does not name its data set is read as one of that which it came for
+        of_set = {"data_set_id": data_set_id} if commit.record.get("data_set_id") is None else {}
+        parse_section_image(commit.record | of_set)
     except AsyncFetchError as error:
         return f"cannot be read ({error.message})"
     return None

@@ -18,6 +18,7 @@ from asyncfetch.allen import (
     Service,
     Step,
     parse_criteria,
+    parse_data_set,
     parse_json,
     parse_section_image,
     parse_xml,
@@ -136,6 +137,26 @@ def test_no_row_breaks_the_records(changes):
     row = SECTION | changes
     with suppress(RecordError):
         assert parse_section_image(row).record == row
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "section_thickness", "alignment3d", "genes", "section_images", "name"]), JSON
+    ),
+    st.lists(st.one_of(JSON, st.dictionaries(st.sampled_from([*SECTION, "alignment2d"]), JSON)), max_size=4),
+)
+def test_no_row_breaks_a_data_set_and_each_section_is_read_or_named(changes, rows):
+    rows = [SECTION | row if isinstance(row, dict) else row for row in rows]
+    try:
+        data_set = parse_data_set({"id": SECTION["data_set_id"]} | changes, rows)
+    except RecordError:
+        return
+    n_told = len(data_set.section_images) + len(data_set.unreadable_sections)
+    n_rows = len([row for row in rows if row is not None])
+    n_repeated = n_rows - len({json.dumps(row, default=str) for row in rows if row is not None})
+    included = changes.get("section_images") or ()
+    assert n_told <= n_rows + len(included)
+    assert n_told or not n_rows or n_repeated
 
 
 @given(
