@@ -286,7 +286,7 @@ def test_another_pitch_for_the_same_planes_is_refused_and_changes_nothing(
     before = stored_objects(tmp_path / "out.zarr")
     done = at_replica("mirror", SMALL, "--out", "out.zarr", "--um", "50")
     assert done.code == 2
-    assert "is registered with um = 100.0, not 50.0" in done.err
+    assert "is registered in out.zarr with um = 100.0, not 50.0" in done.err
     after = stored_objects(tmp_path / "out.zarr")
     assert {name for name in after if after[name] != before.get(name)} <= {"zarr.json"}
 
