@@ -1,0 +1,341 @@
+"""Replies and stores changed at random: nothing ends in a traceback, hangs, grows, or reaches outside its store.
+
+``FUZZ_INPUTS`` sets how many inputs are tried (10 000, half of them replies and half stores), ``FUZZ_SEED`` where they
+begin. An input that fails is named by its seed, and ``FUZZ_INPUTS=1 FUZZ_SEED=…`` tries it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import faulthandler
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+import asyncfetch
+from asyncfetch.cli.app import app, register_commands
+from asyncfetch.engine.transport import AiohttpTransport, Reply
+from asyncfetch.errors import AsyncFetchError, NotFoundError
+from asyncfetch.mirroring import build_volume
+from asyncfetch.server import MirroredAtlas, open_replica, sample_atlas
+from asyncfetch.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+resource = pytest.importorskip("resource")
+
+DATA_SET = 900000004
+N_SECTIONS = 4
+N_INPUTS = int(os.environ.get("FUZZ_INPUTS", "10000"))
+FIRST_SEED = int(os.environ.get("FUZZ_SEED", "0"))
+BUDGET_BYTES = 2**26
+#: What a run may take beyond its budget.
+BESIDE_BYTES = 300 * 10**6
+#: After which time an input counts as one that never ends; a busy machine takes a second.
+PATIENCE_S = 60
+EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 130}
+
+# Values that a field of a record or of a store's metadata never has, or only just has.
+HOSTILE: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1,
+    2**31,
+    2**53 + 1,
+    2**63,
+    2**64,
+    -(2**63),
+    10**30,
+    0.0,
+    -0.5,
+    1e-300,
+    1e300,
+    1.7976931348623157e308,
+    "",
+    "nan",
+    "Infinity",
+    "../../other.zarr",
+    "/etc/hostname",
+    "image/../../..",
+    "\x1b[2J\x07",
+    "\u202egnp.exe\u2066",
+    "\ud800",
+    "x" * 100_000,
+    [],
+    [[]],
+    {},
+    {"id": 1},
+    [None],
+    [1e308] * 12,
+    list(range(1000)),
+)
+
+
+def rss_bytes() -> int:
+    """Return the most memory that this process has had resident; KiB on Linux."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def changed_bytes(data: bytes, draw: random.Random) -> bytes:
+    """Return bytes that are flipped, cut, doubled, emptied or filled at random."""
+    if not data:
+        return draw.randbytes(20)
+    at = draw.randrange(len(data))
+    to = min(len(data), at + draw.choice((1, 2, 8, 100, len(data))))
+    kind = draw.randrange(7)
+    if kind == 0:
+        return data[:at] + bytes([data[at] ^ (1 << draw.randrange(8))]) + data[at + 1 :]
+    if kind == 1:
+        return data[:at]
+    if kind == 2:
+        return data[:at] + data[to:]
+    if kind == 3:
+        return data[:to] + data[at:]
+    if kind == 4:
+        return b""
+    if kind == 5:
+        return data[:at] + draw.randbytes(to - at) + data[to:]
+    return bytes(len(data))
+
+
+def changed_value(value: Any, draw: random.Random) -> Any:
+    """Return a JSON value with one part of it, at any depth, changed, left out or doubled."""
+    root = copy.deepcopy(value)
+    holder: dict[Any, Any] | list[Any] = {"": root}
+    key: Any = ""
+    while isinstance(holder[key], dict | list) and holder[key] and draw.random() < 0.85:
+        holder = holder[key]
+        key = draw.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+    kind = draw.randrange(8)
+    if kind == 0:
+        del holder[key]
+        return root if key != "" else None
+    if kind == 1 and isinstance(holder, list):
+        holder.insert(key, copy.deepcopy(holder[key]))
+    elif kind == 2 and isinstance(holder, dict):
+        holder[draw.choice(("", "id", "__class__", "x" * 50))] = copy.deepcopy(holder[key])
+    elif kind == 3 and isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
+        holder[key] = holder[key] * draw.choice((-1, 2, 0.5, 1e6, 1 + 1e-9))
+    else:
+        holder[key] = copy.deepcopy(draw.choice(HOSTILE))
+    return holder[""] if key == "" else root
+
+
+def changed_document(data: bytes, draw: random.Random) -> bytes:
+    """Return a JSON document changed as a value or as bytes."""
+    if draw.random() < 0.3:
+        return changed_bytes(data, draw)
+    value = json.loads(data)
+    for _ in range(draw.choice((1, 1, 1, 2, 5))):
+        value = changed_value(value, draw)
+    return json.dumps(value).encode("utf-8", "surrogatepass")
+
+
+class Recorder:
+    """A transport that keeps every reply of another."""
+
+    def __init__(self, inner: AiohttpTransport) -> None:
+        self._inner = inner
+        self.replies: dict[str, Reply] = {}
+
+    async def fetch(self, url: str, *args: Any, **kwargs: Any) -> Reply:
+        reply = await self._inner.fetch(url, *args, **kwargs)
+        self.replies[url] = reply
+        return reply
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class Replayer:
+    """A transport that answers from kept replies, some of which are changed."""
+
+    def __init__(self, replies: dict[str, Reply], draw: random.Random) -> None:
+        self._replies = replies
+        self._draw = draw
+        self._victims = set(draw.sample(sorted(replies), draw.choice((1, 1, 2, len(replies)))))
+        self._changed: dict[str, bytes] = {}
+
+    async def fetch(self, url: str, limit_bytes: int, *args: Any, **kwargs: Any) -> Reply:
+        await anyio.lowlevel.checkpoint()
+        reply = self._replies.get(url)
+        if reply is None:
+            raise NotFoundError("it was never asked for", url=url)
+        if url not in self._victims:
+            return reply
+        if url not in self._changed:
+            is_image = reply.body[:2] == b"\xff\xd8"
+            change = changed_bytes if is_image else changed_document
+            self._changed[url] = change(bytes(reply.body), self._draw)
+        return reply._replace(body=self._changed[url])
+
+    async def aclose(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def ends_in_time(seed: int) -> Iterator[None]:
+    """End the process with all stacks where an input never comes to its end: native code cannot be interrupted."""
+    print(f"seed {seed}", file=sys.stderr)
+    faulthandler.dump_traceback_later(PATIENCE_S, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def settings_of(base_url: str) -> Settings:
+    return Settings(
+        base_url=base_url,
+        um=100,
+        layers=("source", "sections", "registered"),
+        requests_per_s=1e5,
+        memory_bytes=BUDGET_BYTES,
+        attempts=2,
+        retry_base_s=1e-3,
+        outage_patience_s=0.05,
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> tuple[Settings, dict[str, Reply], Path]:
+    """Return the settings, replies and store of an undisturbed mirror with a volume and an unfinished run."""
+    place = tmp_path_factory.mktemp("fuzz") / "peace.zarr"
+
+    async def go() -> tuple[Settings, dict[str, Reply]]:
+        async with open_replica(sample_atlas(), cache_folder=place.parent) as replica:
+            settings = settings_of(replica.base_url)
+            recorder = Recorder(AiohttpTransport(settings))
+            report = await asyncfetch.mirror(
+                f"dataset:{DATA_SET}", place, settings=settings, transport=recorder
+            )
+            assert (report.n_committed, report.failures) == (N_SECTIONS, [])
+        await build_volume(place, DATA_SET)
+        return settings, recorder.replies
+
+    settings, replies = anyio.run(go)
+    return settings, replies, place
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_changed_replies_end_in_a_report_or_an_error_of_ours(kept):
+    settings, replies, _ = kept
+    before = rss_bytes()
+    selection = f"dataset:{DATA_SET}"
+    for seed in range(FIRST_SEED, FIRST_SEED + max(1, N_INPUTS // 2)):
+        transport = Replayer(replies, random.Random(seed))
+        run = partial(asyncfetch.mirror, selection, "memory", settings=settings, transport=transport)
+        with ends_in_time(seed):
+            try:
+                report = anyio.run(run)
+            except AsyncFetchError:
+                continue
+        told = report.failures or report.unplaced or report.notes
+        assert report.n_committed == N_SECTIONS or told, f"seed {seed}: sections are lost in silence"
+    assert rss_bytes() - before < BUDGET_BYTES + BESIDE_BYTES
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).digest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def run_command(*arguments: object) -> tuple[int, str]:
+    """Run a command in this process; return its exit code and all that it printed."""
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict", write_through=True)
+    code = 0
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            app([str(each) for each in arguments], standalone_mode=True)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    printed.flush()
+    return code, printed.buffer.getvalue().decode()
+
+
+async def serve_and_ask(store: Path) -> None:
+    """Serve a store, and ask for a record, a query, an image and a point."""
+    import aiohttp
+
+    try:
+        atlas = MirroredAtlas(asyncfetch.open(store))
+    except AsyncFetchError:
+        return
+    image = DATA_SET + 1000
+    async with open_replica(atlas) as replica, aiohttp.ClientSession() as session:
+        for path in (
+            f"/api/v2/data/SectionDataSet/{DATA_SET}.json?include=alignment3d,section_images(alignment2d)",
+            f"/api/v2/data/query.json?criteria=model::SectionImage,rma::criteria,[data_set_id$eq{DATA_SET}]",
+            f"/api/v2/section_image_download/{image}?downsample=3",
+            f"/api/v2/image_to_reference/{image}.json?x=1&y=2",
+        ):
+            async with session.get(replica.base_url + path) as reply:
+                await reply.read()
+                assert reply.status in {200, 404, 500}, path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_changed_stores_end_in_an_exit_code_and_one_line(kept, tmp_path):
+    register_commands()
+    settings, _, peace = kept
+    files = sorted(path.relative_to(peace) for path in peace.rglob("*") if path.is_file())
+    outside = tmp_path / "beside"
+    shutil.copytree(peace, outside / "other.zarr")
+    untouched = tree(outside)
+    before = rss_bytes()
+    store = tmp_path / "store.zarr"
+    shutil.copytree(peace, store)
+    picture = tmp_path / "picture.png"
+    asked = ("--base-url", settings.base_url, "--quiet", "--rate", "1000")
+    commands = {
+        "status": (("status", store),),
+        "info": (("info", store), ("info", store, "--dataset", DATA_SET), ("info", store, "--json")),
+        "preview": (("preview", store, "-o", picture, "--dataset", DATA_SET),),
+        "sync": (
+            ("sync", "image-to-reference", "--store", store, "--image", DATA_SET + 1000, "--x", 1, "--y", 2),
+        ),
+        "volume": (("volume", store, "--dataset", DATA_SET),),
+        "rebuild": (("rebuild", store, "--um", 200),),
+        "resume": (("resume", store, *asked),),
+        "verify": (("verify", store), ("verify", store, "--full", "--json")),
+        "serve": (),
+    }
+    for seed in range(FIRST_SEED, FIRST_SEED + max(1, N_INPUTS // 2)):
+        draw = random.Random(seed)
+        for _ in range(draw.choice((1, 1, 1, 3))):
+            path = store / draw.choice(files)
+            change = changed_document if path.name == "zarr.json" else changed_bytes
+            with contextlib.suppress(ValueError, FileNotFoundError):
+                path.write_bytes(change(path.read_bytes(), draw))
+        name = draw.choice(list(commands))
+        with ends_in_time(seed):
+            if name == "serve":
+                anyio.run(serve_and_ask, store)
+            for arguments in commands[name]:
+                code, printed = run_command(*arguments)
+                assert code in EXIT_CODES, (seed, name, code, printed)
+                assert "Traceback" not in printed, (seed, name, printed)
+                assert "report it" not in printed, (seed, name, printed)
+        assert tree(outside) == untouched, (seed, name)
+        shutil.rmtree(store)
+        shutil.copytree(peace, store)
+    assert rss_bytes() - before < BUDGET_BYTES + BESIDE_BYTES
