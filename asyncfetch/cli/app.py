@@ -9,7 +9,7 @@ import functools
 import os
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IS_JSON",
     "app",
+    "at_end",
     "echo",
     "main",
     "print_json",
@@ -43,6 +44,9 @@ __all__ = [
 
 #: Whether the command that is running prints JSON.
 IS_JSON: ContextVar[bool] = ContextVar("is_json", default=False)
+
+#: What is left to do when the command that is running ends.
+_AT_END: ContextVar[ExitStack] = ContextVar("at_end")
 
 #: Options that have another name than their setting.
 _OPTIONS = {
@@ -151,7 +155,8 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
         IS_JSON.set(as_json)
         try:
             _check_places(kwargs)
-            with _recorded(kwargs.get("record")):
+            with _recorded(kwargs.get("record")), ExitStack() as stack:
+                _AT_END.set(stack)
                 return command(*args, **kwargs)
         except AsyncFetchError as error:
             _fail(error, as_json=as_json)
@@ -167,6 +172,11 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
             _fail(_understood(error), as_json=as_json)
 
     return wrapped
+
+
+def at_end(do: Callable[[], None]) -> None:
+    """Call a function when the command that is running ends, however it ends."""
+    _AT_END.get().callback(do)
 
 
 def _understood(error: BaseException) -> AsyncFetchError:

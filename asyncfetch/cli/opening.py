@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import click
-
-from asyncfetch.cli.app import tell
+from asyncfetch.cli.app import at_end, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +28,7 @@ def open_store(location: str) -> Store:
     from asyncfetch import store
 
     opened = store.open(location)
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.call_on_close(partial(_tell_damage_of, opened))
+    at_end(partial(_tell_damage_of, opened))
     return opened
 
 

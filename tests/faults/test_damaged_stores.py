@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import typer.testing
 
 import asyncfetch
+from asyncfetch.cli import app, register_commands
 from asyncfetch.mirroring import rebuild
+
+register_commands()
 
 SMALL = 900000005
 SELECTION = f"dataset:{SMALL}"
@@ -209,3 +213,12 @@ def test_a_plane_that_cannot_be_read_is_an_error_of_ours_that_names_it(planted):
         _ = data_set.registered[:, 5]
     assert caught.value.location == f"{planted}/{VIEW}/registered/scale0/image"
     assert data_set.registered[:, 4].any()
+
+
+@pytest.mark.parametrize("command", ["status", "info"])
+def test_commands_that_read_a_damaged_store_name_the_damage_and_what_mends_it(planted, command):
+    (planted / SECTION / "zarr.json").write_bytes(b"")
+    told = typer.testing.CliRunner().invoke(app, [command, str(planted)])
+    assert told.exit_code == 0
+    assert f"note: {SECTION}/zarr.json" in told.stderr
+    assert told.stderr.endswith(f"mend the store with: asyncfetch verify {planted} --repair\n")
