@@ -6,6 +6,8 @@ The rule, which holds whatever the service says about its own pages (RMA-4, RMA-
   than asked cost nothing but requests;
 - a listing ends at a page without new rows. ``total_rows`` may be missing, count joined rows, or count the rows of the
   page, so that reaching it proves nothing; only where all ids that a query names have come can there be no more;
+- a full page that holds nothing but the last row again is one of a join that repeats it, and not the end; whether a
+  service counts its starts in joined rows or not is seen by where its pages begin;
 - a page begins with the last row of the one before; where that is another row, rows have moved, and the listing begins
   again;
 - what was announced and what came are compared at the end: a service that gives the same page again while it announces
@@ -33,7 +35,7 @@ type OddRow = tuple[int, Any]
 _MAX_RESTARTS = 3
 #: How often a page is asked for again that is empty although a row of it is known.
 _MAX_EMPTY = 1
-#: Pages in a row that hold nothing but the rows of a join that came before.
+#: Pages in a row that hold nothing but the last row again.
 _MAX_STALE = 20
 #: Rows of one listing: all section images of the largest products are 10^6.
 MAX_ROWS = 2_000_000
@@ -95,8 +97,10 @@ class Listing:
         self._n_unlike = 0
         self._seen: set[Any] = set()
         self._first: list[Any] = []
-        self._before: list[Any] = []
-        self._was_exact = False
+        self._page: list[Any] = []
+        self._last: Any = None
+        self._page_end = self._max_rows_came = self._max_ids_came = 0
+        self._was_exact = self._counts_joined = self._is_bare = False
         self._total: int | None = None
         self._last_total: int | None = None
         self._n_empty = self._n_stale = 0
@@ -128,6 +132,10 @@ class Listing:
         """
         total = page.total_rows if page.total_rows is not None and page.total_rows > 0 else None
         rows, n_before = page.rows, self._overlap
+        if not rows and self._n_stale:
+            # beyond the rows that a join repeats
+            self.is_over = True
+            return []
         if not rows and (n_before or self._given):
             # Even the row that is known to stand there is missing: rows went away, or the page is broken.
             self._n_empty += 1
@@ -137,38 +145,49 @@ class Listing:
         if self._is_first_again(rows, n_before):
             self._end_repetition(len(rows), total)
             return []
-        n_raw = self._start_row - n_before + len(rows)
-        if n_before:
-            joint = self._joint(rows, total)
+        self._page_end = self._start_row - n_before + len(rows)
+        if n_before or self._seen:
+            joint = self._joint(rows, total) if n_before else self._n_known(rows)
             if joint is None:
                 self._restart()
                 return []
+            # it began before it should: starts are counted in joined rows, of which some came before
+            self._counts_joined = self._counts_joined or joint > n_before
             rows = rows[joint:]
             if rows and self._key(rows[0]) is None and self._is_first_again(rows, 0):
                 self._end_repetition(len(rows), total)
                 return []
         # a total that is that of the page says least at the last one
         self._last_total, self._total = total, max(total or 0, self._total or 0) or None
-        self._n_raw = max(self._n_raw, n_raw)
-        return self._take_rows(rows if self._end_row is None else rows[: self._end_row - self._start_row])
+        self._n_raw = max(self._n_raw, self._page_end)
+        is_full = self._measure(page.rows, self._n_asked + n_before)
+        rows = rows if self._end_row is None else rows[: self._end_row - self._start_row]
+        return self._take_rows(rows, is_full=is_full)
 
-    def _take_rows(self, rows: list[Any]) -> list[Row]:
+    def _measure(self, rows: list[Any], n_asked: int) -> bool:
+        """Note how much pages hold; tell whether this one is as full as any, and not the one before again."""
+        keys = [self._key(row) for row in rows]
+        n_ids = len({*keys} - {None}) + keys.count(None)
+        is_full = len(rows) >= min(self._max_rows_came, n_asked) and (rows != self._page or n_ids == 1)
+        self._max_rows_came = max(self._max_rows_came, len(rows))
+        self._max_ids_came = max(self._max_ids_came, n_ids)
+        self._page = rows
+        return is_full
+
+    def _take_rows(self, rows: list[Any], *, is_full: bool) -> list[Row]:
         n_unlike = self._n_unlike
         new = self._unseen(rows)
         n_new = self._n_unlike - n_unlike
-        self._n_stale = 0 if n_new else self._n_stale + 1
-        if not rows or not (n_new or self._is_of_a_join(rows)):
-            self.is_over = True
-            return new
-        if self._n_stale > _MAX_STALE:
-            self._end_repetition(len(rows), self._total)
+        if not n_new:
+            self._pass(rows, is_full=is_full)
             return new
         self._was_exact = n_new == len(rows) == self._n_asked
-        # Where joins repeat rows, a service may count its starts in joined rows or not: too early costs nothing.
-        self._start_row += n_new or len(rows)
-        self._n_empty = 0
+        # Too early costs nothing where it is not known in which rows starts are counted.
+        self._start_row = self._page_end if self._counts_joined else self._start_row + n_new
+        self._n_empty = self._n_stale = 0
+        self._is_bare = False
         self._first = self._first or rows
-        self._before = rows
+        self._last = rows[-1]
         self.is_over = self._is_complete()
         if self._start_row - self._first_row > self._max_rows:
             raise ReplyError(
@@ -177,18 +196,28 @@ class Listing:
             )
         return new
 
-    def _is_of_a_join(self, rows: list[Any]) -> bool:
-        """Tell whether rows that came before are those that a join repeats, which stand side by side."""
-        if not self._before:
-            return False
-        is_more_announced = self._total is not None and self._start_row + len(rows) <= self._total
-        of_before = {*map(_id, self._before if is_more_announced else self._before[-1:])}
-        return all(_id(row) in of_before for row in rows)
+    def _pass(self, rows: list[Any], *, is_full: bool) -> None:
+        """Go on behind a page without new rows, where a join may have filled it with the last one."""
+        if not (is_full and self._page and all(_is_same_row(row, self._last) for row in rows)):
+            self.is_over = True
+            return
+        self._n_stale += 1
+        if self._n_stale > _MAX_STALE:
+            self._start_row = self._first_row + self._n_unlike
+            self._end_repetition(len(self._page), self._total)
+            return
+        self._was_exact = False
+        if self._counts_joined or self._is_bare or not self._overlap:
+            self._start_row = max(self._n_raw, self._start_row + 1)
+            self._is_bare = False
+        else:
+            # a page of a service that counts each row once, joined or not, may be full of the overlap
+            self._is_bare = True
 
     @property
     def _overlap(self) -> int:
         # a page that is capped at one row would hold nothing but the overlap
-        return 1 if len(self._before) > 1 else 0
+        return 1 if self._max_ids_came > 1 and not self._is_bare else 0
 
     @property
     def _n_asked(self) -> int:
@@ -211,7 +240,7 @@ class Listing:
         if n <= n_before or self._start_row - n_before == self._first_row or rows[:n] != self._first[:n]:
             return False
         # a join may repeat one row over several pages
-        return n == 1 or any(not _is_same_row(row, rows[0]) for row in rows) or self._key(rows[0]) is None
+        return any(not _is_same_row(row, rows[0]) for row in rows[:n]) or self._key(rows[0]) is None
 
     def _end_repetition(self, n_rows: int, total: int | None) -> None:
         if total is not None and self._start_row >= total:
@@ -225,14 +254,19 @@ class Listing:
 
     def _joint(self, rows: list[Any], total: int | None) -> int | None:
         """Return how many rows of a page came before, None where rows have moved since."""
-        last = self._before[-1]
+        last = self._last
         if _is_same_row(rows[0], last):
             return 1
         # After a page of other than as many rows as asked, the next one may begin earlier: rows are counted otherwise.
-        if self._was_exact or total != self._last_total:
+        is_of_page = (total, self._last_total) == (len(rows), len(self._page))
+        if self._was_exact or (total != self._last_total and not is_of_page):
             return None
         joint = next((k for k, row in enumerate(rows, 1) if _is_same_row(row, last)), None)
         return joint if joint and all(self._key(row) in self._seen for row in rows[:joint]) else None
+
+    def _n_known(self, rows: list[Any]) -> int:
+        """Return how many rows at the beginning of a page came before."""
+        return next((k for k, row in enumerate(rows) if self._key(row) not in self._seen), len(rows))
 
     def _restart(self) -> None:
         self._n_restarts += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 import zarr
 
-from asyncfetch.allen import parse_data_set
+from asyncfetch.allen import parse_data_set, row_id
 from asyncfetch.atlas import Atlas
 from asyncfetch.errors import ImageError, SelectionError, StoreItemError
 from asyncfetch.imaging.jet import put_levels
@@ -140,7 +140,7 @@ class Store:
     def structure_centers(self) -> list[dict[str, Any]]:
         """The centres of structures as the API's rows, in the reference spaces of the stored data sets."""
         rows = [row for rows in read_structure_centers(self._place).values() for row in rows]
-        return sorted(rows, key=lambda row: row.get("id") or 0)
+        return sorted(rows, key=lambda row: row_id(row) or 0)
 
     @property
     def space_transforms(self) -> list[dict[str, Any]] | None:

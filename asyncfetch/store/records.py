@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncfetch.allen import parse_data_set, parse_section_image
+from asyncfetch.allen import parse_data_set, parse_section_image, row_id
 from asyncfetch.errors import AsyncFetchError, StoreItemError
 from asyncfetch.store.bounds import Id  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.store.commit import Commit
@@ -120,9 +120,9 @@ def check_commit(commit: Commit) -> None:
 
 def _problem_of(commit: Commit, data_set_id: int, view: str, image_id: int) -> str | None:
     """Return what is wrong with a commit that has the right types, as a phrase that follows its name."""
-    # a record is kept as it came, and may have come with its numbers as text
-    named = (commit.data_set_id, commit.view, commit.image_id, str(commit.record.get("id")))
-    if named != (data_set_id, view, image_id, str(image_id)):
+    # a record is kept as it came, and its id may have come as text or as 123.0
+    named = (commit.data_set_id, commit.view, commit.image_id, row_id(commit.record))
+    if named != (data_set_id, view, image_id, image_id):
         return "names another section than its path"
     try:
         # a row that does not name its data set is read as one of that which it came for

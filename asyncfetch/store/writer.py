@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from asyncfetch.allen import row_id
 from asyncfetch.errors import StoreLayoutError
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.store.arrays import (
@@ -691,4 +692,5 @@ class StoreWriter:
 
 
 def _by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(rows, key=lambda row: row.get("id") or 0)
+    # ids can be texts, or none at all; neither costs the rows beside them
+    return sorted(rows, key=lambda row: row_id(row) or 0)

@@ -44,7 +44,8 @@ KINDS = {
     "zeros": (flat_of(lambda row: numbers(row, "tsv", "tvs")), "singular"),
     "zeros one way": (flat_of(lambda row: numbers(row, "tvs")), "singular"),
     "in nanometres": (flat_of(stretched), "scales lengths"),
-    "far away": (flat_of(lambda _: {"tvs_04": 1e300}), "moves points"),
+    "far away": (flat_of(lambda _: {"tvs_04": 5e8}), "moves points"),
+    "beyond all numbers": (flat_of(lambda _: {"tvs_04": 1e300}), "tvs is "),
 }
 OF_THE_SET = {
     "a flat volume": altered("Alignment3d", lambda row: numbers(row, "tvr", "trv"), aligned_id=DATA_SET),

@@ -127,7 +127,8 @@ def test_a_server_that_gives_the_same_page_for_ever_fails_by_name(total, cap):
     server = Server(genes(*range(20)), cap=cap, is_deaf=True, total=total)
     with pytest.raises(ReplyError, match="rows of Gene whatever page is asked for"):
         listed(server)
-    assert len(server.asked) <= 3
+    # one row again and again may be a join's, for a while
+    assert len(server.asked) <= (3 if cap > 1 else 22)
 
 
 def test_a_server_that_gives_the_same_page_for_ever_is_believed_once_all_that_it_announces_came():
@@ -238,3 +239,44 @@ def test_a_service_without_a_model_is_asked_once():
 
     assert len(listed(Service([]), Query(""))[0]) == 3
     assert next(counter) == 1
+
+
+def joined(n, times):
+    """Return n rows of which a join repeats row k as often as `times` says."""
+    return [row for k, row in enumerate(genes(*range(n))) for _ in range(times(k))]
+
+
+JOINS = {
+    "all": lambda r: lambda _: r,
+    "the first": lambda r: lambda k: r if k == 0 else 1,
+    "some": lambda r: lambda k: 1 + (k * 7) % r,
+}
+
+
+class JoiningServer(Server):
+    """A server that counts joined rows, or each row once: where a page starts, or also how much it holds."""
+
+    def __init__(self, rows, counts, **how):
+        super().__init__(rows, **how)
+        self.counts = counts
+
+    def answer(self, query):
+        page = super().answer(query)
+        n, start = min(query.options.num_rows, self.cap), query.options.start_row
+        if self.counts == "each once":
+            rows = [row for row in self.rows if start <= row["id"] < start + n]
+        elif self.counts == "starts once":
+            rows = [row for row in self.rows if row["id"] >= start][:n]
+        else:
+            rows = page.rows
+        total = len(rows) if self.total == "page" else page.total_rows
+        return Page(rows, start, len(rows), total)
+
+
+@pytest.mark.parametrize("times", JOINS)
+@pytest.mark.parametrize("counts", ["joined", "starts once", "each once"])
+@pytest.mark.parametrize("total", ["honest", "page", None])
+def test_rows_that_joins_repeat_over_pages_hide_no_others(times, counts, total):
+    for n, r, cap, page_rows in itertools.product((1, 3, 8), (2, 3, 5), (1, 2, 3, 4, 50), (1, 2, 5, 2000)):
+        server = JoiningServer(joined(n, JOINS[times](r)), counts, cap=cap, total=total)
+        assert listed(server, page_rows=page_rows)[0] == genes(*range(n)), (n, r, cap, page_rows)
