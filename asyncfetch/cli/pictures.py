@@ -11,7 +11,7 @@ from asyncfetch.cli.app import app, echo, report_errors, settings_from, tell
 from asyncfetch.cli.interrupts import run_interruptible
 from asyncfetch.cli.mirror import BaseUrl, Config, Record  # noqa: TC001 - typer reads the annotations when it runs
 from asyncfetch.cli.opening import open_store
-from asyncfetch.errors import SelectionError, StoreItemError
+from asyncfetch.errors import SelectionError, StoreError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,6 +167,8 @@ def _draw_volume(data_set: StoredDataSet, out: Path | None) -> None:
         raise SelectionError(
             f"data set {data_set.id}, view {data_set.view}, has no volume; make it with: asyncfetch volume"
         )
+    for damaged, words in data_set.volume_problems():
+        tell(f"note: {damaged} {words}, and is drawn as empty; make the volume again with: asyncfetch volume")
     path = out or Path(f"volume_{data_set.id}.png")
     title = (
         f"Data set {data_set.id}, {data_set.view}, volume of {layout.um:g} um, {len(layout.planes)} planes"
@@ -183,13 +185,17 @@ def _planes(data_set: StoredDataSet, side: int) -> list[tuple[int, NDArray[np.ui
     if layout is None:
         return []
     committed = {commit.image_id for commit in data_set.sections if "registered" in commit.layers}
+    # Zarr would read a plane that is lost as empty
+    damaged = data_set.damaged_planes(committed)
     step = max(1, -(-max(layout.grid.shape) // side))
     planes = []
     for slot in layout.slots:
         if slot.image_id in committed:
             try:
+                if slot.image_id in damaged:
+                    raise damaged[slot.image_id]
                 stored = np.asarray(data_set.registered[:, slot.z, ::step, ::step])
-            except StoreItemError as error:
+            except StoreError as error:
                 tell(f"note: section {slot.section_number} is left out: {error.message}")
                 continue
             planes.append((slot.section_number, np.ascontiguousarray(np.moveaxis(stored, 0, -1))))

@@ -11,6 +11,7 @@ from asyncfetch.cli.app import app, print_json, report_errors, settings_from, te
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.interrupts import run_until_interrupted
 from asyncfetch.cli.mirror import AsJson, Quiet, Wait, Workers  # noqa: TC001 - typer reads the annotations when it runs
+from asyncfetch.cli.opening import tell_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +61,8 @@ def volume(
 ) -> None:
     """Fill the reference space between the registered planes of a data set, as an OME-Zarr volume beside them.
 
-    What is up to date stays as it is; an interrupted volume is gone on with.
+    What is up to date stays as it is, and an interrupted volume is continued. Planes that are damaged are left out by
+    name, with exit code 3.
     """
     settings = settings_from(None, um=um, codec=codec, workers=workers)
     if settings.um == "full":
@@ -93,8 +95,11 @@ def volume(
     if as_json:
         print_json(report.as_dict())
     tell(_describe(report))
+    tell_damage(report.notes, report.location)
     if report.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
+    if report.damaged:
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _describe(report: VolumeReport) -> str:
@@ -110,7 +115,8 @@ def _describe(report: VolumeReport) -> str:
         )
     else:
         line = f"{what} is up to date: {voxels}"
-    told = [f"left out: {each.item}: {each.message}" for each in report.unplaced]
+    left_out = [*report.damaged, *report.unplaced]
+    told = [f"left out: {each.item}: {each.message}" for each in left_out]
     gaps = _gaps(report, bridged=False) + _gaps(report, bridged=True)
     return "\n".join([line, *_shortened(told), *gaps])
 

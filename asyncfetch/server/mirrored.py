@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asyncfetch.atlas import ATLAS_DATA_SETS
-from asyncfetch.errors import NotFoundError, StoreItemError
+from asyncfetch.errors import ImageError, NotFoundError, SelectionError, StoreItemError
 from asyncfetch.imaging import decode, halve
 from asyncfetch.server import recorded
 from asyncfetch.server.general import general_tables
@@ -95,6 +95,8 @@ class MirroredAtlas:
         self._cache: OrderedDict[tuple[int, str], NDArray[np.uint8]] = OrderedDict()
         self._caching = threading.Lock()
         self._commits: dict[tuple[int, str], Commit] = {}
+        #: Sections whose levels were found to be whole.
+        self._whole: set[tuple[int, str]] = set()
         rows = _Rows({}, {})
         self._atlases = self._add_catalogue(rows)
         for data_set_id in store.data_set_ids:
@@ -221,7 +223,7 @@ class MirroredAtlas:
         Raises
         ------
         NotFoundError
-            The view is not stored, or only coarser than that.
+            The view is not stored, or only coarser than that, or what is stored of it is damaged.
         """
         is_level = view == "expression_level"
         commit = self._commits.get((image_id, "expression" if is_level else view))
@@ -240,18 +242,40 @@ class MirroredAtlas:
     def _pixels(self, commit: Commit, downsample: int, box: Box | None) -> NDArray[np.uint8]:
         section = self._section(commit)
         # the API serves the mask's colours, which the JPEG alone has kept
-        levels = () if commit.numeric_expression else section.levels
-        k = downsample - commit.downsample
-        if k < len(levels) and box is not None:
-            rows, columns = box.slices
-            planes = np.asarray(levels[k][:, 0, rows, columns])
-            return np.ascontiguousarray(planes.transpose(1, 2, 0))
-        if levels:
-            pixels = section.pixels(downsample)
-        else:
-            pixels = self._decoded(commit, section)
-            for _ in range(k):
-                pixels = halve(pixels)
+        if "sections" in commit.layers and not commit.numeric_expression:
+            try:
+                return self._from_levels(commit, section, downsample, box)
+            except StoreItemError as error:
+                if "source" not in commit.layers:
+                    raise NotFoundError(error.message) from error
+        pixels = self._decoded(commit, section)
+        for _ in range(downsample - commit.downsample):
+            pixels = halve(pixels)
+        return pixels if box is None else pixels[box.slices]
+
+    def _from_levels(
+        self, commit: Commit, section: StoredSection, downsample: int, box: Box | None
+    ) -> NDArray[np.uint8]:
+        """Return pixels of stored levels, which are looked at before the first.
+
+        Raises
+        ------
+        StoreItemError
+            They are damaged.
+        """
+        key = commit.image_id, commit.view
+        if key not in self._whole:
+            section.check_levels()
+            self._whole.add(key)
+        levels, k = section.levels, downsample - commit.downsample
+        finest = min(k, len(levels) - 1)
+        rows, columns = (slice(None), slice(None)) if box is None or k > finest else box.slices
+        planes = np.asarray(levels[finest][:, 0, rows, columns])
+        pixels: NDArray[np.uint8] = np.ascontiguousarray(planes.transpose(1, 2, 0))
+        if k == finest:
+            return pixels
+        for _ in range(k - finest):
+            pixels = halve(pixels)
         return pixels if box is None else pixels[box.slices]
 
     def _decoded(self, commit: Commit, section: StoredSection) -> NDArray[np.uint8]:
@@ -262,7 +286,10 @@ class MirroredAtlas:
                 return self._cache[key]
         if "source" in commit.layers:
             self._sent(commit)
-        pixels = decode(section.jpeg, shape=commit.shape) if commit.numeric_expression else section.pixels()
+        try:
+            pixels = decode(section.jpeg, shape=commit.shape)
+        except (ImageError, StoreItemError) as error:
+            raise NotFoundError(error.message) from error
         with self._caching:
             self._cache[key] = pixels
             while sum(each.nbytes for each in self._cache.values()) > self._cache_bytes:
@@ -270,7 +297,11 @@ class MirroredAtlas:
         return pixels
 
     def _section(self, commit: Commit) -> StoredSection:
-        return self._store.data_set(commit.data_set_id, commit.view).section(commit.image_id)
+        try:
+            return self._store.data_set(commit.data_set_id, commit.view).section(commit.image_id)
+        except SelectionError as error:
+            # it was committed when this was made
+            raise NotFoundError(error.message) from error
 
 
 def _boxed(commit: Commit) -> Row:

@@ -18,7 +18,6 @@ from imagecodecs.zarr import Jpegxl
 from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore, StorePath
 
-from asyncfetch.errors import StoreItemError
 from asyncfetch.store.bounded import bounded
 from asyncfetch.store.damage import parse_array
 from asyncfetch.store.layout import CHUNK, shard_shape
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Axis",
     "block_document",
-    "damaged_item",
     "delete_levels",
     "image_document",
     "mend_array_metadata",
@@ -176,7 +174,7 @@ def mend_coordinates(
     """Write the positions of pixel centres as `write_coordinates` does, unless they stand there."""
     path = f"{group}/{axis}"
     found = place.read(metadata_key(path), parse_array)
-    values = place.get(f"{path}/{one_chunk_key(1)}")
+    values = place.read(f"{path}/{one_chunk_key(1)}", bytes)
     if found is not None and found["shape"] == list(positions_um.shape):
         if values == _little_endian(positions_um):
             return
@@ -247,7 +245,7 @@ def read_column(place: Place, path: str) -> NDArray[Any]:
     # as it was named at first
     earlier = f"{path}/c{'/0' * array.ndim}"
     if array.size and place.tail(key, 0) is None and place.tail(earlier, 0) is None:
-        raise damaged_item(place, key, "is missing")
+        raise place.damaged_item(key, "is missing")
     return np.asarray(array[...])
 
 
@@ -268,17 +266,17 @@ def open_array(place: Place, path: str, shape: tuple[int, ...] | None = None) ->
     StoreItemError
         There is none that can be read, though there should be.
     """
-    with place.mapped_errors():
+    with place.mapped_errors(path):
         try:
             found = bounded(zarr.open_array(place.store, path=path, mode="r", zarr_format=3).async_array)
         except FileNotFoundError as error:
-            raise damaged_item(place, path, "is missing though it is committed") from error
+            raise place.damaged_item(path, "is missing though it is committed") from error
         except OSError:
             raise
         except Exception as error:
-            raise damaged_item(place, path, f"cannot be read ({error})") from error
+            raise place.damaged_item(path, f"cannot be read ({error})") from error
     if shape is not None and found.shape != shape:
-        raise damaged_item(place, path, f"has the shape {found.shape}, not {shape}")
+        raise place.damaged_item(path, f"has the shape {found.shape}, not {shape}")
     return StoredArray(found, place, path)
 
 
@@ -307,23 +305,15 @@ class StoredArray(zarr.Array[Any]):
             A chunk of it is damaged.
         """
         place = self._place
-        with place.mapped_errors():
+        with place.mapped_errors(self._place_path):
             try:
                 return super().__getitem__(selection)
             except IndexError:
                 raise
             except (ValueError, RuntimeError, EOFError) as error:
-                raise damaged_item(
-                    place, self._place_path, f"cannot be read at {selection} ({error})"
+                raise place.damaged_item(
+                    self._place_path, f"cannot be read at {selection} ({error})"
                 ) from error
-
-
-def damaged_item(place: Place, path: str, problem: str) -> StoreItemError:
-    """Return the error of something that a commit vouches for and that is not as it was written."""
-    return StoreItemError(
-        f"{place.name}/{path} {problem}; bring it again with: asyncfetch verify {place.name} --repair",
-        location=f"{place.name}/{path}",
-    )
 
 
 def _write_plain(

@@ -43,7 +43,14 @@ if TYPE_CHECKING:
     from asyncfetch.store.place import Place
     from asyncfetch.store.view import RegisteredLayout
 
-__all__ = ["Problem", "section_problems", "view_problems"]
+__all__ = [
+    "Problem",
+    "level_problem",
+    "plane_problem",
+    "section_problems",
+    "view_problems",
+    "volume_problems",
+]
 
 
 class Problem(NamedTuple):
@@ -97,6 +104,16 @@ def section_problems(
     return found
 
 
+def plane_problem(place: Place, commit: Commit, registered: RegisteredLayout | None) -> Problem | None:
+    """Return the first thing that is wrong with a registered plane, as the ends of its shards tell."""
+    return next(_plane_problems(place, commit, registered, full=False), None)
+
+
+def level_problem(place: Place, commit: Commit) -> Problem | None:
+    """Return the first thing that is wrong with the levels of a section, as the ends of their shards tell."""
+    return next(_level_problems(place, commit, full=False), None)
+
+
 def _source_problems(place: Place, commit: Commit, *, with_digest: bool) -> Iterator[Problem]:
     folder = source_path(commit.data_set_id, commit.view, commit.image_id)
     names = (one_chunk_key(3), "c/0/0/0")  # the second is how it was named at first
@@ -106,7 +123,7 @@ def _source_problems(place: Place, commit: Commit, *, with_digest: bool) -> Iter
         yield Problem("source", key, "is missing")
     elif end[0] != commit.size_bytes:
         yield Problem("source", key, f"has {end[0]} bytes instead of {commit.size_bytes}")
-    elif with_digest and hashlib.sha256(place.get(key) or b"").hexdigest() != commit.sha256:
+    elif with_digest and hashlib.sha256(place.read(key, bytes) or b"").hexdigest() != commit.sha256:
         yield Problem("source", key, "is not the JPEG that was committed")
 
 
@@ -230,7 +247,7 @@ def _collection_problems(place: Place, data_set_id: int, view: str) -> Iterator[
         return
     if place.read(metadata_key(folder), parse_group) is None:
         yield metadata_key(folder), "is missing or cannot be read"
-    xml = place.get(f"{folder}/METADATA.ome.xml") or b""
+    xml = place.read(f"{folder}/METADATA.ome.xml", bytes) or b""
     if not (xml.startswith(b"<?xml") and xml.rstrip().endswith(b"</OME>")):
         yield f"{folder}/METADATA.ome.xml", "is missing or cut"
 
@@ -257,6 +274,11 @@ def _volume_problems(place: Place, data_set_id: int, view: str, *, full: bool) -
                 yield array.key(region), words
 
 
+def volume_problems(place: Place, data_set_id: int, view: str) -> list[tuple[str, str]]:
+    """Return what is wrong with the volume of a view, as the ends of its shards tell."""
+    return list(_volume_problems(place, data_set_id, view, full=False))
+
+
 def _array_problems(place: Place, path: str, wanted: dict[str, Any]) -> Iterator[tuple[str, str]]:
     found = place.read(metadata_key(path), parse_array)
     if found is None or any(
@@ -271,7 +293,7 @@ def _coordinate_problems(
     found = place.read(metadata_key(path), parse_array)
     if found is None or found["shape"] != list(positions.shape):
         yield metadata_key(path), "is missing or cannot be read"
-    if place.get(f"{path}/{one_chunk_key(1)}") != positions.astype("<f8").tobytes():
+    if place.read(f"{path}/{one_chunk_key(1)}", bytes) != positions.astype("<f8").tobytes():
         yield f"{path}/{one_chunk_key(1)}", "is not as it was written"
 
 

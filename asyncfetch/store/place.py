@@ -24,7 +24,7 @@ from zarr.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
-from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
+from asyncfetch.errors import StoreAccessError, StoreError, StoreItemError, StoreLayoutError, StoreSpaceError
 from asyncfetch.store.damage import UNREADABLE, Damage, parse_array, parse_document, parse_group
 from asyncfetch.store.layout import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.location import Location, open_zarr_store
@@ -96,19 +96,27 @@ class Place:
         return None if self._folder is None else self._folder.root
 
     @contextlib.contextmanager
-    def mapped_errors(self) -> Iterator[None]:
+    def mapped_errors(self, key: str | None = None) -> Iterator[None]:
         """Turn an OSError into the StoreError that says what to do.
+
+        Parameters
+        ----------
+        key : str, optional
+            What is read; None where something is written.
 
         Raises
         ------
-        StoreSpaceError, StoreAccessError, StoreError
-            The disk is full; a path cannot be read or written; anything else of the operating system.
+        StoreSpaceError, StoreAccessError, StoreItemError, StoreError
+            The disk is full; a path cannot be read or written; the system cannot read this object alone; anything
+            else of the operating system.
         """
         try:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
             path = error.filename or self.name
+            if key is not None and error.errno in _DAMAGED:
+                raise self.damaged_item(key, f"cannot be read ({reason})") from error
             if error.errno in _NO_SPACE:
                 raise StoreSpaceError(
                     f"no space left for {self.name} ({reason}); free some and resume, commits stay",
@@ -122,9 +130,16 @@ class Place:
                 ) from error
             raise StoreError(f"{self.name} failed: {reason}", location=self.name) from error
 
+    def damaged_item(self, path: str, problem: str) -> StoreItemError:
+        """Return the error of something that a commit vouches for and that is not as it was written."""
+        return StoreItemError(
+            f"{self.name}/{path} {problem}; bring it again with: asyncfetch verify {self.name} --repair",
+            location=f"{self.name}/{path}",
+        )
+
     def get(self, key: str) -> bytes | None:
         """Return the object of that key, or None if there is none."""
-        with self.mapped_errors():
+        with self.mapped_errors(key):
             if self._folder is not None:
                 file = self._folder.wall.open_file(key)
                 if file is None:
@@ -140,7 +155,7 @@ class Place:
 
     def tail(self, key: str, n_bytes: int) -> tuple[int, bytes] | None:
         """Return the size of an object and its last bytes, None if there is none."""
-        with self.mapped_errors():
+        with self.mapped_errors(key):
             if self._folder is not None:
                 file = self._folder.wall.open_file(key)
                 if file is None:
@@ -248,11 +263,9 @@ class Place:
         """Return an object as parsed; None where it is missing, or damaged, which `damage` then remembers."""
         try:
             data = self.get(key)
-        except StoreError as error:
-            cause = error.__cause__
-            if not isinstance(cause, OSError) or cause.errno not in _DAMAGED:
-                raise
-            self.damage.add(key, f"cannot be read ({cause.strerror})")
+        except StoreItemError as error:
+            reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+            self.damage.add(key, f"cannot be read ({reason})")
             return None
         if data is None:
             return None

@@ -10,14 +10,21 @@ import zarr
 
 from asyncfetch.allen import parse_data_set, row_id
 from asyncfetch.atlas import Atlas
-from asyncfetch.errors import ImageError, SelectionError, StoreItemError
+from asyncfetch.errors import ImageError, SelectionError, StoreError, StoreItemError
 from asyncfetch.imaging.jet import put_levels
 from asyncfetch.imaging.jpeg import decode, read_header
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.settings import View
-from asyncfetch.store.arrays import damaged_item, one_chunk_key, open_array, read_column
+from asyncfetch.store.arrays import one_chunk_key, open_array, read_column
 from asyncfetch.store.atlas import read_catalogue
-from asyncfetch.store.checking import Problem, section_problems, view_problems
+from asyncfetch.store.checking import (
+    Problem,
+    level_problem,
+    plane_problem,
+    section_problems,
+    view_problems,
+    volume_problems,
+)
 from asyncfetch.store.layout import (
     data_set_path,
     level_shapes,
@@ -45,6 +52,8 @@ from asyncfetch.store.table import TableContent, section_rows, table_problem
 from asyncfetch.store.volume import read_volume_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from asyncfetch.allen import SectionDataSet
@@ -289,6 +298,33 @@ class StoredDataSet:
             self._place, commit, self.registered_layout, full=full, with_digest=with_digest
         )
 
+    def damaged_planes(self, image_ids: Iterable[int], *, full: bool = False) -> dict[int, StoreError]:
+        """Return the errors of registered planes that are not as they were written, by image id.
+
+        Parameters
+        ----------
+        image_ids : iterable of int
+            Committed sections that have a plane.
+        full : bool
+            Decode the planes, instead of looking at the ends of shards alone.
+        """
+        layout = self.registered_layout
+        errors: dict[int, StoreError] = {}
+        for image_id in image_ids:
+            try:
+                problem = plane_problem(self._place, self._commit(image_id), layout)
+                if problem is not None:
+                    errors[image_id] = self._place.damaged_item(problem.path, problem.words)
+                elif full and layout is not None:
+                    _ = self.registered[:, layout.z_by_image[image_id]]
+            except StoreError as error:
+                errors[image_id] = error
+        return errors
+
+    def volume_problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong with the volume of the view: paths, and phrases that follow them."""
+        return volume_problems(self._place, self.id, self.view)
+
     def own_problems(self, *, full: bool = False) -> list[tuple[str, str]]:
         """Return what is wrong with the view beside its sections: paths, and phrases that follow them."""
         return view_problems(self._place, self.id, self.view, full=full)
@@ -436,7 +472,7 @@ class StoredSection:
             # as it was named at first
             data = self._place.get(f"{path}/c/0/0/0")
         if data is None:
-            raise damaged_item(self._place, path, "is missing though it is committed")
+            raise self._place.damaged_item(path, "is missing though it is committed")
         return data
 
     @property
@@ -455,7 +491,7 @@ class StoredSection:
         return np.ascontiguousarray(pixels[..., :1]) if is_gray else pixels
 
     def pixels(self, downsample: int | None = None) -> NDArray[np.uint8]:
-        """Return the section's pixels, from its levels if they are stored, else from its JPEG.
+        """Return the section's pixels, from its levels if they are stored and whole, else from its JPEG.
 
         Parameters
         ----------
@@ -471,6 +507,8 @@ class StoredSection:
         ------
         SelectionError
             The section was fetched coarser than that, or neither layer is stored.
+        StoreItemError
+            What is stored of it is damaged.
         """
         commit = self.commit
         n_halvings = 0 if downsample is None else downsample - commit.downsample
@@ -479,16 +517,41 @@ class StoredSection:
                 f"section {commit.image_id} was fetched at downsample {commit.downsample}; "
                 f"{downsample} is finer, mirror it anew"
             )
-        levels = self.levels
-        if levels:
+        if "sections" not in commit.layers:
+            return self._halved(n_halvings)
+        try:
+            self.check_levels()
+            levels = self.levels
             level = min(n_halvings, len(levels) - 1)
             planes = cast("NDArray[np.uint8]", levels[level][:, 0])
-            pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
-            n_halvings -= level
-        else:
-            pixels = self._decoded()
-            if commit.numeric_expression:
-                put_levels(pixels)
+        except StoreItemError:
+            if "source" not in commit.layers:
+                raise
+            # the levels were made of it, so that the pixels are the same
+            path = section_path(commit.data_set_id, commit.view, commit.image_id)
+            self._place.damage.add(path, "has damaged levels")
+            return self._halved(n_halvings)
+        pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
+        for _ in range(n_halvings - level):
+            pixels = halve(pixels)
+        return pixels
+
+    def check_levels(self) -> None:
+        """Make sure that the levels are whole, as far as the ends of their shards tell.
+
+        Raises
+        ------
+        StoreItemError
+            Part of them is missing or damaged; Zarr would read a shard that is lost as empty.
+        """
+        problem = level_problem(self._place, self.commit)
+        if problem is not None:
+            raise self._place.damaged_item(problem.path, problem.words)
+
+    def _halved(self, n_halvings: int) -> NDArray[np.uint8]:
+        pixels = self._decoded()
+        if self.commit.numeric_expression:
+            put_levels(pixels)
         for _ in range(n_halvings):
             pixels = halve(pixels)
         return pixels
@@ -500,4 +563,4 @@ class StoredSection:
         except ImageError as error:
             commit = self.commit
             path = source_path(commit.data_set_id, commit.view, commit.image_id)
-            raise damaged_item(self._place, path, f"cannot be read ({error.message})") from error
+            raise self._place.damaged_item(path, f"cannot be read ({error.message})") from error

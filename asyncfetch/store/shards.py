@@ -21,6 +21,7 @@ import numpy as np
 from numcodecs.blosc import BITSHUFFLE, Blosc
 from numcodecs.zstd import Zstd
 
+from asyncfetch.errors import StoreItemError
 from asyncfetch.store.layout import CHUNK, shard_shape
 
 if TYPE_CHECKING:
@@ -290,7 +291,10 @@ def shard_problem(place: Place, key: str, index_bytes: int) -> str | None:
     index_bytes : int
         Length of the index of its chunks, with the checksum at its end.
     """
-    end = place.tail(key, index_bytes)
+    try:
+        end = place.tail(key, index_bytes)
+    except StoreItemError as error:
+        return f"cannot be read ({error.__cause__})"
     if end is None:
         return "is missing"
     size, data = end

@@ -134,11 +134,18 @@ class Wall:
         return None
 
     def is_readable(self, key: str) -> bool:
-        """Tell whether a name may be followed, be there something or not."""
+        """Tell whether a name may be followed: nothing is there, a file, or a link to a file inside."""
         path = self.path(key)
         if not self.reaches(key.rpartition("/")[0]):
             return False
-        return not Path(path).is_symlink() or self._resolves_inside(key)
+        try:
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                # a pipe, which would keep a reader waiting, can be at the end of a link, too
+                return self._resolves_inside(key) and stat.S_ISREG(Path(path).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return stat.S_ISREG(mode)
 
     def _resolves_inside(self, key: str) -> bool:
         try:

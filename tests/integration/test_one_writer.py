@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from functools import partial
+from uuid import uuid4
 
 import anyio
+import numpy as np
 import pytest
 import typer.testing
 import zarr
-from zarr.storage import MemoryStore
+from zarr.storage import MemoryStore, ZipStore
 
 import asyncfetch
 from asyncfetch import mirroring
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import SelectionError, StoreBusyError
 from asyncfetch.events import RequestStarted, StoreAwaited
-from asyncfetch.server import open_replica
+from asyncfetch.server import MirroredAtlas, open_replica
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter
 
@@ -229,11 +232,23 @@ def test_an_interrupt_ends_a_command_that_waits(command, mirrored):
     held.close()
 
 
-@pytest.mark.anyio
-async def test_a_store_in_object_storage_is_mirrored_rebuilt_reopened_and_written_by_one_run():
-    from zarr.storage import ObjectStore
+def object_storage(kind):
+    """Return a new store in the memory of a library for object storage."""
+    if kind == "obstore":
+        from zarr.storage import ObjectStore
 
-    location = ObjectStore(pytest.importorskip("obstore").store.MemoryStore())
+        return ObjectStore(pytest.importorskip("obstore").store.MemoryStore())
+    from zarr.storage import FsspecStore
+
+    pytest.importorskip("fsspec")
+    # all such addresses are one memory
+    return FsspecStore.from_url(f"memory://{uuid4()}.zarr")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["obstore", "fsspec"])
+async def test_a_store_in_object_storage_is_mirrored_rebuilt_reopened_and_written_by_one_run(kind):
+    location = object_storage(kind)
     async with open_replica() as replica:
         settings = FREE.replace(base_url=replica.base_url)
         report = await asyncfetch.mirror(DATA_SET, location, settings=settings)
@@ -242,7 +257,29 @@ async def test_a_store_in_object_storage_is_mirrored_rebuilt_reopened_and_writte
     assert (await mirroring.rebuild(location, um=400.0)).n_committed == 10
     data_set = asyncfetch.open(location).data_set(900000005)
     assert (len(data_set.sections), data_set.registered_layout.um) == (10, 400.0)
+    assert (await mirroring.build_volume(location, max_gap_um=3000)).n_planes == 10
+    assert (await mirroring.verify(location, full=True)).flaws == []
     assert asyncfetch.open(location).writer == (None, False)
+
+
+def test_a_store_packed_in_a_zip_archive_is_read_and_served_as_its_folder_is(mirrored, tmp_path):
+    with zipfile.ZipFile(tmp_path / "out.zip", "w") as archive:
+        for path in sorted(mirrored.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(mirrored))
+    plain = asyncfetch.open(mirrored)
+    with ZipStore(tmp_path / "out.zip", mode="r") as location:
+        packed = asyncfetch.open(location)
+        assert packed.data_set_ids == plain.data_set_ids
+        ours, theirs = packed.data_set(900000005), plain.data_set(900000005)
+        assert ours.sections == theirs.sections
+        for commit in ours.sections:
+            assert ours.section(commit.image_id).jpeg == theirs.section(commit.image_id).jpeg
+            assert ours.problems(commit, full=True, with_digest=True) == []
+        assert (np.asarray(ours.registered[:]) == np.asarray(theirs.registered[:])).all()
+        point = (900001005, [(100.0, 200.0)])
+        assert repr(packed.atlas.image_to_reference(*point)) == repr(plain.atlas.image_to_reference(*point))
+        assert MirroredAtlas(packed).tables == MirroredAtlas(plain).tables
 
 
 def leave_runs(folder, *runs):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import faulthandler
-import hashlib
+import functools
 import io
 import json
 import os
@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+import typer
 
 import asyncfetch
 from asyncfetch.cli.app import app, register_commands
 from asyncfetch.engine.transport import AiohttpTransport, Reply
 from asyncfetch.errors import AsyncFetchError, NotFoundError
-from asyncfetch.mirroring import build_volume
+from asyncfetch.mirroring import build_volume, verify
 from asyncfetch.server import MirroredAtlas, open_replica, sample_atlas
 from asyncfetch.settings import Settings
 
@@ -162,12 +163,13 @@ class Recorder:
 
 
 class Replayer:
-    """A transport that answers from kept replies, some of which are changed."""
+    """A transport that answers from kept replies, some of which are changed where there is a die."""
 
-    def __init__(self, replies: dict[str, Reply], draw: random.Random) -> None:
+    def __init__(self, replies: dict[str, Reply], draw: random.Random | None) -> None:
         self._replies = replies
-        self._draw = draw
-        self._victims = set(draw.sample(sorted(replies), draw.choice((1, 1, 2, len(replies)))))
+        self._draw = draw or random.Random(0)
+        n_victims = 0 if draw is None else draw.choice((1, 1, 2, len(replies)))
+        self._victims = set(self._draw.sample(sorted(replies), n_victims))
         self._changed: dict[str, bytes] = {}
 
     async def fetch(self, url: str, limit_bytes: int, *args: Any, **kwargs: Any) -> Reply:
@@ -250,12 +252,62 @@ def test_changed_replies_end_in_a_report_or_an_error_of_ours(kept):
     assert rss_bytes() - before < BUDGET_BYTES + BESIDE_BYTES
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).digest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+def tree(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return what tells of each path below a folder whether it was touched."""
+    found = {}
+    for path in folder.rglob("*"):
+        stat = path.lstat()
+        is_file = path.is_file() and not path.is_symlink()
+        found[str(path.relative_to(folder))] = (
+            (stat.st_mode, stat.st_size, stat.st_mtime_ns) if is_file else (stat.st_mode,)
+        )
+    return found
+
+
+def change_path(path: Path, outside: Path, draw: random.Random) -> None:
+    """Change what a file says, or put something else in its place."""
+    kind = draw.randrange(12)
+    if path.is_symlink():
+        # what it leads to is not of the store
+        return
+    if kind > 3:
+        change = changed_document if path.name == "zarr.json" else changed_bytes
+        with contextlib.suppress(ValueError, OSError):
+            path.write_bytes(change(path.read_bytes(), draw))
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()
+        if kind == 1:
+            path.mkdir()
+        elif kind == 2:
+            os.mkfifo(path)
+        elif kind == 3:
+            path.symlink_to(draw.choice(sorted(outside.rglob("zarr.json"))))
+
+
+def restore(store: Path, peace: Path, wanted: dict[str, tuple[int, ...]]) -> None:
+    """Make a store again what it was copied from: only what differs is copied."""
+    found = tree(store)
+    for name in sorted(found, reverse=True):
+        if found[name] != wanted.get(name):
+            path = store / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    for name in sorted(wanted):
+        if not (store / name).exists():
+            if (peace / name).is_dir():
+                (store / name).mkdir()
+            else:
+                shutil.copy2(peace / name, store / name)
+
+
+@functools.cache
+def command_line() -> Any:
+    """Return the commands; typer would make them again for each call."""
+    register_commands()
+    return typer.main.get_command(app)
 
 
 def run_command(*arguments: object) -> tuple[int, str]:
@@ -264,7 +316,7 @@ def run_command(*arguments: object) -> tuple[int, str]:
     code = 0
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
-            app([str(each) for each in arguments], standalone_mode=True)
+            command_line().main([str(each) for each in arguments], standalone_mode=True)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
     printed.flush()
@@ -294,9 +346,11 @@ async def serve_and_ask(store: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_changed_stores_end_in_an_exit_code_and_one_line(kept, tmp_path):
-    register_commands()
-    settings, _, peace = kept
+def test_changed_stores_end_in_an_exit_code_and_one_line(kept, tmp_path, monkeypatch):
+    # the server of the kept replies has gone
+    monkeypatch.setenv("ASYNCFETCH_ATTEMPTS", "1")
+    monkeypatch.setenv("ASYNCFETCH_OUTAGE_PATIENCE_S", "0.05")
+    settings, replies, peace = kept
     files = sorted(path.relative_to(peace) for path in peace.rglob("*") if path.is_file())
     outside = tmp_path / "beside"
     shutil.copytree(peace, outside / "other.zarr")
@@ -304,38 +358,52 @@ def test_changed_stores_end_in_an_exit_code_and_one_line(kept, tmp_path):
     before = rss_bytes()
     store = tmp_path / "store.zarr"
     shutil.copytree(peace, store)
+    whole = tree(store)
     picture = tmp_path / "picture.png"
     asked = ("--base-url", settings.base_url, "--quiet", "--rate", "1000")
+    point = ("--image", DATA_SET + 1000, "--x", 1, "--y", 2)
+
+    async def mirror() -> None:
+        await asyncfetch.mirror(
+            f"dataset:{DATA_SET}", store, settings=settings, transport=Replayer(replies, None)
+        )
+
+    async def repair() -> None:
+        await verify(store, repair=True, full=True, settings=settings, transport=Replayer(replies, None))
+
+    verbs = {"mirror": mirror, "repair": repair, "serve": partial(serve_and_ask, store)}
     commands = {
-        "status": (("status", store),),
+        "status": (("status", store), ("runs", store), ("status", store, "--json")),
         "info": (("info", store), ("info", store, "--dataset", DATA_SET), ("info", store, "--json")),
-        "preview": (("preview", store, "-o", picture, "--dataset", DATA_SET),),
-        "sync": (
-            ("sync", "image-to-reference", "--store", store, "--image", DATA_SET + 1000, "--x", 1, "--y", 2),
+        "preview": (
+            ("preview", store, "-o", picture, "--dataset", DATA_SET),
+            ("preview", store, "-o", picture, "--dataset", DATA_SET, "--volume"),
         ),
+        "sync": (("sync", "image-to-reference", "--store", store, *point),),
+        "audit": (("audit", "--store", store, "--base-url", settings.base_url, "--points", 2),),
         "volume": (("volume", store, "--dataset", DATA_SET),),
-        "rebuild": (("rebuild", store, "--um", 200),),
+        "coarser volume": (("volume", store, "--dataset", DATA_SET, "--um", 200),),
+        "rebuild": (("rebuild", store, "--um", 200), ("rebuild", store, "--layers", "sections")),
         "resume": (("resume", store, *asked),),
         "verify": (("verify", store), ("verify", store, "--full", "--json")),
-        "serve": (),
+        **dict.fromkeys(verbs, ()),
     }
     for seed in range(FIRST_SEED, FIRST_SEED + max(1, N_INPUTS // 2)):
         draw = random.Random(seed)
         for _ in range(draw.choice((1, 1, 1, 3))):
-            path = store / draw.choice(files)
-            change = changed_document if path.name == "zarr.json" else changed_bytes
-            with contextlib.suppress(ValueError, FileNotFoundError):
-                path.write_bytes(change(path.read_bytes(), draw))
+            change_path(store / draw.choice(files), outside, draw)
         name = draw.choice(list(commands))
         with ends_in_time(seed):
-            if name == "serve":
-                anyio.run(serve_and_ask, store)
+            if name in verbs:
+                with contextlib.suppress(AsyncFetchError):
+                    anyio.run(verbs[name])
             for arguments in commands[name]:
                 code, printed = run_command(*arguments)
                 assert code in EXIT_CODES, (seed, name, code, printed)
                 assert "Traceback" not in printed, (seed, name, printed)
                 assert "report it" not in printed, (seed, name, printed)
         assert tree(outside) == untouched, (seed, name)
-        shutil.rmtree(store)
-        shutil.copytree(peace, store)
+        restore(store, peace, whole)
+        if seed % 100 == 0:
+            print(f"{seed - FIRST_SEED + 1} stores", file=sys.__stderr__, flush=True)
     assert rss_bytes() - before < BUDGET_BYTES + BESIDE_BYTES

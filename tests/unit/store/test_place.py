@@ -10,8 +10,16 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore
 
 import asyncfetch.store as store
-from asyncfetch.errors import StoreAccessError, StoreError, StoreLayoutError, StoreSpaceError
+from asyncfetch.errors import (
+    StoreAccessError,
+    StoreError,
+    StoreItemError,
+    StoreLayoutError,
+    StoreSpaceError,
+)
+from asyncfetch.store.arrays import image_document, open_array, write_array_metadata
 from asyncfetch.store.place import Place
+from asyncfetch.store.shards import shard_problem
 
 
 def test_an_empty_directory_becomes_a_store(tmp_path):
@@ -26,6 +34,33 @@ def test_opening_again_changes_nothing(tmp_path):
     before = (tmp_path / "zarr.json").read_bytes()
     store.StoreWriter.open(tmp_path)
     assert (tmp_path / "zarr.json").read_bytes() == before
+
+
+class FailingDisk(MemoryStore):
+    """A disk that cannot read one of its objects."""
+
+    key = "a/zarr.json"
+
+    async def get(self, key, *args, **kwargs):
+        if key == self.key:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return await super().get(key, *args, **kwargs)
+
+
+def test_an_object_that_the_system_cannot_read_is_that_objects_damage_alone(monkeypatch):
+    place = Place(FailingDisk())
+    for key in ("a/zarr.json", "b/zarr.json"):
+        place.set(key, b'{"zarr_format": 3, "node_type": "group", "attributes": {"n": 1}}')
+    assert (place.attributes("a"), place.attributes("b")) == (None, {"n": 1})
+    assert place.damage.found == {"a/zarr.json": "cannot be read (Input/output error)"}
+    with pytest.raises(StoreItemError, match=r"a/zarr\.json cannot be read .*verify"):
+        place.get("a/zarr.json")
+    assert shard_problem(place, "a/zarr.json", 20).startswith("cannot be read")
+    # Zarr reads the chunks of arrays
+    write_array_metadata(place, "c", image_document((1, 4, 4), "none"))
+    monkeypatch.setattr(FailingDisk, "key", "c/c/0/0/0/0")
+    with pytest.raises(StoreItemError, match="Input/output error"):
+        open_array(place, "c")[...]
 
 
 def test_what_a_kill_left_while_making_the_store_is_no_hindrance(tmp_path):

@@ -54,6 +54,17 @@ def test_a_name_that_leads_elsewhere_is_refused_by_every_way_in(tmp_path, kind, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_pipe_in_place_of_a_file_counts_as_absent_and_keeps_no_reader_waiting(place, tmp_path, by_link):
+    os.mkfifo(tmp_path / "a.zarr" / ("pipe" if by_link else "zarr.json"))
+    if by_link:
+        (tmp_path / "a.zarr" / "zarr.json").symlink_to("pipe")
+    assert place.get("zarr.json") is None
+    # Zarr opens files on its own
+    with pytest.raises(FileNotFoundError):
+        zarr.open_array(place.store, mode="r", zarr_format=3)
+
+
 def test_a_folder_that_leads_out_is_as_if_absent_and_is_not_written_through(place, outside, tmp_path):
     (tmp_path / "a.zarr" / "link").symlink_to(outside)
     assert place.get("link/file") is None
