@@ -184,8 +184,10 @@ async def test_an_image_goes_to_a_file_byte_for_byte(client, tmp_path, kind):
     extra = {"annotation": True, "atlas": 1} if kind == "atlas" else {}
     parameters = {"kind": kind, "downsample": 1, "quality": 50, "rgb": (1, 0.5, 0.25), **extra}
     path = await client.save_image(image_id, tmp_path / "image.jpg", **parameters)
-    (tmp_path / "plain").write_bytes(b"")
-    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode, "as the umask says"
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert path.stat().st_mode == plain.stat().st_mode, "as the umask says"
+    plain.unlink()
     data = path.read_bytes()
     assert data == await client.image_bytes(image_id, **parameters)
     assert (decode(data) == await client.image(image_id, **parameters)).all()

@@ -317,8 +317,10 @@ def test_positions_can_go_on_to_a_tier():
 def test_what_is_saved_is_loaded(tmp_path, dtype):
     field = waves((20, 30), dtype=dtype)
     path = field.save(tmp_path / "field.npz")
-    (tmp_path / "plain").write_bytes(b"")
-    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode, "as the umask says"
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert path.stat().st_mode == plain.stat().st_mode, "as the umask says"
+    plain.unlink()
     loaded = DisplacementField.load(path)
     assert loaded == field
     assert loaded.dtype == dtype

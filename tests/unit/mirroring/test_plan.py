@@ -103,7 +103,7 @@ def test_fetched_and_committed_sections_cover_the_selection_once():
         ({}, 2, 0),
         ({"um": 10}, 1, 0),
         ({"um": 100}, 4, 0),
-        ({"um": 1e6}, 5, 3),
+        ({"um": 1e5}, 5, 3),
         ({"um": "full"}, 0, 0),
         ({"downsample": 0}, 0, 2),
         ({"downsample": 0, "um": 200}, 0, 3),
