@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
 
 from asyncfetch.client import Client
-from asyncfetch.errors import AsyncFetchError, SelectionError, StoreError, StoreItemError
+from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
 from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_data_sets
 from asyncfetch.mirroring.plan import plan_view, view_layout
@@ -192,6 +191,8 @@ async def forecast(
                     await _count(total, found, client, chosen, store, region)
         except* AsyncFetchError as group:
             raise first_error(group) from None
+    if store is not None:
+        total.notes.extend(store.damage)
     return total
 
 
@@ -225,10 +226,7 @@ def _planned(
     found: FoundDataSet, view: View, settings: Settings, store: Store | None, region: RegionOfSpace | None
 ) -> ViewPlan:
     layout = view_layout(found.data_set, view, settings)
-    commits: Mapping[int, Commit] = {}
-    if store is not None:
-        with suppress(SelectionError):
-            commits = {each.image_id: each for each in store.data_set(found.data_set.id, view).sections}
+    commits: Mapping[int, Commit] = {} if store is None else store.commits(found.data_set.id, view)
     slots = layout.registered.z_by_image if layout.registered else {}
     return plan_view(found.data_set, view, settings, commits, slots, found.image_ids, region)
 

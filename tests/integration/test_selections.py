@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from asyncfetch import mirroring
 from asyncfetch.cli import app
 from asyncfetch.cli.app import register_commands
 from asyncfetch.engine.transport import AiohttpTransport
-from asyncfetch.errors import QueryError, SettingsError
+from asyncfetch.errors import QueryError
 from asyncfetch.events import DataSetPlanned
 from asyncfetch.server import MirroredAtlas, open_replica, sample_atlas
 from asyncfetch.settings import Settings
@@ -63,7 +64,8 @@ def whole(replica, tmp_path_factory):
     """Return a store of a data set, one with a window, and the plates of atlas 1."""
     out = tmp_path_factory.mktemp("selections") / "out.zarr"
     done = mirror(replica, [f"dataset:{SMALL}", f"dataset:{CONNECTIVITY}", "atlas:1"], out)
-    assert done.report.failures == done.report.notes == []
+    assert done.report.failures == []
+    assert all("beyond the last tier" in note for note in done.report.notes)
     return out
 
 
@@ -122,11 +124,12 @@ def test_many_sets_are_asked_for_together(replica):
     assert found.n_metadata_requests <= 6
 
 
-def test_nothing_matched_is_said_and_costs_no_further_request(replica, tmp_path):
+def test_nothing_matched_is_said_and_only_nearest_names_are_asked_for(replica, tmp_path):
     done = mirror(replica, ["gene:Nothing", "product:Mause", "atlas:77"], tmp_path / "out.zarr")
     assert [each.error for each in done.report.failures] == ["NotFoundError"] * 3
     assert "no data set of gene Nothing" in done.report.failures[0].message
-    assert len(done.queries) == 3
+    sought, looked_up = done.queries[:1] + done.queries[2:3], done.queries[1:2] + done.queries[3:5]
+    assert len(done.queries) == 6, (sought, looked_up)
     told = run(
         "mirror", "gene:Nothing", "--out", tmp_path / "other.zarr", "--base-url", replica.base_url, code=4
     )
@@ -148,17 +151,16 @@ def test_one_set_that_cannot_be_read_leaves_the_others(tmp_path):
     assert found.n_data_sets > 1
 
 
-def test_a_contradiction_with_the_store_ends_a_run_that_is_still_finding(replica, tmp_path):
+def test_a_contradiction_with_the_store_costs_that_data_set_alone(replica, tmp_path):
     planes = {"layers": ("registered",), "downsample": 4}
     mirror(replica, f"image:{SMALL_IMAGE}", tmp_path / "out.zarr", **planes)
-    with pytest.raises(SettingsError, match="um"):
-        mirror(
-            replica,
-            [f"dataset:{SMALL}", f"dataset:{CONNECTIVITY}", "atlas:1", "product:1"],
-            tmp_path / "out.zarr",
-            **planes,
-            um=100.0,
-        )
+    selection = [f"dataset:{SMALL}", f"dataset:{CONNECTIVITY}"]
+    done = mirror(replica, selection, tmp_path / "out.zarr", **planes, um=100.0)
+    assert [(each.item, each.error) for each in done.report.failures] == [
+        (f"dataset:{SMALL}", "SettingsError")
+    ]
+    assert "um = 200" in done.report.failures[0].message
+    assert done.report.n_committed == len(done.store.data_set(CONNECTIVITY).sections) == 3
 
 
 def test_a_product_that_was_interrupted_is_gone_on_with_to_its_catalogue(replica, tmp_path):
@@ -185,10 +187,15 @@ def test_a_product_that_was_interrupted_is_gone_on_with_to_its_catalogue(replica
     assert store.runs == []
 
 
-def test_a_forecast_on_a_broken_store_is_a_plain_error(replica, whole, tmp_path):
-    broken = shutil.copytree(whole, tmp_path / "broken.zarr")
-    (broken / f"data_sets/{SMALL}/zarr.json").write_text("{}")
-    run("plan", f"dataset:{SMALL}", "--out", broken, "--base-url", replica.base_url, code=1)
+def test_a_forecast_on_a_damaged_store_counts_what_is_sound_and_names_the_rest(replica, whole, tmp_path):
+    damaged = shutil.copytree(whole, tmp_path / "damaged.zarr")
+    (damaged / f"data_sets/{SMALL}/zarr.json").write_text("{}")
+    section = f"data_sets/{SMALL}/image/sections/{SMALL_IMAGE}/zarr.json"
+    (damaged / section).write_text("")
+    options = ("--out", damaged, "--base-url", replica.base_url, "--downsample", 4, "--layers", "source")
+    told = run("plan", f"dataset:{SMALL}", *options)
+    assert re.search(rf"1 images? to fetch, {N_SMALL - 1} stored already", told.output)
+    assert section in told.output
 
 
 def test_the_plates_of_an_atlas_are_mirrored_and_looked_up(replica, whole):
@@ -235,7 +242,7 @@ def test_without_centres_the_images_are_mirrored_and_a_note_says_so(atlas, tmp_p
 
     report = anyio.run(go)
     assert (report.n_committed, report.failures) == (N_SMALL, [])
-    assert [note.partition(" could not be had")[0] for note in report.notes] == [
+    assert [note.partition(" could not be had")[0] for note in report.notes if "tier" not in note] == [
         "structure centres",
         "transforms between reference spaces",
     ]
