@@ -219,7 +219,7 @@ def _page() -> bytes:
             "x": 0,
             "y": 0,
         }
-        for k in range(_PAGE_ROWS)
+        for k in range(1, _PAGE_ROWS + 1)
     ]
     n = len(rows)
     return msgspec.json.encode(

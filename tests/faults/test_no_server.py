@@ -13,7 +13,7 @@ from asyncfetch.events import RequestRetried
 from asyncfetch.server import open_replica
 
 SELECTION = "dataset:900000004"
-NAME = "atlas.invalid"
+NAME = "atlas.test"
 
 
 @pytest.fixture
