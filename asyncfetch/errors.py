@@ -265,13 +265,18 @@ class BodyTooLargeError(TransportError):
     ----------
     limit_bytes : int
         The most that was to be received.
+    beginning : bytes
+        What the body begins with, as far as it was kept: it tells what was sent.
     """
 
     is_transient = False
 
-    def __init__(self, message: str, *, limit_bytes: int = 0, url: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, limit_bytes: int = 0, beginning: bytes = b"", url: str | None = None
+    ) -> None:
         super().__init__(message, url=url)
         self.limit_bytes = limit_bytes
+        self.beginning = beginning
 
 
 class ServiceError(AsyncFetchError):

@@ -35,6 +35,7 @@ from asyncfetch.client.sync import SyncServices
 from asyncfetch.engine import Engine, Request, sharing
 from asyncfetch.errors import (
     AsyncFetchError,
+    BodyTooLargeError,
     CorruptImageError,
     ImageError,
     ImageSizeError,
@@ -547,7 +548,10 @@ class Client(CatalogueQueries):
             limit_bytes = expected_shape[0] * expected_shape[1] * 3 + _JPEG_EXTRA_BYTES
         url = request.url(self.settings.base_url)
         image = Request(url, "image", limit_bytes, f"image {request.image_id}")
-        proved = await self._engine.fetch(image, prove, parked=parked, used_s=attrgetter("used_s"))
+        try:
+            proved = await self._engine.fetch(image, prove, parked=parked, used_s=attrgetter("used_s"))
+        except BodyTooLargeError as error:
+            raise _as_tier(error, expected_shape, admits) from error
         if proved.error is not None:
             raise proved.error
         return proved.jpeg, proved.made
@@ -709,6 +713,22 @@ def _check_other_shape(header: JpegHeader, expected: tuple[int, int], admits: Ad
     # a row and a column more come from rounding, and fit into what was reserved
     if header.height * header.width > (expected[0] + 1) * (expected[1] + 1):
         raise ImageTierError(f"{sizes}as the tier that was asked for", expected=expected, actual=header.shape)
+
+
+def _as_tier(
+    error: BodyTooLargeError, expected: tuple[int, int] | None, admits: Admits | None
+) -> AsyncFetchError:
+    """Return the error that a body too large is: another tier, if it begins as one, or what it was."""
+    try:
+        header = read_header(error.beginning)
+        if expected is not None and header.shape != tuple(expected):
+            _check_other_shape(header, expected, admits)
+    except ImageTierError as tier:
+        tier.url = error.url
+        return tier
+    except ImageError:
+        pass
+    return error
 
 
 def _prove(

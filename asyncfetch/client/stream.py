@@ -14,7 +14,6 @@ from asyncfetch.allen import ImageRequest
 from asyncfetch.errors import (
     AlignmentError,
     AsyncFetchError,
-    BodyTooLargeError,
     ImageSizeError,
     ImageTierError,
     NotFoundError,
@@ -330,10 +329,8 @@ async def _bring(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offe
     """Fetch a section and hand it over; one that turns out to need more memory is fetched once more, with that."""
     try:
         await _offer(client, plan, send, is_last=False)
-    except (ImageTierError, BodyTooLargeError) as error:
-        # what is too large for a tier may be full resolution
-        larger = plan.section.shape if isinstance(error, BodyTooLargeError) else error.actual
-        await _offer(client, replace(plan, shape=larger or plan.shape), send, is_last=True)
+    except ImageTierError as error:
+        await _offer(client, replace(plan, shape=error.actual or plan.shape), send, is_last=True)
 
 
 async def _offer(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer], *, is_last: bool) -> None:
@@ -341,7 +338,7 @@ async def _offer(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offe
     async with client.reserve(plan.working_bytes) as reservation:
         is_done_with = anyio.Event()
         section = await _fetch(client, plan, reservation.lent)
-        if not is_last and plan.downsample and isinstance(section.error, ImageTierError | BodyTooLargeError):
+        if not is_last and plan.downsample and isinstance(section.error, ImageTierError):
             raise section.error
         await send.send((section, is_done_with))
         await is_done_with.wait()

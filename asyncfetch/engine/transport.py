@@ -73,6 +73,8 @@ _KEEPALIVE_S = 10.0
 _ERROR_BODY_BYTES = 2**16
 # What packing adds to what cannot be packed is less than this, also in small blocks and members.
 _MAX_RECEIVED_TIMES = 2
+# The header of a JPEG lies within.
+_KEPT_BYTES = 2**16
 _MOST_TICK_S = 1.0
 # Four times aiohttp's default: fewer wake-ups for bodies of megabytes.
 _READ_BUFFER_BYTES = 2**18
@@ -521,6 +523,7 @@ class _Exchange:
         self._on_bytes = on_bytes
         self._n_received = 0
         self._has_headers = False
+        self._announces_too_much = False
         # What the watchdog reads: after which time nothing is waited for.
         self.deadline = self._clock() + self._connect_timeout_s + self._stall_timeout_s
         self.is_closed = False
@@ -569,6 +572,8 @@ class _Exchange:
             self._watchdog.remove(self)
         if self.is_closed:
             raise closed_on_the_way(self._url)
+        if self._announces_too_much:
+            raise self._too_large(b"")
         waited_s = (
             self._stall_timeout_s if self._has_headers else self._connect_timeout_s + self._stall_timeout_s
         )
@@ -627,8 +632,11 @@ class _Exchange:
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         encoding = response.headers.get("Content-Encoding")
         inflater = None if encoding is None else Inflater.for_encoding(encoding.strip().lower())
-        if inflater is None and (response.content_length or 0) > self._limit_bytes:
-            raise self._too_large()
+        limit_bytes = self._limit_bytes
+        if inflater is None and (response.content_length or 0) > limit_bytes:
+            # no more than shows what it is
+            limit_bytes = min(limit_bytes, _KEPT_BYTES)
+            self._announces_too_much = True
         clock, content, on_bytes = self._clock, response.content, self._on_bytes
         now = clock()
         watch = SpeedWatch(self._min_speed, self._stall_timeout_s, now)
@@ -651,8 +659,8 @@ class _Exchange:
             if piece:
                 pieces.append(piece)
             n_body += len(piece)
-            if n_body > self._limit_bytes or self._n_received > max_received:
-                raise self._too_large()
+            if n_body > limit_bytes or self._n_received > max_received:
+                raise self._too_large(b"".join(pieces)[:_KEPT_BYTES])
             wait = None if on_bytes is None else on_bytes(n_piece)
             if wait is not None:
                 self.deadline = float("inf")
@@ -776,10 +784,11 @@ class _Exchange:
             url=self._url,
         )
 
-    def _too_large(self) -> BodyTooLargeError:
+    def _too_large(self, beginning: bytes) -> BodyTooLargeError:
         return BodyTooLargeError(
             f"{self._shown} is larger than the {self._limit_bytes} bytes that it can have; it was not read further",
             limit_bytes=self._limit_bytes,
+            beginning=beginning,
             url=self._url,
         )
 

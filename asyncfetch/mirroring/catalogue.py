@@ -51,7 +51,9 @@ async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collec
     missing = sorted(set(spaces) - await client.pool.run(_spaces, writer))
     try:
         if missing:
-            rows = [row for row in await client.structure_centers(missing) if _has_numbers(row)]
+            listed = await client.structure_centers(missing)
+            rows = _identified([row for row in listed if _has_numbers(row)])
+            notes += _left_out("structure centres", len(listed) - len(rows))
             for space in missing:
                 here = [row for row in rows if row_id(row, "reference_space_id") == space]
                 await client.pool.run(writer.write_structure_centers, space, here)
@@ -61,7 +63,10 @@ async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collec
         notes.append(f"structure centres could not be had: {error.message}")
     try:
         if not await client.pool.run(_has_transforms, writer):
-            await client.pool.run(writer.write_space_transforms, await client.space_transforms())
+            listed = await client.space_transforms()
+            rows = _identified(listed)
+            notes += _left_out("transforms between reference spaces", len(listed) - len(rows))
+            await client.pool.run(writer.write_space_transforms, rows)
     except StoreError:
         raise
     except AsyncFetchError as error:
@@ -84,3 +89,12 @@ def _has_numbers(row: dict[str, Any]) -> bool:
     except RecordError:
         return False
     return True
+
+
+def _identified(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows that have an id, which may have come as text, with it as a number: they are found by it."""
+    return [row | {"id": number} for row in rows if (number := row_id(row)) is not None]
+
+
+def _left_out(what: str, n: int) -> list[str]:
+    return [f"{what}: the API sent {n} without a usable id or number; left out"] if n else []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import anyio.lowlevel
 
-from asyncfetch.errors import AsyncFetchError, BodyTooLargeError, ImageSizeError, ImageTierError
+from asyncfetch.errors import AsyncFetchError, ImageSizeError, ImageTierError
 from asyncfetch.geometry import Box
 from asyncfetch.mirroring.layers import LayerJobs
 from asyncfetch.mirroring.pixels import Decoded
@@ -65,9 +65,8 @@ async def mirror_section(
         plan = replanned(plan, shape, view_plan.grid, settings)
     try:
         commit = await _mirror(client, writer, view_plan, plan, settings, sizes)
-    except (ImageTierError, BodyTooLargeError) as error:
-        # what is too large for a tier may be full resolution
-        larger = plan.section.shape if isinstance(error, BodyTooLargeError) else error.actual
+    except ImageTierError as error:
+        larger = error.actual
         if larger is None or larger == plan.shape or not plan.is_one_jpeg:
             raise
         plan = replanned(plan, larger, view_plan.grid, settings)

@@ -257,3 +257,27 @@ def test_a_search_lists_the_sound_sections_and_names_the_odd_one():
     assert found.exit_code == 3
     assert len(json.loads(found.stdout)) == 9
     assert f"left out: SectionImage {ODD}: height is 0" in found.stderr
+
+
+def test_centres_are_stored_by_their_ids_and_those_without_one_are_told(replica, tmp_path):
+    def change(envelope):
+        first = envelope["start_row"]
+        for place, row in enumerate(envelope["msg"], first):
+            row["id"] = None if place else str(row["id"])
+
+    out = tmp_path / "out.zarr"
+    report = mirror(replica, change, out=out, model="StructureCenter", layers=("source",))
+    assert (report.n_committed, report.failures) == (10, [])
+    assert [note for note in report.notes if note.startswith("structure centres: the API sent 1 without")]
+    (centre,) = asyncfetch.open(out).structure_centers
+    assert isinstance(centre["id"], int)
+
+
+def test_sections_whose_ids_come_as_123_point_0_are_stored(replica, tmp_path):
+    def change(envelope):
+        envelope["msg"] = [row | {"id": float(row["id"])} for row in envelope["msg"]]
+
+    out = tmp_path / "out.zarr"
+    report = mirror(replica, change, out=out, layers=("source",))
+    assert (report.n_committed, report.failures) == (10, [])
+    assert len(asyncfetch.open(out).data_set(SMALL).sections) == 10

@@ -80,11 +80,3 @@ def test_a_catalogue_that_cannot_be_read_counts_as_missing_and_is_told(writer, t
     assert opened.structure_centers == []
     assert "catalogue/structure_centers/9/zarr.json cannot be read" in opened.damage[0]
     assert writer.centred_spaces == set()
-
-
-def test_rows_whose_ids_are_texts_or_none_are_stored_beside_the_others(writer, tmp_path):
-    rows = [{**OTHER, "id": "7"}, {**CENTER, "id": 12}, {**CENTER, "id": None}, {**OTHER, "id": [1]}]
-    writer.write_structure_centers(9, rows)
-    writer.close()
-    opened = store.open(tmp_path / "out.zarr")
-    assert [row["id"] for row in opened.structure_centers] == [None, [1], "7", 12]
