@@ -235,7 +235,8 @@ def settings_from(config: Path | None, **arguments: Any) -> Settings:
         return Settings.from_layers(arguments, environment, table)
     except SettingsError as error:
         # the other layers are sound, so it was an argument
-        option = _OPTIONS.get(error.setting or "", f"--{error.setting}")
+        name = error.setting or ""
+        option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
         raise SettingsError(f"{option}: {error.message}", setting=error.setting) from None
 
 

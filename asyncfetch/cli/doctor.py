@@ -104,7 +104,9 @@ def _print_service(found: Examination) -> None:
         verdict: sum(finding.verdict == verdict for finding in found.findings)
         for verdict in ("holds", "differs", "could not be asked")
     }
-    numbers = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    numbers = ", ".join(
+        f"{n} {'hold' if verdict == 'holds' and n != 1 else verdict}" for verdict, n in counts.items()
+    )
     typer.echo(f"{found.base_url}: {numbers} ({found.n_requests} requests; the assumptions are in {_PAGE})")
     if not found.is_answered:
         typer.echo(

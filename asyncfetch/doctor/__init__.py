@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from asyncfetch.doctor.disk import examine_disk
 from asyncfetch.doctor.facts import Fact
-from asyncfetch.doctor.machine import examine_machine, hide_password
+from asyncfetch.doctor.machine import examine_machine
 
-__all__ = ["Fact", "examine_disk", "examine_machine", "hide_password"]
+__all__ = ["Fact", "examine_disk", "examine_machine"]

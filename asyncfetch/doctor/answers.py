@@ -56,9 +56,7 @@ class Answers(NamedTuple):
         """
         seen = self.seen.get(name)
         if seen is None:
-            raise UnaskedError(
-                "it was not asked, because the server does not answer or the requests were spent"
-            )
+            raise UnaskedError("the server does not answer, or no requests were left for it")
         if seen.error is not None or seen.last is None:
             raise UnaskedError(seen.error.message if seen.error else f"{short_url(seen.url)} has no answer")
         return seen.last

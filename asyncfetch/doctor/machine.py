@@ -5,7 +5,6 @@ from __future__ import annotations
 import locale
 import os
 import platform
-import re
 import ssl
 import sys
 from datetime import datetime
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from asyncfetch.doctor.cgroup import read_limits
 from asyncfetch.doctor.disk import examine_disk
 from asyncfetch.doctor.facts import Fact, megabytes
+from asyncfetch.engine.proxies import Proxies
+from asyncfetch.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.settings import Settings
 
-__all__ = ["examine_machine", "hide_password"]
+__all__ = ["examine_machine"]
 
 _LIBRARIES = (
     "aiohttp",
@@ -37,11 +38,9 @@ _LIBRARIES = (
     "zarr",
     "zlib-ng",
 )
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 # Some 70 connections, the files of the zarr store that are written at once, and the interpreter's own.
 _ENOUGH_FILES = 512
-_USERINFO = re.compile(r"^(?P<scheme>[a-zA-Z][\w+.-]*://)?(?P<user>[^/@]*)@")
 
 
 def examine_machine(place: Path, settings: Settings, environment: Mapping[str, str]) -> list[Fact]:
@@ -54,7 +53,7 @@ def examine_machine(place: Path, settings: Settings, environment: Mapping[str, s
     place : path
         The folder that a store is to be written to.
     settings : Settings
-        What a run would use: the memory budget is compared with the memory.
+        What a run would use: the memory budget is compared with the memory, and its proxy is shown.
     environment : mapping of str to str
         Such as ``os.environ``.
     """
@@ -66,26 +65,11 @@ def examine_machine(place: Path, settings: Settings, environment: Mapping[str, s
         *_resources(settings),
         *examine_disk(place),
         _open_files(),
-        *_network(environment),
+        _proxies(settings, environment),
+        _trust(environment),
         _time_zone(),
         _text(),
     ]
-
-
-def hide_password(url: str) -> str:
-    """Return an address without what could be a password, but so that it shows that there is one.
-
-    Examples
-    --------
-    >>> hide_password("http://anna:secret@proxy.example:3128")
-    'http://anna:***@proxy.example:3128'
-    """
-    found = _USERINFO.match(url)
-    if found is None:
-        return url
-    user, has_password, _ = found["user"].partition(":")
-    shown = f"{user}:***" if has_password else "***"
-    return f"{found['scheme'] or ''}{shown}@{url[found.end() :]}"
 
 
 def _versions() -> list[Fact]:
@@ -176,16 +160,13 @@ def _open_files() -> Fact:
     return Fact("open files", shown, {"soft": soft, "hard": hard}, advice)
 
 
-def _network(environment: Mapping[str, str]) -> list[Fact]:
-    found = {}
-    for name in _PROXIES:
-        # As curl does: HTTP_PROXY in capitals can be set by a request to a CGI program, and is not read.
-        names = (name,) if name == "http_proxy" else (name, name.upper())
-        value = next((environment[each] for each in names if environment.get(each)), None)
-        if value:
-            found[name] = value if name == "no_proxy" else hide_password(value)
-    shown = ", ".join(f"{name}={value}" for name, value in found.items()) or "none"
-    return [Fact("proxies", shown, found), _trust(environment)]
+def _proxies(settings: Settings, environment: Mapping[str, str]) -> Fact:
+    """Show the proxies that a run would use, as its transport reads them."""
+    try:
+        found = Proxies(settings.proxy, environment).named
+    except SettingsError as error:
+        return Fact("proxies", "cannot be used", None, error.message)
+    return Fact("proxies", ", ".join(f"{name}={value}" for name, value in found.items()) or "none", found)
 
 
 def _trust(environment: Mapping[str, str]) -> Fact:

@@ -132,7 +132,7 @@ def _http_7(answers: Answers) -> str:
     n = sum(each.status == 429 for each in answers.all_exchanges())
     require(not n, f"{n} requests were refused with 429 at the rate of this examination; lower --rate")
     if not any(answers.all_exchanges()):
-        raise UnaskedError("nothing answers")
+        raise UnaskedError("no request was answered")
     return "no request was refused for the rate"
 
 
@@ -144,15 +144,20 @@ def _http_8(answers: Answers) -> str:
         if each.status == 200 and each.body[:60].lstrip().lower().startswith(b"<html")
     ]
     failed = sorted({each.status for each in exchanges if each.status >= 500})
+    if not exchanges:
+        raise UnaskedError("no request was answered")
     if not pages and not failed:
-        raise UnaskedError("there was no outage meanwhile")
+        raise UnaskedError("no outage was seen")
     return f"seen: {len(pages)} pages of HTML under 200; statuses {failed or 'below 500'}"
 
 
 def _http_9(answers: Answers) -> str:
     again = [name for name in _IMAGES if name in answers.seen and answers.seen[name].n_attempts > 1]
     if not again:
-        raise UnaskedError("all images came at once")
+        is_answered = any(answers.seen[name].exchanges for name in _IMAGES if name in answers.seen)
+        raise UnaskedError(
+            "every image came at once" if is_answered else "no request for an image was answered"
+        )
     healed = [name for name in again if answers.seen[name].error is None]
     return f"seen: {len(again)} images asked for again, {len(healed)} of them came"
 

@@ -58,6 +58,21 @@ class Proxies:
     def __bool__(self) -> bool:
         return self._fixed is not None or bool(self._named)
 
+    @property
+    def named(self) -> dict[str, str]:
+        """What names the proxies, and the hosts that are asked directly, in the words of a person; no credentials.
+
+        Raises
+        ------
+        SettingsError
+            One of them cannot be used.
+        """
+        proxies = (
+            [self._fixed] if self._fixed else [_parse(value, name) for name, value in self._named.values()]
+        )
+        found = {proxy.named_by: proxy.url for proxy in proxies}
+        return found | ({"no_proxy": ",".join(self._direct)} if found and self._direct else {})
+
     def of(self, url: URL) -> Proxy | None:
         """Return the proxy of an address, or None where it is asked directly.
 

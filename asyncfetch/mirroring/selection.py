@@ -75,7 +75,7 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
     items = list(texts) if isinstance(texts, Iterable) and not isinstance(texts, str) else [texts]
     if strange := [each for each in items if not isinstance(each, str)]:
         raise SelectionError(
-            f'{shown(repr(strange[0]), _MOST_SHOWN)} is no selection: write it as text, such as "dataset:479"'
+            f'{shown(repr(strange[0]), _MOST_SHOWN)} is not a valid selection: write it as text, such as "dataset:479"'
         )
     selections = [
         selection
@@ -91,7 +91,7 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
 def _parse_item(text: str) -> list[Selection]:
     match = _BY_ID.fullmatch(text) or _BY_NAME.fullmatch(text)
     if match is None:
-        what = f"'{shown(text, _MOST_SHOWN)}' is no selection"
+        what = f"'{shown(text, _MOST_SHOWN)}' is not a valid selection"
         kind_given, colon, values_given = text.partition(":")
         meant = nearest(kind_given, _KINDS, 1) if colon else []
         if meant and meant[0] != kind_given.lower():

@@ -16,7 +16,9 @@ from PIL import Image
 
 from asyncfetch.errors import SettingsError
 from asyncfetch.imaging import jpeg
+from asyncfetch.names import did_you_mean
 from asyncfetch.server.differing import Answer, Asked, Difference, envelope_of
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +48,8 @@ def differences_named(names: Sequence[str]) -> list[Difference]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SettingsError(
-            f"there is no difference {unknown[0]!r}; known differences: {', '.join(known)}",
+            f"there is no difference '{shown(unknown[0], 60)}'{did_you_mean(unknown[0], known)}; list them with: "
+            "asyncfetch serve --break list",
             setting="differences",
         )
     return [known[name] for name in names]

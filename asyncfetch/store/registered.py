@@ -34,6 +34,9 @@ _MADE = ("um", "codec", "numeric_expression", "interpolation", "parallel", "fill
 #: What a difference is a contradiction of: the API's records, which no option changes.
 UPSTREAM_FIELDS = frozenset({"slots", "plane", "box_um", "section_thickness_um"})
 
+# What another rebuild changes, and the option for it.
+_REBUILD_OPTIONS = {"um": "--um {:g}", "codec": "--codec {}"}
+
 
 def begin_registered(
     place: Place, data_set_id: int, view: str, wanted: RegisteredLayout, disown: Callable[[Commit], Any]
@@ -111,11 +114,15 @@ def _contradiction(
             f"from the stored JPEGs with: asyncfetch rebuild {location} --dataset {data_set_id}",
             setting=name,
         )
-    return SettingsError(
-        f"{where} is registered in {location} with {name} = {before}, not {now}; use {before} again, another place, "
-        f"or change what is stored with: asyncfetch rebuild {location} --dataset {data_set_id}",
-        setting=name,
-    )
+    stands = f"{where} is registered in {location} with {name} = {before}, not {now}"
+    if name in _REBUILD_OPTIONS:
+        advice = (
+            f"use {before} again, another place, or change what is stored with: "
+            f"asyncfetch rebuild {location} --dataset {data_set_id} {_REBUILD_OPTIONS[name].format(now)}"
+        )
+    else:
+        advice = f"use {before} again, or another place"
+    return SettingsError(f"{stands}; {advice}", setting=name)
 
 
 def _adopt(

@@ -149,11 +149,11 @@ def test_pages_of_html_for_ever_mean_that_the_service_is_unavailable(invoke, sta
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["479"], "'479' is no selection: write dataset:ID"),
-        (["dataset:"], "'dataset:' is no selection"),
-        (["dataset:12a"], "is no selection"),
-        (["dataset:" + "9" * 5000], "is no selection"),
-        (["gene:Pv'alb"], "is no selection"),
+        (["479"], "'479' is not a valid selection: write dataset:ID"),
+        (["dataset:"], "'dataset:' is not a valid selection"),
+        (["dataset:12a"], "is not a valid selection"),
+        (["dataset:" + "9" * 5000], "is not a valid selection"),
+        (["gene:Pv'alb"], "is not a valid selection"),
         (["@none.txt"], "none.txt cannot be read: No such file or directory"),
         ([SMALL, "--um", "0"], "--um: um = 0 is not allowed: a pitch in micrometres greater than 0"),
         ([SMALL, "--um", "x"], "--um: um = x is not allowed"),
@@ -287,6 +287,7 @@ def test_another_pitch_for_the_same_planes_is_refused_and_changes_nothing(
     done = at_replica("mirror", SMALL, "--out", "out.zarr", "--um", "50")
     assert done.code == 2
     assert "is registered in out.zarr with um = 100.0, not 50.0" in done.err
+    assert done.err.rstrip().endswith("asyncfetch rebuild out.zarr --dataset 900000005 --um 50")
     after = stored_objects(tmp_path / "out.zarr")
     assert {name for name in after if after[name] != before.get(name)} <= {"zarr.json"}
 

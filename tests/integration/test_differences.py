@@ -246,5 +246,7 @@ def test_an_unknown_difference_is_told_with_the_known_ones():
         async with open_replica(differences=("RMA-4=cap5",)):
             pass
 
-    with pytest.raises(SettingsError, match=r"RMA-4=cap5.*known differences: ADDR-1=page"):
+    with pytest.raises(
+        SettingsError, match=r"RMA-4=cap5.*did you mean RMA-4=cap4.*asyncfetch serve --break list"
+    ):
         anyio.run(open_it)

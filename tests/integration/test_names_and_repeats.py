@@ -75,7 +75,7 @@ def test_the_same_value_twice_is_no_contradiction(invoke):
             {},
             "(Possible options: --layers)",
         ),
-        (["plan", "datasett:1"], {}, "'datasett:1' is no selection; did you mean dataset:1?"),
+        (["plan", "datasett:1"], {}, "'datasett:1' is not a valid selection; did you mean dataset:1?"),
         (["plan", SMALL, "--view", "imgae"], {}, "did you mean image?"),
         (["mirror", SMALL, "--out", "o", "--codec", "zst"], {}, "did you mean zstd?"),
         (
@@ -151,7 +151,7 @@ def test_sets_numbers_of_numpy_and_single_names_are_taken():
     chosen = Settings.from_layers(numbers | {"layers": ["sections"]})
     assert (chosen.um, chosen.jobs, chosen.roi) == (50.0, 3, (1, 2, 3, 4))
     assert parse_selection(f"dataset:{k}" for k in (1, 2)) == parse_selection(["dataset:1", "dataset:2"])
-    with pytest.raises(SelectionError, match="479 is no selection: write it as text"):
+    with pytest.raises(SelectionError, match="479 is not a valid selection: write it as text"):
         parse_selection([479])
 
 

@@ -22,7 +22,7 @@ def test_lines_take_the_place_of_the_file(tmp_path):
 def test_a_wrong_line_is_named(tmp_path):
     path = tmp_path / "ids.txt"
     path.write_text("dataset:479\n70813257\n")
-    with pytest.raises(SelectionError, match=r"ids\.txt, line 2: '70813257' is no selection"):
+    with pytest.raises(SelectionError, match=r"ids\.txt, line 2: '70813257' is not a valid selection"):
         expand_files([f"@{path}"])
 
 

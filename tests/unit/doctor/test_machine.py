@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asyncfetch import Settings
-from asyncfetch.doctor import examine_disk, examine_machine, hide_password
+from asyncfetch.doctor import examine_disk, examine_machine
 from asyncfetch.doctor.cgroup import Limits, read_limits
 from asyncfetch.doctor.disk import write_speed
 
@@ -63,23 +63,33 @@ def test_a_membership_cannot_lead_out_of_the_mounted_groups(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("address", "shown"),
+    ("environment", "setting", "proxies"),
     [
-        ("http://anna:secret@proxy:3128", "http://anna:***@proxy:3128"),
-        ("anna:secret@proxy:3128", "anna:***@proxy:3128"),
-        ("http://token@proxy:3128", "http://***@proxy:3128"),
-        ("http://proxy:3128", "http://proxy:3128"),
-        ("http://a:se:cr@proxy", "http://a:***@proxy"),
+        (
+            {"HTTPS_PROXY": "http://anna:secret@proxy:3128", "no_proxy": ".local"},
+            "environment",
+            {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": ".local"},
+        ),
+        ({"HTTP_PROXY": "anna:secret@proxy:3128"}, "environment", {"HTTP_PROXY": "http://proxy:3128"}),
+        ({"all_proxy": "http://proxy:3128"}, "environment", {"all_proxy": "http://proxy:3128"}),
+        ({"no_proxy": "*"}, "environment", {}),
+        ({"http_proxy": "http://proxy:3128"}, "none", {}),
+        ({"http_proxy": "http://proxy:3128"}, "http://anna:secret@fixed:1", {"proxy": "http://fixed:1"}),
     ],
 )
-def test_a_password_in_an_address_is_hidden(address, shown):
-    assert hide_password(address) == shown
-
-
-def test_proxies_are_named_without_their_passwords(tmp_path):
-    found = facts(tmp_path, {"HTTPS_PROXY": "http://anna:secret@proxy:3128", "no_proxy": ".local"})
-    assert found["proxies"].value == {"https_proxy": "http://anna:***@proxy:3128", "no_proxy": ".local"}
+def test_the_proxies_are_those_of_a_run_and_shown_without_credentials(
+    tmp_path, environment, setting, proxies
+):
+    found = facts(tmp_path, environment, proxy=setting)
+    assert found["proxies"].value == proxies
     assert "secret" not in str(found)
+    assert "anna" not in str(found)
+
+
+def test_a_proxy_that_cannot_be_used_is_told_with_what_to_do(tmp_path):
+    advice = facts(tmp_path, {"http_proxy": "socks5://proxy:1080"})["proxies"].advice
+    assert "http_proxy names a socks5 proxy" in advice
+    assert "ASYNCFETCH_PROXY=none" in advice
 
 
 def test_a_trust_store_that_does_not_exist_is_told(tmp_path):

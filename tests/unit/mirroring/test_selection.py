@@ -40,7 +40,7 @@ def test_genes_products_and_atlases_are_named_by_id_or_by_name():
     ["gene:", "gene:a'b", "gene:a,", "gene:[x]", "product:$x", "atlas:Mouse", "dataset:Pvalb", "gene: x"],
 )
 def test_a_name_that_cannot_be_asked_for_is_no_selection(text):
-    with pytest.raises(SelectionError, match="is no selection"):
+    with pytest.raises(SelectionError, match="is not a valid selection"):
         parse_selection([text])
 
 
