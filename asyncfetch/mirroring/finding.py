@@ -148,6 +148,14 @@ class _Finder:
         await self._send.send(found)
         wanted, data_set = found.image_ids, found.data_set
         named: set[int] = set()
+        is_empty = not (data_set.section_images or data_set.unreadable_sections)
+        if is_empty and wanted is None and found.atlas_id is None:
+            url = self._client.settings.base_url
+            nothing = NotFoundError(
+                f"the API at {url} lists no section images of data set {data_set.id}; ask again later, or leave it out",
+                url=url,
+            )
+            await self._fail((found.item,), nothing)
         for each in data_set.unreadable_sections:
             if each.id is None:
                 await self._fail((found.item,), RecordError(each.message))

@@ -281,3 +281,13 @@ def test_sections_whose_ids_come_as_123_point_0_are_stored(replica, tmp_path):
     report = mirror(replica, change, out=out, layers=("source",))
     assert (report.n_committed, report.failures) == (10, [])
     assert len(asyncfetch.open(out).data_set(SMALL).sections) == 10
+
+
+def test_a_data_set_without_sections_is_a_failure_by_name(replica, tmp_path):
+    def change(envelope):
+        envelope |= {"msg": [], "num_rows": 0, "total_rows": 0}
+
+    report = mirror(replica, change, out=tmp_path / "out.zarr", layers=("source",))
+    (failure,) = report.failures
+    assert (failure.item, failure.error) == (f"dataset:{SMALL}", "NotFoundError")
+    assert "lists no section images of data set" in failure.message
