@@ -33,6 +33,7 @@ __all__ = ["show_progress"]
 
 _LINE_EVERY_S = 5.0
 _MAX_STORY = 500
+_MAX_JOIN_S = 1.0
 
 
 @contextmanager
@@ -163,7 +164,11 @@ class _LiveLine:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        # Rich does not wait for its thread; one that still runs when the interpreter ends can abort the process
+        thread = getattr(self._progress.live, "_refresh_thread", None)
         self._progress.stop()
+        if thread is not None:
+            thread.join(_MAX_JOIN_S)
 
     def __call__(self, event: Event) -> None:
         self._tally.count(event)

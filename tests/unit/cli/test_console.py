@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+from rich.console import Console
 
 from asyncfetch.cli.console import echo, tell
+from asyncfetch.cli.progress import _LiveLine
 
 #: Prints data, messages and a live line, and ends as commands do.
 SCRIPT = """
@@ -152,3 +156,11 @@ def test_words_of_others_cannot_move_the_cursor(capsys):
     first, second = err.splitlines()
     assert first == "a\\x1b[2Jb\\u202ec\\r"
     assert len(second) < 3000
+
+
+def test_the_live_line_leaves_no_thread_that_could_write_when_the_interpreter_ends():
+    before = set(threading.enumerate())
+    for _ in range(20):
+        with _LiveLine(Console(file=io.StringIO(), force_terminal=True)):
+            pass
+        assert set(threading.enumerate()) == before
