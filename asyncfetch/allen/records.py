@@ -503,3 +503,6 @@ def _oddity(name: str, value: Any, error: Exception) -> str:
 
 _INCLUDED: dict[str, type[_Record]] = {"genes": Gene, "products": Product}
 _INCLUDED_ONE: dict[str, type[_Record]] = {"alignment2d": Alignment2d, "alignment3d": Alignment3d}
+
+# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_MET = [msgspec.json.Decoder(each) for each in (SectionDataSet, SectionImage, StructureCenter)]
