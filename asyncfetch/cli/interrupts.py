@@ -82,8 +82,9 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     Where a hang-up is ignored (``nohup``) it stays so.
     """
     hang_up = getattr(signal, "SIGHUP", None)
-    is_heard = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN
-    return (signal.SIGINT, signal.SIGTERM, *((hang_up,) if is_heard else ()))
+    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:
+        return (signal.SIGINT, signal.SIGTERM)
+    return (signal.SIGINT, signal.SIGTERM, hang_up)
 
 
 def run_until_interrupted[T](

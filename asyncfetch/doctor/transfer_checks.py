@@ -83,13 +83,15 @@ def _http_1(answers: Answers) -> str:
 
 
 def _http_2(answers: Answers) -> str:
+    schemes: set[str] = set()
     for url, location in _locations(answers):
         asked, named = urlsplit(url), urlsplit(urljoin(url, location))
+        schemes.add(asked.scheme)
         require(
             asked.scheme == named.scheme,
             f"asked by {asked.scheme}, redirects name {named.scheme}://{named.netloc}",
         )
-    return f"redirects name the scheme that was used, {asked.scheme}"
+    return f"redirects name the scheme that was used, {' and '.join(sorted(schemes))}"
 
 
 def _http_3(answers: Answers) -> str:

@@ -63,7 +63,7 @@ class _Jpegxl(Jpegxl):
 def _image_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return what a chunk (z, y, x, c) can be as an image, which has no axis for one frame or one colour."""
     as_written = shape[1:] if len(shape) > 3 and shape[0] == 1 else shape
-    as_written = as_written[:-1] if as_written[-1] == 1 else as_written
+    as_written = as_written[:-1] if as_written[-1:] == (1,) else as_written
     squeezed = tuple(side for side in shape if side > 1)
     # the planes of a cube are written below each other
     below = (prod(shape[:-2]), *shape[-2:])
@@ -136,6 +136,6 @@ def _into(
     if claimed_bytes != n_bytes:
         claimed = "does not say what it holds" if claimed_bytes < 0 else f"holds {claimed_bytes} bytes"
         raise ValueError(f"the chunk {claimed}, and the layout says {n_bytes}")
-    out = np.empty(n_bytes, dtype=np.uint8)
+    out: Any = np.empty(n_bytes, dtype=np.uint8)
     decompress(data, out)
     return chunk_spec.prototype.buffer.from_array_like(out)

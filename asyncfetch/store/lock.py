@@ -299,11 +299,12 @@ def _path_of(place: Place) -> Path:
 
 def _named_holder(place: Place, path: Path) -> tuple[Holder | None, float]:
     """Return who holds a lock and for how long it has been silent; whoever has just made it is given time."""
+    holder = _holder_in(place.get(_KEY))
     for _ in range(_MAX_PAUSES):
-        holder = _holder_in(place.get(_KEY))
         if holder is not None:
             break
         time.sleep(_PAUSE_S)
+        holder = _holder_in(place.get(_KEY))
     return holder, _silent_s(path)
 
 
