@@ -440,3 +440,7 @@ def parse_size(text: str, *, setting: str = "size") -> int:
             f"{setting} = {text!r}: write a size such as 1GiB or 500MB", setting=setting
         ) from None
     return size
+
+
+# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_MET = msgspec.json.Decoder(Settings)

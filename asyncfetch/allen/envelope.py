@@ -86,6 +86,10 @@ class _Envelope(msgspec.Struct):
     total_rows: Any = None
 
 
+# Made here, before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_ENVELOPES = msgspec.json.Decoder(_Envelope)
+
+
 def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
     """Read a reply in JSON.
 
@@ -109,7 +113,7 @@ def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
     """
     _require_bounded(body, url)
     try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
+        envelope = _ENVELOPES.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         lenient = _read_leniently(body)
         if lenient is None:

@@ -401,3 +401,7 @@ def _one[T](service: SyncService, records: Sequence[T], url: str | None) -> T:
 
 def _odd(service: SyncService, what: str, url: str | None) -> ReplyError:
     return ReplyError(f"{url or service} sent {what}; ask again later", url=url)
+
+
+# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_MET = [msgspec.json.Decoder(each) for each in (ImageSync, ReferencePoint)]

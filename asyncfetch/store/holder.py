@@ -124,3 +124,7 @@ def _namespace() -> str:
     with contextlib.suppress(OSError):
         return str(Path("/proc/self/ns/pid").readlink())
     return ""
+
+
+# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_MET = msgspec.json.Decoder(Holder)

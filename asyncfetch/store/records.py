@@ -5,7 +5,6 @@ What cannot be read, or belongs to another path than it lies at, counts as missi
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -261,9 +260,6 @@ def check_content(path: str, content: Any, wanted: type[Any]) -> None:
         ) from error
 
 
-_MEETING_TYPES = threading.Lock()
-
-
 def read_content[T](place: Place, path: str, wanted: type[T]) -> T | None:
     """Return ``attributes.asyncfetch`` of a group as a type; None where there is none that can be read."""
     attributes = place.attributes(path)
@@ -272,12 +268,15 @@ def read_content[T](place: Place, path: str, wanted: type[T]) -> T | None:
     if "asyncfetch" not in attributes:
         place.damage.add(metadata_key(path), "does not hold what asyncfetch writes there")
         return None
-    with _MEETING_TYPES:
-        # what msgspec knows of a type is incomplete while a thread meets it for the first time, and another one that
-        # uses it then ends the process
-        msgspec.json.Decoder(wanted)
     try:
         return msgspec.convert(attributes["asyncfetch"], wanted)
     except msgspec.ValidationError as error:
         place.damage.add(metadata_key(path), f"cannot be read ({error})")
         return None
+
+
+# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_MET = [
+    msgspec.json.Decoder(each)
+    for each in (AtlasRecord, Commit, RegisteredLayout, _Identified, _Record, _Rows, _Run)
+]

@@ -160,3 +160,7 @@ def _matrices(data_set: SectionDataSet, sections: Sequence[SectionImage]) -> dic
                 columns["image_to_reference"][index] = geometry.image_to_reference_matrix()
             columns["plane"][index] = geometry.plane_equation()
     return columns
+
+
+# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_MET = msgspec.json.Decoder(TableContent)
