@@ -147,7 +147,7 @@ def is_stdout_read() -> bool:
 
 def tell(text: str) -> None:
     """Print a message on stderr."""
-    _print(text, err=True)
+    _print(text, err=True, width=_MAX_CELL)
 
 
 def echo(text: object) -> None:

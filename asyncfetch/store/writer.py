@@ -148,7 +148,8 @@ class StoreWriter:
     def __init__(self, place: Place, held: StoreLock | None = None) -> None:
         self._place = place
         self._held = held
-        self._lock = threading.Lock()
+        # taken again by what a view is begun with: claims that are taken away are commits, too
+        self._lock = threading.RLock()
         self._counting = threading.Lock()
         self._plane_shards: dict[tuple[int, str, int], int] = {}
         self._levels: dict[tuple[int, str, int], SectionLevels] = {}
