@@ -126,19 +126,32 @@ async def open_replica(
         auto_decompress=False,
     )
     with _open_log(service):
-        await runner.setup()
+        async with listening(runner, host, port) as base_url:
+            yield Replica(base_url, service.atlas, service.requests, service.images)
+
+
+@asynccontextmanager
+async def listening(runner: web.BaseRunner, host: str, port: int) -> AsyncIterator[str]:
+    """Listen for as long as the context is open; gives the address, without a slash at the end.
+
+    Raises
+    ------
+    SettingsError
+        The port is taken.
+    """
+    await runner.setup()
+    try:
         try:
-            try:
-                await web.TCPSite(runner, host, port).start()
-            except OSError as error:
-                raise SettingsError(
-                    f"cannot listen on {host}:{port}: {error.strerror}", setting="port"
-                ) from error
-            address, bound = runner.addresses[0][:2]
-            shown = f"[{address}]" if ":" in address else address
-            yield Replica(f"http://{shown}:{bound}", service.atlas, service.requests, service.images)
-        finally:
-            await runner.cleanup()
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host}:{port}: {error.strerror}", setting="port"
+            ) from error
+        address, bound = runner.addresses[0][:2]
+        shown = f"[{address}]" if ":" in address else address
+        yield f"http://{shown}:{bound}"
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager

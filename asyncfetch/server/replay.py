@@ -15,6 +15,7 @@ from zlib_ng import zlib_ng
 
 from asyncfetch.engine.recording import is_heading, parse_exchange
 from asyncfetch.errors import SettingsError, short_url
+from asyncfetch.server.app import listening
 from asyncfetch.server.door import KEEP_ALIVE_S, MAX_LINE_BYTES, refuse_foreign
 from asyncfetch.server.hosts import Hosts
 
@@ -157,19 +158,8 @@ async def open_replay(
         web.Server(answer, access_log=None, max_line_size=MAX_LINE_BYTES, keepalive_timeout=KEEP_ALIVE_S),
         handle_signals=False,
     )
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot listen on {host}:{port}: {error.strerror}", setting="port"
-            ) from error
-        address, bound = runner.addresses[0][:2]
-        shown = f"[{address}]" if ":" in address else address
-        yield f"http://{shown}:{bound}"
-    finally:
-        await runner.cleanup()
+    async with listening(runner, host, port) as base_url:
+        yield base_url
 
 
 def _reply(exchange: Exchange, recording: Recording, request: web.BaseRequest) -> web.Response:
