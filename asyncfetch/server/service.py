@@ -297,11 +297,12 @@ class Service:
             content_type = replies.CONTENT_TYPES[fmt]
             try:
                 data = await self._threads.run(0, make)
-            except (QueryError, SelectionError) as error:
-                data = replies.pack_failure(error.message, fmt)
-            except RecursionError:
-                data = replies.pack_failure("the query is nested too deeply", fmt)
-                if fmt == "csv":
+            except (QueryError, SelectionError, RecursionError) as error:
+                said = (
+                    "the query is nested too deeply" if isinstance(error, RecursionError) else error.message
+                )
+                data = replies.pack_failure(said, fmt)
+                if fmt == "csv":  # which has no form for an error
                     content_type = replies.CONTENT_TYPES["json"]
             return _Body(data if fault is None else misbehaviour.cut(data, fault), content_type)
 
