@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from asyncfetch.errors import AlignmentError, SelectionError
-from asyncfetch.geometry.soundness import flaw_3d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,6 +163,10 @@ class _Affine:
         return np.array_equal(self.matrix, other.matrix)
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         # Adding 0 turns -0.0 into 0.0, which compares equal and so must hash equal.
         return hash((type(self).__name__, (self.matrix + 0.0).tobytes()))
 
@@ -235,9 +238,3 @@ class Affine3D(_Affine):
     def translation(cls, tp: float, ti: float, tr: float) -> Self:
         """Return the map that moves every point by (tp, ti, tr)."""
         return cls(np.column_stack([np.eye(3), [tp, ti, tr]]))
-
-    @cached_property
-    def flaw(self) -> str | None:
-        """Why the map cannot lead from a volume to the reference space or back; None where it can."""
-        # the map is that of all sections of a data set, each of which asks
-        return flaw_3d(self.matrix)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asyncfetch.errors import AlignmentError
-from asyncfetch.geometry.soundness import MAX_DISAGREEMENT_PX, disagreement_2d, flaw_2d
+from asyncfetch.geometry.soundness import (
+    MAX_DISAGREEMENT_PX,
+    MAX_DISAGREEMENT_UM,
+    disagreement_2d,
+    disagreement_3d,
+    flaw_2d,
+    flaw_3d,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -70,8 +78,8 @@ class SectionGeometry:
         Raises
         ------
         AlignmentError
-            A matrix is singular, or scales or moves as no alignment does (``matrix`` names it), or the section's
-            thickness, number or resolution is not one.
+            A matrix is singular, scales or moves as no alignment does, or is not the inverse of its counterpart
+            (``matrix`` names it), or the section's thickness, number or resolution is not one.
         """
         number, thickness_um = self.section_number, self.section_thickness_um
         if not (thickness_um > 0 and abs(number * thickness_um) <= _MAX_DEPTH_UM):
@@ -88,9 +96,8 @@ class SectionGeometry:
         ):
             if flat is not None and (flaw := flaw_2d(flat.matrix, scale)):
                 raise self._unsound(name, flaw)
-        for name, deep in (("tvr", self.tvr), ("trv", self.trv)):
-            if deep is not None and deep.flaw:
-                raise self._unsound(name, deep.flaw)
+        if (unsound := _unsound_3d(self.tvr, self.trv)) is not None:
+            raise self._unsound(*unsound)
         if self.tsv is not None and self.tvs is not None:
             off = disagreement_2d(self.tsv.matrix, self.tvs.matrix)
             if off > MAX_DISAGREEMENT_PX:
@@ -208,3 +215,16 @@ class SectionGeometry:
                 matrix=name,
             )
         return matrix
+
+
+@lru_cache
+def _unsound_3d(tvr: Affine3D | None, trv: Affine3D | None) -> tuple[str, str] | None:
+    """Return which map of a data set cannot be right and why, once for all its sections; None if both can."""
+    for name, deep in (("tvr", tvr), ("trv", trv)):
+        if deep is not None and (flaw := flaw_3d(deep.matrix)):
+            return name, flaw
+    if tvr is not None and trv is not None:
+        off = disagreement_3d(trv.matrix, tvr.matrix)
+        if off > MAX_DISAGREEMENT_UM:
+            return "trv", f"is not the inverse of tvr, but {off:.0f} µm beside it (REC-3)"
+    return None

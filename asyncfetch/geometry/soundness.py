@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_DISAGREEMENT_PX", "are_sound_2d", "are_sound_3d", "disagreement_2d", "flaw_2d", "flaw_3d"]
+__all__ = [
+    "MAX_DISAGREEMENT_PX",
+    "MAX_DISAGREEMENT_UM",
+    "are_sound_2d",
+    "are_sound_3d",
+    "disagreement_2d",
+    "disagreement_3d",
+    "flaw_2d",
+    "flaw_3d",
+]
 
 #: How far lengths may be from those expected, either way: a mistaken unit is further off, a registration never is.
 _MAX_STRETCH = 10.0
@@ -31,8 +40,19 @@ _FAR_PX = 10_000.0
 #: Six digits put a point up to a tenth of a pixel beside where it was (REC-3); matrices in another layout put it
 #: whole pixels beside.
 MAX_DISAGREEMENT_PX = 1.0
+#: Where two maps of space are held against each other: as far as the reference spaces reach (REC-4).
+_FAR_UM = 13_200.0
+#: A voxel of the finest common atlas, which is also the thickness of most sections. Six digits put a point up to a
+#: fifth of a µm beside where it was, the recorded ones a tenth (REC-3); matrices of two registrations, or in another
+#: layout, put it hundreds of µm beside.
+MAX_DISAGREEMENT_UM = 25.0
 #: A direction that keeps less than this share of the others' lengths is lost.
 _SINGULAR = 1e-9
+
+#: Where the largest distance between two affine maps of a cube is found, as columns (p, i, r, 1).
+_CORNERS_UM = np.array(
+    [(p, i, r, 1.0) for p in (0.0, _FAR_UM) for i in (0.0, _FAR_UM) for r in (0.0, _FAR_UM)]
+).T
 
 
 def flaw_2d(matrix: NDArray[np.float64], scale: float | None) -> str | None:
@@ -72,6 +92,20 @@ def flaw_3d(matrix: NDArray[np.float64]) -> str | None:
     """Say what is wrong with a (3, 4) map between a volume and the reference space, both in µm; None if nothing is."""
     gains = np.linalg.svd(matrix[:, :3], compute_uv=False)
     return _flaw(float(gains[-1]), float(gains[0]), float(np.abs(matrix[:, 3]).max()), 1.0)
+
+
+def disagreement_3d(forth: NDArray[np.float64], back: NDArray[np.float64]) -> float:
+    """Return how far from where it was, at the most, a point of space comes back through two maps, in µm.
+
+    Parameters
+    ----------
+    forth, back : (3, 4) array of float64
+        The map from the reference space, of which the corners are held against each other, and the one to it.
+    """
+    off = back[:, :3] @ forth
+    off[:, 3] += back[:, 3]
+    off[:, :3] -= np.eye(3)
+    return float(np.abs(off @ _CORNERS_UM).max())
 
 
 def are_sound_2d(matrices: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -48,8 +48,18 @@ KINDS = {
     "beyond all numbers": (flat_of(lambda _: {"tvs_04": 1e300}), "tvs is "),
 }
 OF_THE_SET = {
-    "a flat volume": altered("Alignment3d", lambda row: numbers(row, "tvr", "trv"), aligned_id=DATA_SET),
-    "a negative thickness": altered("SectionDataSet", lambda _: {"section_thickness": -25.0}, id=DATA_SET),
+    "a flat volume": (
+        altered("Alignment3d", lambda row: numbers(row, "tvr", "trv"), aligned_id=DATA_SET),
+        "tvr is singular",
+    ),
+    "a way back of another volume": (
+        altered("Alignment3d", lambda row: {"trv_11": row["trv_11"] + 500}, aligned_id=DATA_SET),
+        "trv is not the inverse of tvr",
+    ),
+    "a negative thickness": (
+        altered("SectionDataSet", lambda _: {"section_thickness": -25.0}, id=DATA_SET),
+        "section_thickness is -25.0",
+    ),
 }
 
 
@@ -82,7 +92,9 @@ def test_a_section_that_cannot_be_placed_is_stored_and_named_and_its_slot_holds_
 
 @pytest.mark.parametrize("kind", OF_THE_SET)
 def test_a_data_set_that_cannot_be_placed_is_stored_and_each_section_is_named(kind, tmp_path):
-    report = mirror(OF_THE_SET[kind], tmp_path)
+    atlas, reason = OF_THE_SET[kind]
+    report = mirror(atlas, tmp_path)
+    assert all(reason in each.message for each in report.unplaced)
     assert (report.n_committed, report.failures, len(report.unplaced)) == (10, [], 10)
     commits = asyncfetch.open(tmp_path).data_set(DATA_SET).sections
     assert {commit.layers for commit in commits} == {("source",)}

@@ -228,3 +228,45 @@ def test_a_way_back_that_does_not_lead_back_is_no_alignment():
     with pytest.raises(AlignmentError, match="tvs is not the inverse of tsv") as caught:
         dataclasses.replace(sound, tvs=by_columns).check()
     assert caught.value.matrix == "tvs"
+
+
+def of_volume(tvr, trv):
+    return SectionGeometry(tvr=tvr, trv=trv, section_number=1, section_thickness_um=25.0)
+
+
+def test_recorded_volumes_lead_back(recorded):
+    data_sets = json.loads((recorded / "recorded_alignments.json").read_text())["data_sets"].values()
+    pairs = [
+        [Affine3D.from_matrix(each[way]) for way in ("tvr", "trv")]
+        for each in data_sets
+        if len(each.keys() & {"tvr", "trv"}) == 2
+    ]
+    assert len(pairs) >= 6
+    for pair in pairs:
+        of_volume(*pair).check()
+
+
+@pytest.mark.parametrize(
+    "trv",
+    [TRV_75457491, TRV_923, Affine3D(TRV_1357.matrix[[1, 0, 2]]), Affine3D.translation(0, 0, 100) @ TRV_1357],
+    ids=["of another plane", "of another set", "in another layout", "shifted"],
+)
+def test_a_volume_whose_way_back_does_not_lead_back_is_no_alignment(trv):
+    of_volume(TVR_1357, TRV_1357).check()
+    with pytest.raises(AlignmentError, match=r"trv is not the inverse of tvr, but \d+ µm beside") as caught:
+        of_volume(TVR_1357, trv).check()
+    assert caught.value.matrix == "trv"
+    # one of them alone may be right
+    of_volume(None, trv).check()
+
+
+@pytest.mark.parametrize(("off_um", "is_sound"), [(20.0, True), (30.0, False)])
+def test_volumes_may_lead_back_up_to_a_voxel_beside(off_um, is_sound):
+    tvr = Affine3D.from_matrix([[0, 0, -1.05, 13091.5], [0, 0.97, 0, -1990.7], [1.07, 0, 0, -1620.28]])
+    shifted = Affine3D.translation(0.0, off_um, 0.0) @ tvr
+    section = of_volume(shifted, tvr.inverse())
+    if is_sound:
+        section.check()
+        return
+    with pytest.raises(AlignmentError, match="30 µm beside"):
+        section.check()
