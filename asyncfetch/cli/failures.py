@@ -1,22 +1,44 @@
-"""What ends a command that was not foreseen: one line, an exit code and, where it is our bug, how to report it."""
+"""The end of a command: every error is one line and an exit code and, where it is our bug, how to report it."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
 import tempfile
 import traceback
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, nullcontext
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from asyncfetch.errors import AsyncFetchError, SelectionError, StoreAccessError, StoreError, StoreSpaceError
+import typer
+from typer.exceptions import TyperException
+
+from asyncfetch.cli.console import print_json, tell
+from asyncfetch.cli.exits import ExitCode, exit_code_of_error
+from asyncfetch.errors import (
+    AsyncFetchError,
+    SelectionError,
+    SettingsError,
+    StoreAccessError,
+    StoreError,
+    StoreSpaceError,
+)
 from asyncfetch.text import shown
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
-__all__ = ["InternalError", "understood"]
+__all__ = ["IS_JSON", "InternalError", "at_end", "report_errors", "understood"]
+
+#: Whether the command that is running prints JSON.
+IS_JSON: ContextVar[bool] = ContextVar("is_json", default=False)
+
+#: What is left to do when the command that is running ends.
+_AT_END: ContextVar[ExitStack] = ContextVar("at_end")
 
 _MAX_WORDS = 300
 #: Set to anything, it prints the traceback of a bug instead of keeping it in a file.
@@ -27,6 +49,69 @@ _TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 
 class InternalError(AsyncFetchError):
     """A bug of ours, told in one line."""
+
+
+def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
+    """Turn the errors of a command into one message and the right exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        as_json = bool(kwargs.get("as_json"))
+        IS_JSON.set(as_json)
+        try:
+            _check_places(kwargs)
+            with _recorded(kwargs.get("record")), ExitStack() as stack:
+                _AT_END.set(stack)
+                return command(*args, **kwargs)
+        except AsyncFetchError as error:
+            _fail(error, as_json=as_json)
+        except KeyboardInterrupt:
+            if as_json:
+                print_json({"error": "Interrupted", "message": "interrupted"})
+            tell("interrupted")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, TyperException):
+            # these are how a command ends, and how it says that it was called wrongly
+            raise
+        except Exception as error:  # noqa: BLE001 - the wall: what comes here has no other place to be told
+            _fail(understood(error), as_json=as_json)
+
+    return wrapped
+
+
+def at_end(do: Callable[[], None]) -> None:
+    """Call a function when the command that is running ends, however it ends."""
+    _AT_END.get().callback(do)
+
+
+def _check_places(arguments: Mapping[str, Any]) -> None:
+    for name in ("out", "store"):
+        if arguments.get(name) == "memory":
+            raise SettingsError(
+                "a store in memory ends with the command, so that it is only for Python; "
+                "for a directory of that name write ./memory",
+                setting=name,
+            )
+
+
+def _recorded(path: Any) -> AbstractContextManager[None]:
+    """Record the answers of the server where a command was given --record."""
+    if path is None:
+        return nullcontext()
+    from asyncfetch.engine import recording
+
+    return recording(path, on_trouble=tell)
+
+
+def _fail(error: AsyncFetchError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"error": type(error).__name__, "message": error.message, **_plain(error.facts)})
+    tell(f"error: {error.message}")
+    raise typer.Exit(exit_code_of_error(error)) from None
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if not isinstance(value, bytes)}
 
 
 def understood(error: BaseException) -> AsyncFetchError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncfetch.cli.app import tell
+from asyncfetch.cli.console import tell
 from asyncfetch.errors import SettingsError
 from asyncfetch.figures import Figures
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asyncfetch.cli.app import at_end, tell
+from asyncfetch.cli.console import tell
+from asyncfetch.cli.failures import at_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

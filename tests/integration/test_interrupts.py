@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 import pytest
 
-from asyncfetch.cli import interrupts
+from asyncfetch.cli import running
 from asyncfetch.events import RequestRetried, RequestStarted, SectionCommitted
 from asyncfetch.mirroring import mirror, resume, run
 from asyncfetch.server import QUERY, Fault, open_replica
@@ -236,8 +236,8 @@ def decode_jpeg(*args, **kwargs):
     threading.Event().wait()
 
 simplejpeg.decode_jpeg = decode_jpeg
-from asyncfetch.cli import interrupts, main
-interrupts._DRAINED_S = {drained_s}
+from asyncfetch.cli import main, running
+running._DRAINED_S = {drained_s}
 main()
 """
 
@@ -287,7 +287,7 @@ def test_one_interrupt_ends_a_command_whose_decoder_never_returns(command, repli
 
 
 def test_a_drained_run_tells_its_report_before_the_process_is_ended():
-    assert run._DRAIN_S + 1 < interrupts._DRAINED_S < 10
+    assert run._DRAIN_S + 1 < running._DRAINED_S < 10
 
 
 def test_a_run_without_a_server_ends_at_the_first_interrupt(command):

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 import asyncfetch.store as store
 from asyncfetch import mirroring
-from asyncfetch.cli import app
-from asyncfetch.cli import audit as _audit  # noqa: F401 - registers its command
-from asyncfetch.cli import sync as _sync  # noqa: F401 - registers its command
+from asyncfetch.cli import app, register_commands
 from asyncfetch.server import open_replica
 from asyncfetch.settings import Settings
+
+register_commands()
 
 SMALL = 900000005
 

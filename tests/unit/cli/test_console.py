@@ -19,7 +19,8 @@ from asyncfetch.cli.progress import _LiveLine
 SCRIPT = """
 import sys, warnings
 from asyncfetch.cli import app, main
-from asyncfetch.cli.app import echo, print_json, report_errors, tell
+from asyncfetch.cli.console import echo, print_json, tell
+from asyncfetch.cli.failures import report_errors
 from asyncfetch.cli.progress import _LiveLine, show_progress
 from asyncfetch.events import DataSetPlanned
 from rich.console import Console

@@ -11,8 +11,7 @@ import pytest
 import typer
 import typer.testing
 
-from asyncfetch.cli.app import report_errors
-from asyncfetch.cli.failures import InternalError, understood
+from asyncfetch.cli.failures import InternalError, report_errors, understood
 from asyncfetch.cli.parsing import App
 from asyncfetch.errors import AsyncFetchError, StoreAccessError, StoreSpaceError
 

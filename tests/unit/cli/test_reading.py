@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from asyncfetch.cli.app import settings_from
-from asyncfetch.cli.mirror import expand_files
+from asyncfetch.cli.configuration import settings_from
 from asyncfetch.cli.reading import read_text
-from asyncfetch.cli.sync import _read_centers
+from asyncfetch.cli.selections import expand_files
+from asyncfetch.cli.services import read_centers
 from asyncfetch.cli.tables import read_points
 from asyncfetch.errors import SelectionError, SettingsError
 from asyncfetch.server import FaultScript
@@ -50,9 +50,9 @@ def test_every_text_is_read_whoever_saved_it(save, encoding, end):
     plan = save("faults.toml", ["# µ", "seed = 3", "[[faults]]", 'kind = "html"'], encoding, end)
     assert FaultScript.read(plan).seed == 3
     rows = save("centers.json", ["[", '{"structure_id": 1, "acronym": "µ"}', "]"], encoding, end)
-    assert _read_centers(rows) == [{"structure_id": 1, "acronym": "µ"}]
+    assert read_centers(rows) == [{"structure_id": 1, "acronym": "µ"}]
     table = save("centers.csv", ["structure_id,x", "1,2"], encoding, end)
-    assert _read_centers(table) == [{"structure_id": "1", "x": "2"}]
+    assert read_centers(table) == [{"structure_id": "1", "x": "2"}]
 
 
 def test_the_locale_does_not_matter(command):

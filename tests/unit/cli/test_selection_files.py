@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncfetch.cli.mirror import expand_files
+from asyncfetch.cli.selections import expand_files
 from asyncfetch.errors import SelectionError
 
 

@@ -6,17 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, report_errors, settings_from
-from asyncfetch.cli.mirror import (
-    AsJson,
-    Memory,
-    NumericExpression,
-    Quiet,
-    Wait,
-    Workers,
-    conclude,
-    run_to_report,
-)
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.options import AsJson, Memory, NumericExpression, Quiet, Wait, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.reports import conclude
+from asyncfetch.cli.running import run_to_report
 
 if TYPE_CHECKING:
     import anyio
@@ -27,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["rebuild"]
 
 
-@app.command()
-@report_errors
 def rebuild(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A store that holds the layer source.")],
     layers: Annotated[

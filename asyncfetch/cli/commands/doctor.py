@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import print_json
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.running import run_interruptible
 
 if TYPE_CHECKING:
     from asyncfetch.doctor import Fact
@@ -23,8 +24,6 @@ __all__ = ["doctor"]
 _PAGE = "docs/reference/allen-api.md"
 
 
-@app.command()
-@report_errors
 def doctor(
     out: Annotated[
         Path,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import exit_code_of_report
-from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import AsJson, Config, Jobs, Rate, Workers, describe
+from asyncfetch.cli.options import AsJson, Config, Jobs, Rate, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.reports import describe
+from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ _UNLIMITED_PER_S = 10_000.0
 _LAYERS = ("source,registered", "source,sections,registered")
 
 
-@app.command()
-@report_errors
 def bench(
     base_url: Annotated[
         str | None,

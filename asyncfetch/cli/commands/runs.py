@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, tell
+from asyncfetch.cli.console import echo, print_json, tell
+from asyncfetch.cli.reports import as_plain
 from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import UnfinishedRun
 
-__all__ = ["as_plain", "describe_run", "runs"]
+__all__ = ["describe_run", "runs"]
 
 # what a store says of its runs may be anything
 _MAX_CELL = 300
@@ -20,8 +21,6 @@ _MAX_CELL = 300
 _STATES = {True: "at work", None: "at work, as far as can be told from here", False: "not running"}
 
 
-@app.command()
-@report_errors
 def runs(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
     dismiss: Annotated[
@@ -65,18 +64,6 @@ def describe_run(run: UnfinishedRun) -> str:
         _STATES[run.is_alive],
     )
     return "\t".join(shown(field, _MAX_CELL) for field in fields)
-
-
-def as_plain(run: UnfinishedRun) -> dict[str, Any]:
-    """Return a run as plain values for JSON."""
-    return {
-        "number": run.number,
-        "selection": list(run.selection),
-        "settings": run.settings,
-        "base_url": run.base_url,
-        "begun": run.begun,
-        "is_alive": run.is_alive,
-    }
 
 
 def _number(text: str) -> int:

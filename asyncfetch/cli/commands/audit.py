@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
-from asyncfetch.cli.sync import open_atlas
+from asyncfetch.cli.options import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.running import run_interruptible
+from asyncfetch.cli.services import open_atlas
 from asyncfetch.errors import AsyncFetchError
 
 if TYPE_CHECKING:
@@ -94,8 +95,6 @@ class _Question:
     arguments: tuple[Any, ...]
 
 
-@app.command()
-@report_errors
 def audit(
     store: Annotated[str, typer.Option(metavar="OUT", help="The store to compute from.")],
     base_url: BaseUrl = None,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors
+from asyncfetch.cli.console import echo, print_json
 from asyncfetch.cli.opening import open_store
-from asyncfetch.cli.runs import as_plain
+from asyncfetch.cli.reports import as_plain
 from asyncfetch.errors import NotFoundError
 from asyncfetch.text import shown
 
@@ -27,8 +27,6 @@ Out = Annotated[str, typer.Argument(metavar="OUT", help="The store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
-@app.command()
-@report_errors
 def status(out: Out, as_json: AsJson = False) -> None:
     """Tell how far the runs of a store are: sections committed of sections known, for each data set and view."""
     import msgspec
@@ -94,8 +92,6 @@ def _progress(opened: Store, data_set_id: int) -> list[dict[str, Any]]:
     return rows
 
 
-@app.command()
-@report_errors
 def info(
     out: Out,
     data_set_id: Annotated[

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.interrupts import run_until_interrupted
-from asyncfetch.cli.mirror import AsJson, Quiet, Wait, Workers  # noqa: TC001 - typer reads the annotations when it runs
 from asyncfetch.cli.opening import tell_damage
+from asyncfetch.cli.options import AsJson, Quiet, Wait, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.running import run_until_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +26,6 @@ __all__ = ["volume"]
 _MAX_LISTED = 20
 
 
-@app.command()
-@report_errors
 def volume(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A store that holds registered planes.")],
     data_set_id: Annotated[

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import enum
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from asyncfetch.cli.app import app, report_errors, settings_from, tell
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
-from asyncfetch.cli.opening import open_store
+from asyncfetch.cli.options import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.parsing import joined
-from asyncfetch.cli.reading import read_text
-from asyncfetch.cli.tables import BadRow, Points, read_points, read_rows, write_table
-from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
+from asyncfetch.cli.running import run_interruptible
+from asyncfetch.cli.services import open_atlas
+from asyncfetch.cli.tables import BadRow, Points, read_points, write_table
+from asyncfetch.errors import AsyncFetchError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from asyncfetch.client import Client
     from asyncfetch.settings import Settings
 
-__all__ = ["ServiceName", "open_atlas", "sync"]
+__all__ = ["ServiceName", "sync"]
 
 _MOST_LISTED = 20
 #: The corners of images lie up to 2 mm outside of the box of the reference space; beyond this no section does.
@@ -172,8 +170,6 @@ class _Answers:
         return list(zip(self._work.targets, records, strict=True))
 
 
-@app.command()
-@report_errors
 def sync(
     service: Annotated[ServiceName, typer.Argument(metavar="SERVICE", help=", ".join(ServiceName))],
     image: Annotated[int | None, typer.Option(metavar="ID", help="The section image of the points.")] = None,
@@ -280,47 +276,6 @@ def sync(
     write_table(answered, output, wanted_format)
     _tell_far_points(work, answered)
     _conclude(answers.bad)
-
-
-def open_atlas(
-    location: str,
-    *,
-    ties: str = "lower",
-    failed_images: str = "include",
-    convert_spaces: bool = False,
-    centers: str | None = None,
-) -> Atlas:
-    """Return the services over a store, as the options of a command want them.
-
-    Raises
-    ------
-    AsyncFetchError
-        The store or the file of centres cannot be read, or an option is wrong.
-    """
-    from asyncfetch.atlas import Atlas
-
-    catalogue = open_store(location).atlas.catalogue
-    if centers is not None:
-        catalogue = catalogue.with_structure_centers(_read_centers(centers))
-    return Atlas(
-        catalogue,
-        ties=ties,  # type: ignore[arg-type]  # refused there if it is none
-        failed_images=failed_images,  # type: ignore[arg-type]  # the same
-        convert_spaces=convert_spaces,
-    )
-
-
-def _read_centers(location: str) -> list[dict[str, Any]]:
-    text = read_text(location, "the structure centres")
-    try:
-        # rows of the API begin with a bracket or a brace; a table with the name of a column
-        rows = json.loads(text) if text.lstrip()[:1] in {"[", "{"} else read_rows(text)
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise SelectionError(f"the structure centres {location} cannot be read: {error}") from error
-    rows = rows.get("msg") if isinstance(rows, dict) else rows
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise SelectionError(f"{location} is not a list of structure centres")
-    return rows
 
 
 def _format(fmt: str | None, *, as_json: bool) -> Literal["csv", "json", "parquet"] | None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.app import app, echo, report_errors, settings_from, tell
-from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Record  # noqa: TC001 - typer reads the annotations when it runs
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import echo, tell
 from asyncfetch.cli.opening import open_store
+from asyncfetch.cli.options import BaseUrl, Config, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import SelectionError, StoreError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["image", "outlines", "preview"]
 
 
-@app.command()
-@report_errors
 def image(
     image_id: Annotated[int, typer.Argument(metavar="ID", help="The section, atlas or projection image.")],
     out: Annotated[
@@ -65,8 +64,6 @@ def image(
     echo(run_interruptible(run))
 
 
-@app.command()
-@report_errors
 def outlines(
     data_set_id: Annotated[int, typer.Argument(metavar="ID", help="The data set.")],
     out: Annotated[
@@ -116,8 +113,6 @@ def _corners(data_set: SectionDataSet) -> list[NDArray[np.float64]]:
     return found
 
 
-@app.command()
-@report_errors
 def preview(
     store: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
     data_set_id: Annotated[

@@ -1,4 +1,4 @@
-"""Ctrl-C for commands that work long: the first interrupt drains, the second stops, and neither waits for a thread.
+"""Long work under Ctrl-C: the first interrupt drains, the second stops, and neither waits for a thread.
 
 A thread at work in native code cannot be ended: only the process can. What has no commit is lost with it, and written
 again by the next run.
@@ -13,15 +13,19 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from asyncfetch.cli.app import IS_JSON, print_json, tell
+from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.failures import IS_JSON
+from asyncfetch.events import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import anyio
 
-__all__ = ["LastResort", "run_interruptible", "run_until_interrupted", "stop_signals"]
+    from asyncfetch.events import Event, Listener
+
+__all__ = ["LastResort", "run_interruptible", "run_to_report", "run_until_interrupted", "stop_signals"]
 
 # A run drains for eight seconds, so that its report comes before these are over.
 _DRAINED_S = 9.5
@@ -200,3 +204,39 @@ def run_interruptible[T](run: Callable[[], Awaitable[T]]) -> T:
     if error is not None:
         raise error
     return result  # type: ignore[return-value]  # there is an error where there is no result
+
+
+def run_to_report[T](
+    run: Callable[[Listener, anyio.Event], Awaitable[T]], *, quiet: bool = False, also: Listener = ignore
+) -> T:
+    """Run with progress; the first interrupt drains, the second stops.
+
+    Parameters
+    ----------
+    run : callable
+        Takes a listener and an event which, once set, lets the run start nothing more.
+    quiet : bool
+        Show no progress.
+    also : callable, optional
+        Called with each event, besides the progress.
+
+    Raises
+    ------
+    AsyncFetchError
+        The run could not go on.
+    KeyboardInterrupt
+        The run was stopped by a second interrupt.
+    """
+    from asyncfetch.cli.progress import show_progress
+
+    with show_progress(quiet=quiet) as show:
+
+        def listener(event: Event) -> None:
+            show(event)
+            also(event)
+
+        return run_until_interrupted(
+            lambda drain: run(listener, drain),
+            on_first="stopping when the sections in flight are done; interrupt again to stop at once",
+            on_second="stopped; what is committed stays, and `asyncfetch resume` goes on from there",
+        )

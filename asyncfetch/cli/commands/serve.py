@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, report_errors, tell
+from asyncfetch.cli.console import tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.interrupts import LastResort, stop_signals
 from asyncfetch.cli.opening import tell_damage
+from asyncfetch.cli.running import LastResort, stop_signals
 from asyncfetch.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _RECORD_BYTES = 2**24
 _END_S = 1.0
 
 
-@app.command()
-@report_errors
 def serve(
     store: Annotated[
         str | None,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, tell
+from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
-from asyncfetch.cli.mirror import AsJson, Jobs, Quiet, describe, run_to_report
+from asyncfetch.cli.options import AsJson, Jobs, Quiet  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.reports import describe
+from asyncfetch.cli.running import run_to_report
 
 if TYPE_CHECKING:
     import anyio
@@ -27,8 +29,6 @@ _N_PICTURED = 4
 _MAGNIFIED = 16
 
 
-@app.command()
-@report_errors
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where results go.")] = Path(
         "asyncfetch-demo"

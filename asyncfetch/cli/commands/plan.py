@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_forecast
-from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import (
+from asyncfetch.cli.options import (  # noqa: TC001 - typer reads annotations
     BaseUrl,
     Chosen,
     Config,
@@ -24,8 +24,9 @@ from asyncfetch.cli.mirror import (
     RoiUm,
     Um,
     Views,
-    expand_files,
 )
+from asyncfetch.cli.running import run_interruptible
+from asyncfetch.cli.selections import expand_files
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Forecast
@@ -35,8 +36,6 @@ __all__ = ["plan"]
 _MOST_LISTED = 20
 
 
-@app.command()
-@report_errors
 def plan(
     selection: Chosen,
     out: Annotated[

@@ -6,20 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.app import app, print_json, report_errors, settings_from, tell
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.mirror import (
-    AsJson,
-    BaseUrl,
-    Config,
-    Jobs,
-    Memory,
-    Quiet,
-    Rate,
-    Wait,
-    Workers,
-    run_to_report,
-)
+from asyncfetch.cli.options import AsJson, BaseUrl, Config, Jobs, Memory, Quiet, Rate, Wait, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.running import run_to_report
 
 if TYPE_CHECKING:
     import anyio
@@ -32,8 +23,6 @@ __all__ = ["verify"]
 _MAX_LISTED = 20
 
 
-@app.command()
-@report_errors
 def verify(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
     full: Annotated[

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.app import app, echo, print_json, report_errors, settings_from, tell
-from asyncfetch.cli.console import is_stdout_read
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.console import echo, is_stdout_read, print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.interrupts import run_interruptible
-from asyncfetch.cli.mirror import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import NotFoundError, RecordError, SelectionError
 from asyncfetch.text import shown
 
@@ -41,8 +41,6 @@ _SECTION_FIELDS = (
 )
 
 
-@app.command()
-@report_errors
 def search(
     selection: Annotated[
         str | None,

@@ -1,0 +1,89 @@
+"""What a run did, in words and as its exit code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from asyncfetch.cli.console import print_json, tell
+from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+
+if TYPE_CHECKING:
+    from asyncfetch.mirroring import Report, UnfinishedRun
+
+__all__ = ["as_plain", "conclude", "describe"]
+
+_MAX_LISTED = 20
+_HOLDERS = {
+    "budget": "memory (--memory)",
+    "window": "a free connection (--jobs)",
+    "host": "the server to be back",
+    "rate": "the rate (--rate)",
+    "server": "the server",
+    "retry": "another attempt",
+    "decode": "decoding",
+    "write": "warping and writing",
+}
+
+
+def conclude(report: Report, *, as_json: bool, go_on: str | None = None) -> None:
+    """Print what a run did and end the command with its exit code; `go_on` as for `describe`."""
+    if as_json:
+        print_json(report.as_dict())
+    tell(describe(report, go_on))
+    code = exit_code_of_report(report)
+    if code != ExitCode.DONE:
+        raise typer.Exit(code)
+
+
+def describe(report: Report, go_on: str | None = None) -> str:
+    """Return what a run did, in a few lines for people.
+
+    Parameters
+    ----------
+    report : Report
+        The run.
+    go_on : str, optional
+        The command that goes on with a run that was interrupted; ``asyncfetch resume`` unless told otherwise.
+    """
+    lines = [
+        (
+            f"{report.n_committed} sections written, {report.n_skipped} stored already, {report.n_failed} failed; "
+            f"{report.n_requests} requests ({report.n_retries} retries), {report.received_bytes / 1e6:.1f} MB, "
+            f"{report.pixels / 1e6:.0f} MPix in {report.elapsed_s:.1f} s; {report.location}"
+        )
+    ]
+    if held := report.figures.held_back_by():
+        shares = ", ".join(f"{_HOLDERS[cause]} {share:.0%}" for cause, share in held.items() if share >= 0.05)
+        goodput = report.goodput_bytes_per_s / 1e6
+        most = f", at most {report.figures.most_window} images at once" if report.figures.most_window else ""
+        lines.append(f"{goodput:.2f} MB/s{most}; waited for: {shares}")
+    lines += _listed("failed", report.failures)
+    lines += [f"note: {note}" for note in report.notes]
+    lines += _listed("stored but not registered", report.unplaced)
+    if report.interrupted:
+        lines.append(f"interrupted; go on with: {go_on or f'asyncfetch resume {report.location}'}")
+    return "\n".join(lines)
+
+
+def _listed(title: str, failures: list[Any]) -> list[str]:
+    lines = [
+        f"{title}: {each.item}{f' {each.view}' if each.view else ''}: {each.message}"
+        for each in failures[:_MAX_LISTED]
+    ]
+    if len(failures) > _MAX_LISTED:
+        lines.append(f"{title}: {len(failures) - _MAX_LISTED} more; --json lists all")
+    return lines
+
+
+def as_plain(run: UnfinishedRun) -> dict[str, Any]:
+    """Return a run as plain values for JSON."""
+    return {
+        "number": run.number,
+        "selection": list(run.selection),
+        "settings": run.settings,
+        "base_url": run.base_url,
+        "begun": run.begun,
+        "is_alive": run.is_alive,
+    }
