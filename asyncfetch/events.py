@@ -26,6 +26,7 @@ __all__ = [
     "RequestHedged",
     "RequestRetried",
     "RequestStarted",
+    "RowsContradicted",
     "RunFinished",
     "RunStarted",
     "SectionCommitted",
@@ -145,6 +146,18 @@ class ListingDiffered(Event, frozen=True, tag="listing_differed"):
     url: str
     n_announced: int
     n_came: int
+
+
+class RowsContradicted(Event, frozen=True, tag="rows_contradicted"):
+    """A listing in which other rows came with the id of one before and with other content; the first ones count.
+
+    ``n_ids`` is how many ids that concerns, and ``first_id`` the first of them.
+    """
+
+    model: str
+    url: str
+    n_ids: int
+    first_id: str
 
 
 class OutageBegan(Event, frozen=True, tag="outage_began"):

@@ -46,7 +46,7 @@ from asyncfetch.errors import (
     StoreError,
     short_url,
 )
-from asyncfetch.events import ListingDiffered, ignore
+from asyncfetch.events import ListingDiffered, RowsContradicted, ignore
 from asyncfetch.imaging import Pool, decode, read_header
 from asyncfetch.settings import Settings
 
@@ -263,11 +263,12 @@ class Client(CatalogueQueries):
         """Give the rows of a query while later pages are still being asked for.
 
         One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before are
-        dropped. The listing ends at a page without new rows, or once all ids came that the query names: a page may be
-        shorter than asked (RMA-4), and ``total_rows`` may be missing or wrong (RMA-5). A page begins with the last row
-        of the one before; where that is another row, rows were added or taken away meanwhile, and the listing begins
-        again, so that none is missing. What came and what was announced are compared at the end; a difference that
-        joins do not explain is the event :class:`asyncfetch.events.ListingDiffered`.
+        dropped; where they had other content, that is the event :class:`asyncfetch.events.RowsContradicted`. The
+        listing ends at a page without new rows, or once all ids came that the query names: a page may be shorter than
+        asked (RMA-4), and ``total_rows`` may be missing or wrong (RMA-5). A page begins with the last row of the one
+        before; where that is another row, rows were added or taken away meanwhile, and the listing begins again, so
+        that none is missing. What came and what was announced are compared at the end; a difference that joins do not
+        explain is the event :class:`asyncfetch.events.ListingDiffered`.
 
         Parameters
         ----------
@@ -578,9 +579,13 @@ class Client(CatalogueQueries):
                     error.url = query_url(self.settings.base_url, query, fmt)
                 await send.send(error)
                 return
-            if difference := listing.difference:
-                url = query_url(self.settings.base_url, query, fmt)
-                self._emit(ListingDiffered(model=query.model, url=url, **difference._asdict()))
+            self._tell_oddities(listing, query_url(self.settings.base_url, query, fmt), query.model)
+
+    def _tell_oddities(self, listing: Listing, url: str, model: str) -> None:
+        if difference := listing.difference:
+            self._emit(ListingDiffered(model=model, url=url, **difference._asdict()))
+        if ids := listing.contradicted:
+            self._emit(RowsContradicted(model=model, url=url, n_ids=len(ids), first_id=str(next(iter(ids)))))
 
     async def _page(self, query: Query, fmt: ReplyFormat) -> Page:
         url = query_url(self.settings.base_url, query, fmt)

@@ -10,6 +10,8 @@ The rule, which holds whatever the service says about its own pages (RMA-4, RMA-
   service counts its starts in joined rows or not is seen by where its pages begin;
 - a page begins with the last row of the one before; where that is another row, rows have moved, and the listing begins
   again;
+- of rows with the same id the first counts; where another one has other content, which stands beside it in an order by
+  id, and in the same page or the next in any, that is told;
 - what was announced and what came are compared at the end: a service that gives the same page again while it announces
   more fails, by name; any other difference that joins do not explain is told.
 """
@@ -68,6 +70,8 @@ class Listing:
     ----------
     is_over : bool
         Whether there is nothing more to ask for.
+    contradicted : dict of id to None
+        Ids of which another row came with other content.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Listing:
         self._end_row = options.start_row + options.num_rows if isinstance(options.num_rows, int) else None
         self._wanted_ids = _wanted_ids(query)
         self._included = [step.name for step in query.includes]
+        self.contradicted: dict[Any, None] = {}
         self._n_restarts = 0
         # what an earlier pass has given
         self._given: set[Any] = set()
@@ -96,6 +101,7 @@ class Listing:
         self._start_row = self._n_raw = self._n_joined = self._first_row
         self._n_unlike = 0
         self._seen: set[Any] = set()
+        self._recent: dict[Any, Row] = {}
         self._first: list[Any] = []
         self._page: list[Any] = []
         self._last: Any = None
@@ -153,6 +159,8 @@ class Listing:
                 return []
             # it began before it should: starts are counted in joined rows, of which some came before
             self._counts_joined = self._counts_joined or joint > n_before
+            for row in rows[:joint]:
+                self._compare(self._key(row), row)
             rows = rows[joint:]
             if rows and self._key(rows[0]) is None and self._is_first_again(rows, 0):
                 self._end_repetition(len(rows), total)
@@ -282,6 +290,7 @@ class Listing:
 
     def _unseen(self, rows: list[Any]) -> list[Row]:
         kept: list[Row] = []
+        recent: dict[Any, Row] = {}
         for place, row in enumerate(rows, self._start_row):
             if not isinstance(row, dict):
                 self._leave_out(place, row)
@@ -292,14 +301,24 @@ class Listing:
                 self._has_given_nameless = True
                 kept.append(row)
             elif key in self._seen:
+                recent[key] = self._compare(key, row, recent)
                 continue
             elif key not in self._given:
                 kept.append(row)
             if key is not None:
                 self._seen.add(key)
+                recent[key] = row
             self._n_unlike += 1
             self._n_joined += self._n_joined_of(row)
+        self._recent = recent
         return kept
+
+    def _compare(self, key: Any, row: Row, recent: dict[Any, Row] | None = None) -> Row:
+        """Return the row that counts of those with an id, and note where another has other content."""
+        first = (recent or {}).get(key) or self._recent.get(key, row)
+        if first != row:
+            self.contradicted[key] = None
+        return first
 
     def _key(self, row: Any) -> Any:
         """Return what tells a row from others, None where nothing does."""

@@ -13,11 +13,13 @@ from asyncfetch.events import (
     RequestFinished,
     RequestRetried,
     RequestStarted,
+    RowsContradicted,
     RunFinished,
     SectionCommitted,
     SectionSkipped,
 )
 from asyncfetch.figures import Figures
+from asyncfetch.text import shown
 
 if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
@@ -82,7 +84,7 @@ class Report(msgspec.Struct, kw_only=True):
         Sections that are stored but could not be registered.
     notes : list of str
         What else could not be had, though no image depends on it, such as structure centres; and listings of which
-        fewer or more rows came than were announced.
+        fewer or more rows came than were announced, or rows that contradict each other.
     n_data_sets : int
         Data sets that the selection named and the API knew.
     n_completed : int
@@ -136,6 +138,8 @@ class Report(msgspec.Struct, kw_only=True):
             self.n_completed += 1
         elif isinstance(event, ListingDiffered):
             self._note_listing(event)
+        elif isinstance(event, RowsContradicted):
+            self._note_contradiction(event)
 
     def _note_listing(self, event: ListingDiffered) -> None:
         """Note the first listing of each model whose rows are not as many as were announced."""
@@ -144,6 +148,16 @@ class Report(msgspec.Struct, kw_only=True):
             self.notes.append(
                 f"{beginning}the API announced {event.n_announced} and gave {event.n_came} (RMA-5); "
                 f"the first such listing was {event.url}"
+            )
+
+    def _note_contradiction(self, event: RowsContradicted) -> None:
+        """Note the first listing of each model in which rows contradict each other."""
+        beginning = f"contradicting rows of {event.model}: "
+        if not any(note.startswith(beginning) for note in self.notes):
+            rows = "1 id has" if event.n_ids == 1 else f"{event.n_ids} ids have"
+            self.notes.append(
+                f"{beginning}{rows} several rows with different content, the first of them "
+                f"{shown(event.first_id, 40)}; the first row of each is used (RMA-7); the first such listing was {event.url}"
             )
 
     def plus(self, other: Report) -> Report:

@@ -141,6 +141,21 @@ def test_a_difference_that_does_not_matter_costs_nothing(replica, tmp_path, chan
     assert (report.failures, report.n_committed, report.unplaced) == ([], 10, [])
 
 
+def test_a_section_that_comes_twice_with_different_content_is_mirrored_as_first_and_noted(replica, tmp_path):
+    def change(envelope):
+        rows = envelope["msg"]
+        place = next((k for k, row in enumerate(rows) if row["id"] == ODD), None)
+        if place is not None:
+            rows.insert(place + 1, rows[place] | {"section_number": 99})
+
+    report = mirror(replica, change, out=tmp_path / "out.zarr")
+    assert (report.n_committed, report.failures, report.unplaced) == (10, [], [])
+    commit = asyncfetch.open(tmp_path / "out.zarr").data_set(SMALL).section(ODD).commit
+    assert commit.section_number != 99
+    (note,) = [note for note in report.notes if note.startswith("contradicting rows")]
+    assert f"1 id has several rows with different content, the first of them {ODD};" in note
+
+
 @pytest.mark.parametrize("cap", [1, 4, 50])
 @pytest.mark.parametrize("total", ["page", None, 0, -1, "10", [], 11])
 def test_a_mirror_is_whole_however_pages_are_capped_and_whatever_is_announced(replica, tmp_path, cap, total):

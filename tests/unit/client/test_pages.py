@@ -280,3 +280,39 @@ def test_rows_that_joins_repeat_over_pages_hide_no_others(times, counts, total):
     for n, r, cap, page_rows in itertools.product((1, 3, 8), (2, 3, 5), (1, 2, 3, 4, 50), (1, 2, 5, 2000)):
         server = JoiningServer(joined(n, JOINS[times](r)), counts, cap=cap, total=total)
         assert listed(server, page_rows=page_rows)[0] == genes(*range(n)), (n, r, cap, page_rows)
+
+
+def contradicted(server, query=GENES, page_rows=6):
+    listing = Listing(query, page_rows)
+    found = []
+    while not listing.is_over:
+        found += listing.take(server.answer(listing.query))
+    return found, list(listing.contradicted)
+
+
+@pytest.mark.parametrize("place", range(1, 13))
+def test_a_row_that_contradicts_the_one_with_its_id_is_told_and_the_first_counts(place):
+    rows = [{"id": number, "acronym": "Pvalb"} for number in range(12)]
+    other = rows[place - 1] | {"acronym": "Calb1"}
+    found, ids = contradicted(Server([*rows[:place], other, other, *rows[place:]]))
+    assert (found, ids) == (rows, [place - 1])
+
+
+def test_rows_that_contradict_each_other_within_a_page_need_no_order():
+    rows = [{"id": number, "acronym": "Pvalb"} for number in (5, 2, 9)]
+    found, ids = contradicted(Server([*rows, rows[0] | {"acronym": None}]))
+    assert (found, ids) == (rows, [5])
+
+
+def test_a_row_that_changes_while_it_is_the_seam_of_two_pages_is_told():
+    def change(server):
+        server.rows[5] = {"id": 5, "acronym": "new"}
+
+    found, ids = contradicted(Server(genes(*range(12)), changes=[change]))
+    assert (found, ids) == (genes(*range(12)), [5])
+
+
+@pytest.mark.parametrize("cap", [1, 2, 6])
+def test_rows_that_a_join_repeats_do_not_contradict_each_other(cap):
+    rows = [each for each in genes(*range(8)) for _ in range(3)]
+    assert contradicted(Server(rows, cap=cap)) == (genes(*range(8)), [])

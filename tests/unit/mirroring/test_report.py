@@ -11,6 +11,7 @@ from asyncfetch.events import (
     RequestFinished,
     RequestRetried,
     RequestStarted,
+    RowsContradicted,
     SectionCommitted,
     SectionFailed,
     SectionSkipped,
@@ -92,4 +93,14 @@ def test_a_listing_that_differs_from_what_was_announced_is_noted_once_per_model(
     notes = report_of(told).notes
     assert [note.partition(" (RMA-5)")[0] for note in notes] == [
         f"rows of {model}: the API announced 10 and gave 7" for model in ("SectionImage", "Gene")
+    ]
+
+
+def test_rows_that_contradict_each_other_are_noted_once_per_model():
+    listing = {"url": "http://127.0.0.1/x", "n_ids": 2, "first_id": "7\x1b"}
+    told = [RowsContradicted(model=model, **listing) for model in ("SectionImage", "Gene", "SectionImage")]
+    notes = report_of(told).notes
+    assert [note.partition(";")[0] for note in notes] == [
+        f"contradicting rows of {model}: 2 ids have several rows with different content, the first of them 7\\x1b"
+        for model in ("SectionImage", "Gene")
     ]
