@@ -157,7 +157,8 @@ class Report(msgspec.Struct, kw_only=True):
             rows = "1 id has" if event.n_ids == 1 else f"{event.n_ids} ids have"
             self.notes.append(
                 f"{beginning}{rows} several rows with different content, the first of them "
-                f"{shown(event.first_id, 40)}; the first row of each is used (RMA-7); the first such listing was {event.url}"
+                f"{shown(event.first_id, 40)}; the first row of each is used (RMA-7); the first such listing was "
+                f"{event.url}"
             )
 
     def plus(self, other: Report) -> Report:
