@@ -8,14 +8,16 @@ import platform
 import ssl
 import sys
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asyncfetch.doctor.cgroup import read_limits
 from asyncfetch.doctor.disk import examine_disk
 from asyncfetch.doctor.facts import Fact, megabytes
 from asyncfetch.engine.proxies import Proxies
+from asyncfetch.engine.trust import read_trust
 from asyncfetch.errors import SettingsError
+from asyncfetch.libraries import library_versions
+from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,20 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine_machine"]
 
-_LIBRARIES = (
-    "aiohttp",
-    "aiolimiter",
-    "anyio",
-    "imagecodecs",
-    "msgspec",
-    "numcodecs",
-    "numpy",
-    "opencv-python-headless",
-    "simplejpeg",
-    "zarr",
-    "zlib-ng",
-)
-_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 # Some 70 connections, the files of the zarr store that are written at once, and the interpreter's own.
 _ENOUGH_FILES = 512
 
@@ -73,12 +61,12 @@ def examine_machine(place: Path, settings: Settings, environment: Mapping[str, s
 
 
 def _versions() -> list[Fact]:
-    libraries = {name: _version(name) for name in _LIBRARIES}
+    libraries = library_versions()
     missing = [name for name, number in libraries.items() if number is None]
     python = f"{platform.python_implementation()} {platform.python_version()}"
     advice = f"not installed: {', '.join(missing)}; run pip install --force-reinstall asyncfetch"
     return [
-        Fact("asyncfetch", str(_version("asyncfetch")), _version("asyncfetch")),
+        Fact("asyncfetch", __version__, __version__),
         Fact("Python", f"{python}, {sys.executable}", platform.python_version()),
         Fact(
             "libraries",
@@ -88,13 +76,6 @@ def _versions() -> list[Fact]:
         ),
         Fact("TLS library", ssl.OPENSSL_VERSION, ssl.OPENSSL_VERSION),
     ]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _resources(settings: Settings) -> list[Fact]:
@@ -170,24 +151,27 @@ def _proxies(settings: Settings, environment: Mapping[str, str]) -> Fact:
 
 
 def _trust(environment: Mapping[str, str]) -> Fact:
-    paths = ssl.get_default_verify_paths()
-    named = {name: environment[name] for name in _TRUST if environment.get(name)}
-    value: dict[str, Any] = {"cafile": paths.cafile, "capath": paths.capath, **named}
-    advice = None
+    """Show the certificates that a run would verify with, as its transport loads them."""
     try:
-        value["n_certificates"] = ssl.create_default_context().cert_store_stats()["x509_ca"]
-    except (OSError, ssl.SSLError) as error:
-        advice = f"the certificates cannot be read ({error}); check SSL_CERT_FILE"
-    for name, path in named.items():
-        if not os.path.exists(path):  # noqa: PTH110 - a text of the environment, of any form
-            advice = f"{name} names {path}, which does not exist; correct it or unset it"
-    if advice is None and not (paths.cafile or paths.capath):
-        advice = (
-            "there are no certificates of the system; install them (ca-certificates) or set SSL_CERT_FILE"
-        )
-    shown = ", ".join(str(part) for part in (paths.cafile, paths.capath) if part) or "none"
-    if named:
-        shown += f" ({', '.join(f'{name}={path}' for name, path in named.items())})"
+        trust = read_trust(environment)
+    except SettingsError as error:
+        return Fact("certificates", "cannot be used", None, error.message)
+    value = {
+        "files": trust.files,
+        "folders": trust.folders,
+        "variables": trust.used,
+        "unused_variables": trust.unused,
+        "n_loaded": trust.n_loaded,
+    }
+    advice = None
+    if trust.is_empty:
+        advice = "there are no certificates; install the system's (ca-certificates) or set SSL_CERT_FILE"
+    shown = ", ".join((*trust.files, *trust.folders)) or ("none" if trust.is_empty else "those of the system")
+    if trust.used:
+        shown += f" (named by {', '.join(trust.used)})"
+    if trust.unused:
+        named = ", ".join(f"{name}={path}" for name, path in trust.unused.items())
+        shown += f"; not used: {named}"
     return Fact("certificates", shown, value, advice)
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from asyncfetch.errors import ConnectError, SettingsError, TLSError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from asyncfetch.errors import TransportError
 
-__all__ = ["make_context", "tls_error", "tls_words"]
+__all__ = ["Trust", "make_context", "read_trust", "tls_error", "tls_words"]
 
-# The first that is set counts: OpenSSL's own, which leave the system's folder beside them, and those of requests and
-# curl, which take the place of everything.
+# OpenSSL's own, which leave the system's folder beside them, go before those of requests and curl, of which the first
+# takes the place of everything.
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # Where systems keep theirs. A Python that was built elsewhere looks where the system it was built on keeps them.
 _SYSTEM_FILES = (
@@ -35,29 +35,71 @@ _NOT_TLS = {
 }
 
 
+class Trust(NamedTuple):
+    """What certificates are verified with.
+
+    Attributes
+    ----------
+    context : ssl.SSLContext
+        Holds the certificates of the files; those of a folder are read when they are needed.
+    files, folders : tuple of str
+        Where the certificates are; empty for those that a system keeps elsewhere, such as Windows.
+    used, unused : dict of str to str
+        The variables of the environment that name certificates: those that count, and those that others go before.
+    """
+
+    context: ssl.SSLContext
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    used: dict[str, str]
+    unused: dict[str, str]
+
+    @property
+    def n_loaded(self) -> int:
+        """How many authorities the files hold."""
+        return self.context.cert_store_stats()["x509_ca"]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no certificate can be verified."""
+        return not (self.n_loaded or _hold_something(self.folders))
+
+
 def make_context(environment: Mapping[str, str]) -> ssl.SSLContext:
-    """Return what verifies certificates as curl and requests do.
+    """Return what verifies certificates as curl and requests do; see :func:`read_trust`."""
+    return read_trust(environment).context
+
+
+def read_trust(environment: Mapping[str, str]) -> Trust:
+    """Load the certificates that curl and requests would trust.
 
     Raises
     ------
     SettingsError
         A variable of the environment names what is not there or holds no certificates.
     """
-    named = [(name, environment[name]) for name in _VARIABLES if environment.get(name)]
+    named = {name: environment[name] for name in _VARIABLES if environment.get(name)}
+    used = {name: path for name, path in named.items() if name.startswith("SSL_")} or dict(
+        [*named.items()][:1]
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if named and not named[0][0].startswith("SSL_"):
-        _load(context, *named[0])
-        return context
-    for name, path in named:
-        if name.startswith("SSL_"):
-            for each in path.split(os.pathsep) if name == "SSL_CERT_DIR" else [path]:
-                _load(context, name, each)
-    context.load_default_certs()
-    if not named and not context.get_ca_certs() and not _has_folder():
+    paths: list[str] = []
+    for name, path in used.items():
+        for each in path.split(os.pathsep) if name == "SSL_CERT_DIR" else [path]:
+            _load(context, name, each)
+            paths.append(each)
+    if not used or any(name.startswith("SSL_") for name in used):
+        context.load_default_certs()
+        defaults = ssl.get_default_verify_paths()
+        paths += [path for path in (defaults.cafile, defaults.capath) if path and path not in paths]
+    if not (used or context.get_ca_certs() or _hold_something(paths)):
         found = next((path for path in _SYSTEM_FILES if Path(path).is_file()), None)
         if found is not None:
             context.load_verify_locations(cafile=found)
-    return context
+            paths.append(found)
+    folders = tuple(path for path in paths if Path(path).is_dir())
+    files = tuple(path for path in paths if path not in folders)
+    return Trust(context, files, folders, used, {name: named[name] for name in named if name not in used})
 
 
 def _load(context: ssl.SSLContext, name: str, path: str) -> None:
@@ -78,10 +120,9 @@ def _load(context: ssl.SSLContext, name: str, path: str) -> None:
         raise SettingsError(f"{name} names {path}, which {what}; name a file of certificates") from error
 
 
-def _has_folder() -> bool:
+def _hold_something(paths: Iterable[str]) -> bool:
     # certificates in a folder are read when they are needed, and are not counted before
-    folder = ssl.get_default_verify_paths().capath
-    return folder is not None and any(Path(folder).iterdir())
+    return any(any(folder.iterdir()) for folder in map(Path, paths) if folder.is_dir())
 
 
 def tls_words(error: ssl.SSLError) -> str:

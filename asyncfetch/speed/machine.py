@@ -5,23 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["describe_machine"]
+from asyncfetch.libraries import library_versions
+from asyncfetch.version import __version__
 
-_LIBRARIES = (
-    "asyncfetch",
-    "aiohttp",
-    "anyio",
-    "imagecodecs",
-    "msgspec",
-    "numcodecs",
-    "numpy",
-    "opencv-python-headless",
-    "simplejpeg",
-    "zarr",
-)
+__all__ = ["describe_machine"]
 
 
 def describe_machine() -> dict[str, Any]:
@@ -37,12 +26,5 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _LIBRARIES},
+        "versions": {"asyncfetch": __version__, **library_versions()},
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from asyncfetch import Settings
 from asyncfetch.doctor import examine_disk, examine_machine
@@ -92,11 +93,53 @@ def test_a_proxy_that_cannot_be_used_is_told_with_what_to_do(tmp_path):
     assert "ASYNCFETCH_PROXY=none" in advice
 
 
-def test_a_trust_store_that_does_not_exist_is_told(tmp_path):
+TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@pytest.fixture
+def authority(tmp_path):
+    path = tmp_path / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("variable", TRUST_VARIABLES)
+def test_a_trust_store_that_does_not_exist_is_told(tmp_path, variable):
     missing = str(tmp_path / "institution.pem")
-    advice = facts(tmp_path, {"SSL_CERT_FILE": missing})["certificates"].advice
-    assert missing in advice
-    assert "does not exist" in advice
+    fact = facts(tmp_path, {variable: missing})["certificates"]
+    assert f"{variable} names {missing}, which does not exist" in fact.advice
+    assert fact.shown == "cannot be used"
+
+
+@pytest.mark.parametrize("variable", TRUST_VARIABLES)
+def test_a_trust_store_without_certificates_is_told(tmp_path, variable):
+    (tmp_path / "words.pem").write_text("words")
+    fact = facts(tmp_path, {variable: str(tmp_path / "words.pem")})["certificates"]
+    assert "holds no certificates" in fact.advice
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_certificates_are_those_that_a_run_verifies_with(tmp_path, authority, variable):
+    fact = facts(tmp_path, {variable: authority})["certificates"]
+    assert (fact.value["files"], fact.value["folders"], fact.value["n_loaded"]) == ((authority,), (), 1)
+    assert fact.shown == f"{authority} (named by {variable})"
+    assert fact.advice is None
+
+
+def test_variables_that_others_go_before_are_shown_as_not_used(tmp_path, authority):
+    environment = {
+        "SSL_CERT_FILE": authority,
+        "CURL_CA_BUNDLE": "/other.pem",
+        "REQUESTS_CA_BUNDLE": authority,
+    }
+    fact = facts(tmp_path, environment)["certificates"]
+    assert fact.value["variables"] == {"SSL_CERT_FILE": authority}
+    assert fact.shown.endswith(
+        f"(named by SSL_CERT_FILE); not used: REQUESTS_CA_BUNDLE={authority}, CURL_CA_BUNDLE=/other.pem"
+    )
+    del environment["SSL_CERT_FILE"]
+    fact = facts(tmp_path, environment)["certificates"]
+    assert fact.shown == f"{authority} (named by REQUESTS_CA_BUNDLE); not used: CURL_CA_BUNDLE=/other.pem"
 
 
 def test_a_budget_beyond_the_memory_is_told_with_one_that_fits(tmp_path):
