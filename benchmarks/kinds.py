@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from asyncfetch.server.sample import LARGE_DATA_SET_ID, sample_atlas
+from asyncfetch.sample import LARGE_DATA_SET_ID, sample_atlas
 
 __all__ = ["KINDS", "OURS", "Contender", "Kind", "Link", "images_of", "megapixels_of"]
 

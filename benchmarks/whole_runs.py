@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from asyncfetch.server import open_replica_process
+from asyncfetch.replica import open_replica_process
 from benchmarks.comparison import compare, log_figures, medians
 from benchmarks.contenders.job import Job
 from benchmarks.kinds import KINDS, OURS, Contender, Kind, images_of, megapixels_of

@@ -129,7 +129,7 @@ def start_replica():
         def start(**options):
             text = json.dumps(options)
             process = stack.enter_context(
-                _Killed([sys.executable, "-m", "asyncfetch.server", text], stdout=subprocess.PIPE, text=True)
+                _Killed([sys.executable, "-m", "asyncfetch.replica", text], stdout=subprocess.PIPE, text=True)
             )
             return ReplicaProcess(process)
 

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["expression_level", "put_levels"]
+__all__ = ["expression_level", "jet", "luminosity", "put_levels"]
 
-# Where the map bends, and its colours there: straight lines in RGB between them.
+# Where the map bends: between its colours there are straight lines in RGB.
 _SHARES = np.array([0.0, 0.125, 0.375, 0.625, 0.875, 1.0])
-_COLOURS = 255.0 * np.array([(0, 0, 0.5), (0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0), (0.5, 0, 0)])
+# The level at which red, green and blue are brightest, as a quarter.
+_BRIGHTEST = (3.0, 2.0, 1.0)
 
 # Distances are measured as JPEG stores colours (ITU-R BT.601), chroma counting half: with 4:2:0 it is the mean of 2 x 2
 # pixels, so that it is the less certain part. Over four masks of the sample atlas at quality 85 the rank correlation
@@ -37,6 +38,28 @@ _TO_WEIGHTED_YCBCR = np.array(
 # 64 steps a channel: a step of 4 in one channel is one level of 255, and the table fits the second-level cache.
 _BITS = 6
 _ROWS_AT_ONCE = 256
+
+
+def jet(level: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return jet colours (low blue, high red) of levels between 0 and 1.
+
+    Parameters
+    ----------
+    level : (...) array of float32
+
+    Returns
+    -------
+    (..., 3) array of uint8
+    """
+    return np.rint(_shares(level) * 255).astype(np.uint8)
+
+
+def luminosity(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (h, w) luminosity of (h, w, c) pixels, by the weights of JPEG (ITU-R BT.601)."""
+    if pixels.shape[2] == 1:
+        return pixels[..., 0]
+    weighted = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return np.rint(weighted).astype(np.uint8)
 
 
 def expression_level(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -74,6 +97,14 @@ def put_levels(mask: NDArray[np.uint8]) -> None:
         mask[rows] = band
 
 
+def _shares[Float: np.floating](level: NDArray[Float]) -> NDArray[Float]:
+    """Return how bright red, green and blue are at each level, from 0 to 1."""
+    shares = np.empty((*level.shape, 3), dtype=level.dtype)
+    for channel, brightest in enumerate(_BRIGHTEST):
+        shares[..., channel] = np.clip(1.5 - np.abs(4.0 * level - brightest), 0.0, 1.0)
+    return shares
+
+
 def _bands(mask: NDArray[np.uint8]) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
     """Yield the levels of some rows at a time, (rows, x, 1)."""
     table, shift = _table(), 8 - _BITS
@@ -94,7 +125,7 @@ def _table() -> NDArray[np.uint8]:
     middles = np.arange(0, 256, step) + (step - 1) / 2
     colours = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), axis=-1).reshape(-1, 3)
     points = colours @ _TO_WEIGHTED_YCBCR.T
-    bends = _COLOURS @ _TO_WEIGHTED_YCBCR.T
+    bends = 255.0 * _shares(_SHARES) @ _TO_WEIGHTED_YCBCR.T
     # black first: its level is 0, and so far it is the nearest
     level = np.zeros(len(points))
     nearest = np.sum(points**2, axis=1)

@@ -17,13 +17,14 @@ from zarr.storage import MemoryStore
 from asyncfetch import mirror
 from asyncfetch.events import OutageEnded, OutageProbed, ignore
 from asyncfetch.mirroring import resume
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:
     from asyncfetch.events import Event
     from asyncfetch.mirroring import Report
-    from asyncfetch.server import RequestRecord
+    from asyncfetch.replica import RequestRecord
 
 # Patient with a busy machine; the faults that are silences set shorter times for themselves.
 SETTINGS = Settings(

@@ -35,7 +35,7 @@ def setting_the_clock(monkeypatch):
 
         monkeypatch.setattr(time, "time", step_time)
         for name, module in list(sys.modules.items()):
-            is_ours = name.startswith("asyncfetch.") and not name.startswith("asyncfetch.server")
+            is_ours = name.startswith("asyncfetch.") and not name.startswith("asyncfetch.replica")
             if is_ours and vars(module).get("datetime") is dt.datetime:
                 monkeypatch.setattr(module, "datetime", Stepped)
         return looks

@@ -16,7 +16,7 @@ import asyncfetch
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import StoreItemError
 from asyncfetch.mirroring import build_volume, verify
-from asyncfetch.server import MirroredAtlas, open_replica
+from asyncfetch.replica import MirroredAtlas, open_replica
 
 register_commands()
 

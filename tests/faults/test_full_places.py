@@ -14,7 +14,7 @@ from zarr.storage import MemoryStore, WrapperStore
 from asyncfetch import mirror
 from asyncfetch.errors import StoreSpaceError
 from asyncfetch.mirroring import resume
-from asyncfetch.server import open_replica
+from asyncfetch.replica import open_replica
 from asyncfetch.settings import Settings
 
 DATA_SET = "dataset:900000005"

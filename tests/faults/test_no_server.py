@@ -10,7 +10,7 @@ import pytest
 
 from asyncfetch import mirror
 from asyncfetch.events import RequestRetried
-from asyncfetch.server import open_replica
+from asyncfetch.replica import open_replica
 
 SELECTION = "dataset:900000004"
 NAME = "atlas.test"

@@ -9,7 +9,7 @@ import pytest
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.errors import OutageError
 from asyncfetch.events import OutageBegan, OutageEnded, OutageProbed, SectionCommitted
-from asyncfetch.server import Fault
+from asyncfetch.replica import Fault
 
 SELECTION = "dataset:900000005"
 # With how many attempts: 503s of one moment count as one failure, so that they are told for an outage later.

@@ -16,7 +16,7 @@ from asyncfetch.errors import (
     TransientServiceError,
     TransportError,
 )
-from asyncfetch.server import Fault, open_replica
+from asyncfetch.replica import Fault, open_replica
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio

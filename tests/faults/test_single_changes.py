@@ -16,7 +16,7 @@ import asyncfetch
 from asyncfetch.errors import AlignmentError, SelectionError, SettingsError, StoreItemError
 from asyncfetch.mirroring import plan_view
 from asyncfetch.mirroring.plan import view_layout
-from asyncfetch.server import MirroredAtlas
+from asyncfetch.replica import MirroredAtlas
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter
 

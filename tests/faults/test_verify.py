@@ -8,7 +8,7 @@ import pytest
 import asyncfetch
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.mirroring import verify
-from asyncfetch.server import open_replica
+from asyncfetch.replica import open_replica
 from asyncfetch.settings import Settings
 
 SMALL = 900000005

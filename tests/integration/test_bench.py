@@ -8,7 +8,7 @@ import json
 import anyio
 import pytest
 
-from asyncfetch.server.sample import SMALL_DATA_SET_ID
+from asyncfetch.sample import SMALL_DATA_SET_ID
 from benchmarks.kinds import OURS, Contender, Kind
 from benchmarks.whole_runs import Comparison
 

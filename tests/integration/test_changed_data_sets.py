@@ -10,7 +10,8 @@ import asyncfetch
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.errors import SettingsError
 from asyncfetch.mirroring import rebuild
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 
 NISSL, SMALL = 900000004, 900000005
 IMAGES = [SMALL + 1000 * n for n in range(1, 11)]

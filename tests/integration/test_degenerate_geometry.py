@@ -14,7 +14,8 @@ import typer.testing
 import asyncfetch
 from asyncfetch.cli import app, register_commands
 from asyncfetch.mirroring import build_volume, rebuild
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 
 register_commands()
 

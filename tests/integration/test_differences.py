@@ -13,7 +13,8 @@ from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.doctor.asking import MAX_REQUESTS
 from asyncfetch.doctor.service import CHECKS, examine_service
 from asyncfetch.errors import SelectionError, SettingsError
-from asyncfetch.server import DIFFERENCES, open_replica, sample_atlas
+from asyncfetch.replica import DIFFERENCES, open_replica
+from asyncfetch.sample import sample_atlas
 
 SMALL = 900000005
 ALL = 10

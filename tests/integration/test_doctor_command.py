@@ -8,7 +8,7 @@ import pytest
 import typer.testing
 
 from asyncfetch.cli import app, register_commands
-from asyncfetch.server import DIFFERENCES
+from asyncfetch.replica import DIFFERENCES
 
 
 @pytest.fixture(scope="module")

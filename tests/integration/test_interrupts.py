@@ -12,7 +12,7 @@ import pytest
 from asyncfetch.cli import running
 from asyncfetch.events import RequestRetried, RequestStarted, SectionCommitted
 from asyncfetch.mirroring import mirror, resume, run
-from asyncfetch.server import QUERY, Fault, open_replica
+from asyncfetch.replica import QUERY, Fault, open_replica
 from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 

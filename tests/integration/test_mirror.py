@@ -14,7 +14,8 @@ from asyncfetch.errors import SettingsError
 from asyncfetch.events import DataSetCompleted
 from asyncfetch.imaging import decode
 from asyncfetch.mirroring.pixels import Decoded
-from asyncfetch.server import QUERY, Fault, open_replica, sample_atlas
+from asyncfetch.replica import QUERY, Fault, open_replica
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter
 

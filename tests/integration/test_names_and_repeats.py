@@ -11,7 +11,7 @@ from asyncfetch.client import Client
 from asyncfetch.client.spelling import find_spelling
 from asyncfetch.errors import SelectionError, SettingsError
 from asyncfetch.mirroring import parse_selection
-from asyncfetch.server import FaultScript
+from asyncfetch.replica import FaultScript
 from asyncfetch.settings import Settings, read_environment
 
 register_commands()

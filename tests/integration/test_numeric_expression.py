@@ -15,8 +15,9 @@ import asyncfetch
 from asyncfetch.errors import SettingsError
 from asyncfetch.imaging import decode
 from asyncfetch.mirroring import build_volume
-from asyncfetch.server import MirroredAtlas, sample_atlas
-from asyncfetch.server.phantom import EXPRESSION_THRESHOLD
+from asyncfetch.replica import MirroredAtlas
+from asyncfetch.sample import sample_atlas
+from asyncfetch.sample.phantom import EXPRESSION_THRESHOLD
 
 DATA_SET, IMAGE_ID = 69289763, 69177658
 LAYERS = ("source", "sections", "registered")

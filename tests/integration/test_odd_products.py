@@ -13,8 +13,9 @@ import pytest
 import asyncfetch
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.geometry import tier_shape
-from asyncfetch.server import SampleAtlas, open_replica
-from asyncfetch.server.sample import _Builder
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import SampleAtlas
+from asyncfetch.sample.atlas import _Builder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,8 @@ from asyncfetch import mirroring
 from asyncfetch.cli import app, register_commands
 from asyncfetch.client import Client
 from asyncfetch.engine.transport import AiohttpTransport
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 SMALL, FIRST, PRODUCT = 900000005, 900001001, 900000000

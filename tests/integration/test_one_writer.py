@@ -19,7 +19,7 @@ from asyncfetch import mirroring
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import SelectionError, StoreBusyError
 from asyncfetch.events import RequestStarted, StoreAwaited
-from asyncfetch.server import MirroredAtlas, open_replica
+from asyncfetch.replica import MirroredAtlas, open_replica
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter
 

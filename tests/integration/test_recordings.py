@@ -15,8 +15,8 @@ import asyncfetch
 from asyncfetch.cli import app, register_commands
 from asyncfetch.engine import recording
 from asyncfetch.errors import SettingsError
-from asyncfetch.server import QUERY, open_replica
-from asyncfetch.server.replay import Recording, open_replay
+from asyncfetch.replica import QUERY, open_replica
+from asyncfetch.replica.replay import Recording, open_replay
 
 SMALL = 900000005
 BROKEN_IMAGE = 900002005

@@ -13,7 +13,8 @@ from zarr.storage import MemoryStore
 import asyncfetch
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import SelectionError, SettingsError
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 
 register_commands()
 

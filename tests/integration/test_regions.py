@@ -11,7 +11,8 @@ import pytest
 
 import asyncfetch
 from asyncfetch.errors import SettingsError
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 
 #: A section of data set 479: 4232 x 3864 pixels of 1.63 µm, coronal.
 IMAGE, DATA_SET, SHAPE = 101349756, 479, (3864, 4232)

@@ -18,7 +18,8 @@ from zarr.storage import MemoryStore
 import asyncfetch
 from asyncfetch.geometry import Affine2D, Affine3D, Plane, full_to_tier
 from asyncfetch.imaging import decode, prepare_source, warp
-from asyncfetch.server import compare_plane, compare_with_phantom, open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import compare_plane, compare_with_phantom, sample_atlas
 
 SMALL, SMALL_IMAGE = 900000005, 900005005
 SAGITTAL = (69289763, (69177634, 69177658))

@@ -7,7 +7,7 @@ import pytest
 from asyncfetch.allen import Query, parse_csv
 from asyncfetch.client import Client
 from asyncfetch.errors import QueryError, ReplyError
-from asyncfetch.server import open_replica
+from asyncfetch.replica import open_replica
 from asyncfetch.settings import Settings
 
 SECTIONS = Query("SectionImage").where(data_set_id=479).order("sub_images.id")

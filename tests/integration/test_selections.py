@@ -20,7 +20,8 @@ from asyncfetch.cli.app import register_commands
 from asyncfetch.engine.transport import AiohttpTransport
 from asyncfetch.errors import QueryError
 from asyncfetch.events import DataSetPlanned
-from asyncfetch.server import MirroredAtlas, open_replica, sample_atlas
+from asyncfetch.replica import MirroredAtlas, open_replica
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 FAILED, SMALL, CONNECTIVITY = 900000001, 900000005, 900000006

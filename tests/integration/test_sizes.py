@@ -15,7 +15,8 @@ import asyncfetch
 from asyncfetch.geometry import Affine2D, full_to_tier
 from asyncfetch.imaging import decode, warp
 from asyncfetch.mirroring import rebuild
-from asyncfetch.server import compare_plane, compare_with_phantom, open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import compare_plane, compare_with_phantom, sample_atlas
 
 DATA_SET, IMAGE = 900000005, 900005005
 HEIGHT, WIDTH, RESOLUTION_UM = 1213, 1765, 6.52

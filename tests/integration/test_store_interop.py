@@ -10,7 +10,8 @@ from ome_zarr_models.v05 import BioFormats2Raw, Image
 
 import asyncfetch
 from asyncfetch.imaging import decode
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 
 SMALL = 900000005
 IMAGES = (900002005, 900005005)

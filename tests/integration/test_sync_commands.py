@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import asyncfetch.store as store
 from asyncfetch import mirroring
 from asyncfetch.cli import app, register_commands
-from asyncfetch.server import open_replica
+from asyncfetch.replica import open_replica
 from asyncfetch.settings import Settings
 
 register_commands()

@@ -17,7 +17,8 @@ import asyncfetch
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import SelectionError, SettingsError
 from asyncfetch.mirroring import build_volume
-from asyncfetch.server import compare_volume, open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import compare_volume, sample_atlas
 
 register_commands()
 

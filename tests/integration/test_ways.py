@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import asyncfetch
-from asyncfetch.server import open_replica
+from asyncfetch.replica import open_replica
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio

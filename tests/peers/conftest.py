@@ -120,7 +120,7 @@ def base_url() -> Iterator[str]:
     """Return the address of a replica that serves the sample atlas."""
     if not any(f"PEER_{name}" in os.environ for name in ("ALLENSDK", "ATLDLD")):
         pytest.skip("there is no peer; the nox session peers makes them")
-    with running([sys.executable, "-m", "asyncfetch.server"]) as process:
+    with running([sys.executable, "-m", "asyncfetch.replica"]) as process:
         yield first_line(process)
 
 

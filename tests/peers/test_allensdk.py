@@ -13,7 +13,7 @@ from anyio.from_thread import start_blocking_portal
 from asyncfetch.allen import COLORMAPS, ImageRequest, parse_section_image
 from asyncfetch.client import Client
 from asyncfetch.imaging import decode, read_header
-from asyncfetch.server import sample_atlas
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from PIL import Image
 import asyncfetch
 from asyncfetch.geometry import REFERENCE_BOXES_UM, Plane, ReferenceGrid, full_to_tier
 from asyncfetch.imaging import decode
-from asyncfetch.server import sample_atlas
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.timeout(600)

@@ -28,7 +28,8 @@ from asyncfetch.cli.app import app, register_commands
 from asyncfetch.engine.transport import AiohttpTransport, Reply
 from asyncfetch.errors import AsyncFetchError, NotFoundError
 from asyncfetch.mirroring import build_volume, verify
-from asyncfetch.server import MirroredAtlas, open_replica, sample_atlas
+from asyncfetch.replica import MirroredAtlas, open_replica
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:

@@ -101,7 +101,7 @@ def _drawn_jpeg(megapixels: float) -> bytes:
     """Return a part of an image of the sample atlas, from its middle, as the replica would send it."""
     from asyncfetch.geometry import Box
     from asyncfetch.imaging import encode
-    from asyncfetch.server import sample_atlas
+    from asyncfetch.sample import sample_atlas
 
     atlas = sample_atlas()
     rows = [row for row in atlas.tables["SectionImage"] if row["data_set_id"] == _DATA_SET_ID]
@@ -115,7 +115,7 @@ def _drawn_jpeg(megapixels: float) -> bytes:
 async def _with_replica(
     data_set_id: int, n_images: int, settings: Settings, folder: Path
 ) -> tuple[list[RunFigures], float]:
-    from asyncfetch.server import open_replica_process
+    from asyncfetch.replica import open_replica_process
     from asyncfetch.speed import measure_bodies, measure_run
 
     async with open_replica_process(gzip_level=0) as base_url:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.events import Listener
     from asyncfetch.mirroring import Report
-    from asyncfetch.server.truth import PlaneError
+    from asyncfetch.sample import PlaneError
 
 __all__ = ["demo"]
 
@@ -46,7 +46,8 @@ def demo(
     can be checked against the phantom itself. Nothing leaves this machine.
     """
     from asyncfetch import mirroring, store
-    from asyncfetch.server import compare_with_phantom, open_replica, sample_atlas
+    from asyncfetch.replica import open_replica
+    from asyncfetch.sample import compare_with_phantom, sample_atlas
     from asyncfetch.settings import Settings
 
     atlas = sample_atlas()

@@ -16,7 +16,7 @@ from asyncfetch.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asyncfetch.server import Atlas
+    from asyncfetch.replica import Atlas
 
 __all__ = ["serve"]
 
@@ -107,7 +107,8 @@ def serve(
         _warn_beyond_loopback(host)
         anyio.run(_replay, replay, host, port, allow_host or ())
         return
-    from asyncfetch.server import FaultScript, MirroredAtlas, open_replica, sample_atlas
+    from asyncfetch.replica import FaultScript, MirroredAtlas, open_replica
+    from asyncfetch.sample import sample_atlas
     from asyncfetch.settings import parse_size
 
     atlas: Atlas
@@ -152,7 +153,7 @@ def serve(
 
 
 def _warn_beyond_loopback(host: str) -> None:
-    from asyncfetch.server.hosts import is_loopback
+    from asyncfetch.replica.hosts import is_loopback
 
     if not is_loopback(host):
         tell(
@@ -162,7 +163,7 @@ def _warn_beyond_loopback(host: str) -> None:
 
 
 def _list_differences() -> None:
-    from asyncfetch.server import DIFFERENCES
+    from asyncfetch.replica import DIFFERENCES
 
     for difference in DIFFERENCES:
         typer.echo(f"{difference.name}\t{difference.what}")
@@ -171,7 +172,7 @@ def _list_differences() -> None:
 async def _replay(path: Path, host: str, port: int, allow_hosts: Sequence[str]) -> None:
     import anyio
 
-    from asyncfetch.server.replay import Recording, open_replay
+    from asyncfetch.replica.replay import Recording, open_replay
 
     with anyio.open_signal_receiver(*stop_signals()) as signals:
         recording = Recording(path)

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from asyncfetch.server import sample_atlas
-from asyncfetch.server.sample import LARGE_DATA_SET_ID
+from asyncfetch.sample import LARGE_DATA_SET_ID, sample_atlas
 from benchmarks.contenders import meter
 from benchmarks.contenders.job import Job
 from benchmarks.kinds import KINDS, OURS, images_of, megapixels_of

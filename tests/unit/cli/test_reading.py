@@ -12,7 +12,7 @@ from asyncfetch.cli.selections import expand_files
 from asyncfetch.cli.services import read_centers
 from asyncfetch.cli.tables import read_points
 from asyncfetch.errors import SelectionError, SettingsError
-from asyncfetch.server import FaultScript
+from asyncfetch.replica import FaultScript
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]
 ENDS = ["\n", "\r\n", "\r"]

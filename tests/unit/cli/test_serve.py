@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from asyncfetch import mirroring
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 IMAGE = 900001005
@@ -72,7 +73,7 @@ def test_a_name_is_answered_once_it_is_allowed():
             fetch(request(address, headers={"Host": "evil.example"}))
 
 
-@pytest.mark.parametrize("command", [["asyncfetch", "serve", "--port", "0"], ["asyncfetch.server"]])
+@pytest.mark.parametrize("command", [["asyncfetch", "serve", "--port", "0"], ["asyncfetch.replica"]])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_replica_that_is_drawing(command, number):
     with subprocess.Popen(

@@ -9,7 +9,8 @@ from asyncfetch.client.blocking import BlockingClient
 from asyncfetch.client.queries import atlas_images_query, data_sets_query, section_images_where
 from asyncfetch.errors import NotAnImageError, RecordError, SelectionError, StoreError
 from asyncfetch.imaging import decode
-from asyncfetch.server import open_replica, sample_atlas
+from asyncfetch.replica import open_replica
+from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from asyncfetch.geometry import (
     tier_shape,
     tier_to_full,
 )
-from asyncfetch.server.images import rounded_shape
+from asyncfetch.replica.images import rounded_shape
 
 
 def test_a_tier_pixel_is_centred_on_the_pixels_it_covers():

@@ -9,8 +9,8 @@ from scipy.stats import spearmanr
 
 from asyncfetch.errors import SelectionError
 from asyncfetch.imaging import decode, encode, expression_level
-from asyncfetch.server.phantom import EXPRESSION_THRESHOLD, jet
-from asyncfetch.server.sample import sample_atlas
+from asyncfetch.sample import sample_atlas
+from asyncfetch.sample.phantom import EXPRESSION_THRESHOLD, jet
 
 ATLAS = sample_atlas()
 

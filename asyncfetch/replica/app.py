@@ -1,0 +1,214 @@
+"""The replica as an HTTP server: in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from aiohttp import web
+
+from asyncfetch.errors import SettingsError
+from asyncfetch.replica.door import KEEP_ALIVE_S, MAX_LINE_BYTES, Door
+from asyncfetch.replica.hosts import Hosts
+from asyncfetch.replica.options import ServerOptions, read_options
+from asyncfetch.replica.service import Atlas, RequestRecord, Service
+from asyncfetch.sample import sample_atlas
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from asyncfetch.replica.images import DrawnImages
+
+__all__ = [
+    "Atlas",
+    "Replica",
+    "RequestRecord",
+    "ServerOptions",
+    "create_app",
+    "open_replica",
+    "open_replica_process",
+]
+
+_SERVICE = web.AppKey("service", Service)
+_HOSTS = web.AppKey("hosts", Hosts)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """Hold a running replica.
+
+    Attributes
+    ----------
+    base_url : str
+        Without a slash at the end, fit for ``Settings.base_url``.
+    atlas : Atlas
+        What it answers from.
+    requests : list of RequestRecord
+        All requests so far, in the order of their arrival.
+    images : DrawnImages
+        The drawn pictures and their cache.
+    """
+
+    base_url: str
+    atlas: Atlas
+    requests: list[RequestRecord] = field(repr=False)
+    images: DrawnImages = field(repr=False)
+
+    @property
+    def image_requests(self) -> list[RequestRecord]:
+        """The requests that asked for the bytes of an image."""
+        return [request for request in self.requests if request.kind == "image"]
+
+
+def create_app(atlas: Atlas | None = None, options: ServerOptions | None = None) -> web.Application:
+    """Build the application that answers as the API does.
+
+    Parameters
+    ----------
+    atlas : Atlas, optional
+        What to answer from; the sample atlas when not given.
+    options : ServerOptions, optional
+        How to behave.
+    """
+    options = options or ServerOptions()
+    service, hosts = Service(atlas or sample_atlas(), options), Hosts(options.allow_hosts)
+    app = web.Application(middlewares=[Door(hosts).admit, *service.middlewares()])
+    app[_SERVICE], app[_HOSTS] = service, hosts
+    app.add_routes(service.routes())
+    return app
+
+
+@asynccontextmanager
+async def open_replica(
+    atlas: Atlas | None = None, *, host: str = "127.0.0.1", port: int = 0, **options: Any
+) -> AsyncIterator[Replica]:
+    """Serve for as long as the context is open.
+
+    Parameters
+    ----------
+    atlas : Atlas, optional
+        What to answer from; the sample atlas when not given.
+    host : str
+        The address to listen on; loopback unless told otherwise.
+    port : int
+        0 picks a free one.
+    **options
+        Those of :class:`ServerOptions`.
+
+    Yields
+    ------
+    Replica
+
+    Raises
+    ------
+    SettingsError
+        An option is unknown or out of range, or the port is taken.
+    """
+    app = create_app(atlas, read_options(options))
+    service = app[_SERVICE]
+    app[_HOSTS].add(host)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        # Replies that stall on purpose must not hold up the end.
+        shutdown_timeout=0.1,
+        # A reply whose client has gone is worked on no more; one that never comes would be held for an hour.
+        handler_cancellation=True,
+        # what is longer than that, and yet not endless, is refused in words
+        max_line_size=4 * MAX_LINE_BYTES,
+        keepalive_timeout=KEEP_ALIVE_S,
+        auto_decompress=False,
+    )
+    with _open_log(service):
+        async with listening(runner, host, port) as base_url:
+            yield Replica(base_url, service.atlas, service.requests, service.images)
+
+
+@asynccontextmanager
+async def listening(runner: web.BaseRunner, host: str, port: int) -> AsyncIterator[str]:
+    """Listen for as long as the context is open; gives the address, without a slash at the end.
+
+    Raises
+    ------
+    SettingsError
+        The port is taken.
+    """
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host}:{port}: {error.strerror}", setting="port"
+            ) from error
+        address, bound = runner.addresses[0][:2]
+        shown = f"[{address}]" if ":" in address else address
+        yield f"http://{shown}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def open_replica_process(**options: Any) -> AsyncIterator[str]:
+    """Serve from a process of its own, for measurements that it must not disturb.
+
+    Parameters
+    ----------
+    **options
+        Those of :class:`ServerOptions`, as JSON has them (no callables), ``host`` and ``port``, and ``store``:
+        a mirrored store to serve instead of the sample atlas.
+
+    Yields
+    ------
+    str
+        The base URL. The log is at ``/replica/requests``.
+
+    Raises
+    ------
+    SettingsError
+        The process ended before it served; its words are on stderr.
+    """
+    text = json.dumps(options, default=str)
+    command = [sys.executable, "-m", "asyncfetch.replica", text]
+    async with await anyio.open_process(command, stderr=None) as process:
+        try:
+            assert process.stdout is not None
+            line = b""
+            async for piece in process.stdout:
+                line += piece
+                if line.endswith(b"\n"):
+                    break
+            if not line.endswith(b"\n"):
+                raise SettingsError(f"the replica did not start with the options {text}")
+            yield line.decode().strip()
+        finally:
+            if process.returncode is None:
+                process.terminate()
+
+
+@contextmanager
+def _open_log(service: Service) -> Iterator[None]:
+    path = service.options.log_path
+    if path is None:
+        yield
+        return
+    try:
+        # not buffered, so that a full disk is met once and not again when the file is closed
+        file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise SettingsError(
+            f"the log {path} cannot be written: {error.strerror}", setting="log_path"
+        ) from error
+    service.log_file = file
+    try:
+        yield
+    finally:
+        service.log_file = None
+        with suppress(OSError):
+            file.close()
