@@ -36,6 +36,8 @@ _OBSTORE = {
     "http": "HTTPStore",
     "https": "HTTPStore",
 }
+#: What names a file that holds a store (RFC-9 of NGFF calls it .ozx), and not a directory.
+_ARCHIVES = {".zip", ".ozx"}
 #: Of these nothing can be written.
 _READ_ONLY = {"http", "https"}
 
@@ -54,7 +56,10 @@ def open_zarr_store(location: Location, *, read_only: bool) -> ZarrStore:
         return _checked(location, read_only=read_only)
     if location == "memory":
         return MemoryStore(read_only=read_only)
-    return LocalStore(directory_of(location), read_only=read_only)
+    path = directory_of(location)
+    if path.suffix.lower() in _ARCHIVES:
+        _check_is_no_archive(path)
+    return LocalStore(path, read_only=read_only)
 
 
 def directory_of(location: str | Path) -> Path:
@@ -83,6 +88,28 @@ def directory_of(location: str | Path) -> Path:
         raise SettingsError(
             f"{text}: the home directory is not known; write the whole path", setting="out"
         ) from None
+
+
+def _check_is_no_archive(path: Path) -> None:
+    """See that a name that ends as archives do is that of a directory: one made before is used as it is."""
+    try:
+        if path.is_dir():
+            return
+        is_there = path.exists()
+    except OSError:
+        is_there = False
+    if is_there:
+        raise SettingsError(
+            f"{path} is an archive, and a store that is read or written here is a directory; unpack it and give that. "
+            f'From Python, zarr.storage.ZipStore("{path}", mode="r") can be read as it is',
+            setting="out",
+        )
+    directory = path.with_suffix("") if path.stem.lower().endswith(".zarr") else path.with_suffix(".zarr")
+    raise SettingsError(
+        f"{path} is the name of an archive, and a store is a directory; use {directory}, "
+        "and pack it when it is complete",
+        setting="out",
+    )
 
 
 def _path_of_file(text: str) -> Path:

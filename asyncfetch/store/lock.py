@@ -95,9 +95,14 @@ class StoreLock:
                     return lock
         raise _busy(place, None, None)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is this process that has it, and not the one that it was forked from."""
+        return self._pid == os.getpid() and not self._done.is_set()
+
     def release(self) -> None:
         """Give the lock back; a process that was forked from the holder's leaves it alone."""
-        if self._pid != os.getpid() or self._done.is_set():
+        if not self.is_held:
             return
         self._done.set()
         self._showing.join()

@@ -411,6 +411,22 @@ class Place:
         elif not self.store.read_only and _layout_of(self.attributes("")) is None:
             self.write_group("", {"asyncfetch": new_root()})
 
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing but the root that `check_root` makes, and perhaps a lock."""
+        is_bare = self.attributes("") == {"asyncfetch": new_root()}
+        return is_bare and set(self.names_below("")) <= {_GROUP, LOCK_PATH}
+
+    def missing_folders(self) -> list[Path]:
+        """Return the directory of the store and those above it as far as they do not exist, the innermost first."""
+        folder = self.folder
+        return [] if folder is None else [each for each in (folder, *folder.parents) if not each.exists()]
+
+    def remove_folders(self, folders: Iterable[Path]) -> None:
+        """Remove directories, each after what lies in it; one that is not empty stays, and those above it."""
+        with contextlib.suppress(OSError):
+            for each in folders:
+                each.rmdir()
+
     def is_made(self, *, create: bool) -> bool:
         """Tell whether this is a store of ours already, or a place where one can be made.
 

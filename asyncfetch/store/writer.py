@@ -70,6 +70,7 @@ from asyncfetch.store.table import table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -145,9 +146,13 @@ class SectionLevels:
 class StoreWriter:
     """Write into one store; made by `open`."""
 
-    def __init__(self, place: Place, held: StoreLock | None = None) -> None:
+    def __init__(
+        self, place: Place, held: StoreLock | None = None, new_folders: Collection[Path] | None = None
+    ) -> None:
         self._place = place
         self._held = held
+        # of a store that was made here and goes away again where nothing is written to it; None for any other
+        self._new_folders = new_folders
         # taken again by what a view is begun with: claims that are taken away are commits, too
         self._lock = threading.RLock()
         self._counting = threading.Lock()
@@ -188,8 +193,9 @@ class StoreWriter:
         if command is None:
             place.check_root(create=create)
             return cls(place)
+        new_folders = place.missing_folders()
         # what another run is just making is no damage that this one has met
-        Place(location).is_made(create=create)
+        is_made = Place(location).is_made(create=create)
         held = StoreLock.take(place, command)
         try:
             place.check_root(create=create)
@@ -198,13 +204,20 @@ class StoreWriter:
         except BaseException:
             held.release()
             raise
-        return cls(place, held)
+        return cls(place, held, None if is_made else new_folders)
 
     def close(self) -> None:
-        """Give the store back, so that another run can write to it."""
+        """Give the store back, so that another run can write to it; a new one in which nothing is goes away."""
         self._place.remove_leftovers()
-        if self._held is not None:
-            self._held.release()
+        if self._held is None or not self._held.is_held:
+            return
+        is_empty = self._new_folders is not None and self._place.is_empty()
+        if is_empty:
+            # while the lock is held: another run makes it again once it has that
+            self._place.delete("zarr.json")
+        self._held.release()
+        if is_empty:
+            self._place.remove_folders(self._new_folders or ())
 
     @property
     def token(self) -> str:

@@ -112,3 +112,41 @@ def test_a_zip_archive_is_read_and_refused_for_writing(tmp_path):
 def test_a_store_opened_read_only_is_refused_for_writing(tmp_path):
     with pytest.raises(StoreAccessError, match="opened read-only"):
         open_zarr_store(LocalStore(tmp_path, read_only=True), read_only=False)
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead"),
+    [
+        ("x.zip", "x.zarr"),
+        ("X.ZIP", "X.zarr"),
+        ("x.zarr.zip", "x.zarr"),
+        ("x.ozx", "x.zarr"),
+        ("./a.b/x.y.zip", "a.b/x.y.zarr"),
+        ("file:///data/x.zip", "/data/x.zarr"),
+        (Path("x.zip"), "x.zarr"),
+    ],
+)
+def test_a_name_of_an_archive_is_refused_with_the_directory_to_name(typed, instead, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=rf"is the name of an archive.* use {instead},"):
+        store.StoreWriter.open(typed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_is_not_taken_for_a_directory(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"PK")
+    for use in (store.open, store.StoreWriter.open):
+        with pytest.raises(SettingsError, match=r"is an archive.*unpack it"):
+            use(tmp_path / "x.zip")
+
+
+def test_a_directory_that_is_called_like_an_archive_is_used(tmp_path):
+    (tmp_path / "x.zip").mkdir()
+    store.StoreWriter.open(tmp_path / "x.zip")
+    assert store.open(tmp_path / "x.zip").data_set_ids == ()
+
+
+@pytest.mark.parametrize("name", ["zip", "x.zip.zarr", "zip.d", "x.zipped"])
+def test_other_names_that_hold_zip_are_directories(tmp_path, name):
+    store.StoreWriter.open(tmp_path / name)
+    assert store.open(tmp_path / name).data_set_ids == ()
