@@ -95,16 +95,12 @@ class RequestFinished(Event, frozen=True, tag="request_finished"):
 
 
 class RequestAccepted(Event, frozen=True, tag="request_accepted"):
-    """Say that a reply passed its check, which for an image is its decoding, and how long that took.
-
-    ``used_s`` is how long it was used before this was said: the thread that decodes a small section writes it, too.
-    """
+    """A reply that passed its check, which for an image is its decoding, and how long that took."""
 
     url: str
     kind: str
     attempt: int
     check_s: float
-    used_s: float = 0.0
 
 
 class RequestHedged(Event, frozen=True, tag="request_hedged"):

@@ -27,7 +27,7 @@ from benchmarks.tables import columns
 if TYPE_CHECKING:
     import argparse
 
-    from asyncfetch.engine import Reply
+    from asyncfetch.engine import Acceptance, Reply
 
 #: Bytes of a body, requests a round, and the share of bare aiohttp that the engine has to reach.
 LOADS = {"bodies of 5 MB": (5_000_000, 60, 0.9), "replies of 3 kB": (3000, 2000, 0.8)}
@@ -127,7 +127,7 @@ async def with_engine(engine: Engine, url: str, size: int, n: int, jobs: int) ->
     request = Request(url, "image", 2 * size)
     left = iter(range(n))
 
-    async def check(reply: Reply) -> None:
+    async def check(reply: Reply, _accept: Acceptance) -> None:
         assert len(reply.body) == size
 
     async def work() -> None:

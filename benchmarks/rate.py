@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from asyncfetch.engine import Reply
+    from asyncfetch.engine import Acceptance, Reply
     from asyncfetch.events import Event
 
 LEAST_USE = 0.98
@@ -74,7 +74,7 @@ async def measure(limit: float, n_requests: int, most_s: float) -> dict[str, Any
         if isinstance(event, RequestStarted):
             starts.append(time.monotonic())
 
-    async def check(reply: Reply) -> None:
+    async def check(reply: Reply, _accept: Acceptance) -> None:
         assert len(reply.body) == _BODY_BYTES
 
     async with open_canned_server() as base_url:

@@ -6,10 +6,8 @@ import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import anyio
 
@@ -62,7 +60,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import Page, Query, SectionDataSet, SectionImage
     from asyncfetch.client.pages import OddRow
     from asyncfetch.client.stream import SectionStream
-    from asyncfetch.engine import Reply, Reservation, Transport
+    from asyncfetch.engine import Acceptance, Companion, Reply, Reservation, Transport
     from asyncfetch.events import Listener
     from asyncfetch.imaging import JpegHeader
 
@@ -73,6 +71,8 @@ type Row = dict[str, Any]
 type Admits = Callable[[tuple[int, int]], bool]
 
 type Parked = Callable[[], AbstractAsyncContextManager[None]]
+
+type Check[T] = Callable[[Jpeg, Acceptance], T]
 
 type ReplyFormat = Literal["json", "xml", "csv"]
 
@@ -427,7 +427,9 @@ class Client(CatalogueQueries):
 
     async def image(self, image_id: int, **parameters: Any) -> NDArray[np.uint8]:
         """Return an image as (y, x, 3) uint8 RGB; parameters and errors are those of :meth:`image_bytes`."""
-        _, pixels = await self.fetch_jpeg(_request(image_id, parameters), check=decode)
+        _, pixels = await self.fetch_jpeg(
+            _request(image_id, parameters), check=lambda jpeg, _accept: decode(jpeg.data)
+        )
         return pixels
 
     async def save_image(self, image_id: int, path: str | Path, **parameters: Any) -> Path:
@@ -458,6 +460,7 @@ class Client(CatalogueQueries):
         *,
         admits: Admits | None = None,
         parked: Parked | None = None,
+        companion: Companion | None = None,
     ) -> tuple[Jpeg, None]: ...
     @overload
     async def fetch_jpeg[T](
@@ -466,29 +469,19 @@ class Client(CatalogueQueries):
         expected_shape: tuple[int, int] | None = None,
         *,
         admits: Admits | None = None,
-        check: Callable[[bytes], T],
+        check: Check[T],
         parked: Parked | None = None,
+        companion: Companion | None = None,
     ) -> tuple[Jpeg, T]: ...
-    @overload
-    async def fetch_jpeg[T, U](
-        self,
-        request: ImageRequest,
-        expected_shape: tuple[int, int] | None = None,
-        *,
-        admits: Admits | None = None,
-        check: Callable[[bytes], T],
-        then: Callable[[Jpeg, T], U],
-        parked: Parked | None = None,
-    ) -> tuple[Jpeg, U]: ...
     async def fetch_jpeg(
         self,
         request: ImageRequest,
         expected_shape: tuple[int, int] | None = None,
         *,
         admits: Admits | None = None,
-        check: Callable[[bytes], Any] | None = None,
-        then: Callable[[Jpeg, Any], Any] | None = None,
+        check: Check[Any] | None = None,
         parked: Parked | None = None,
+        companion: Companion | None = None,
     ) -> tuple[Jpeg, Any]:
         """Return an image and what a check made of it; an image that fails its check is asked for again.
 
@@ -502,18 +495,20 @@ class Client(CatalogueQueries):
             Takes height and width, where they are others, and tells whether the image can have them all the same,
             such as by the rounding of the server.
         check : callable, optional
-            Blocking; called on a thread of the pool with the bytes. An ``AsyncFetchError`` that is transient,
-            as every ``ImageError`` is, has the image asked for again. Default: decode it to its end.
-        then : callable, optional
-            Blocking; called on the same thread at once, while the pixels are in its cache, with the image and what
-            ``check`` returned. Its errors are raised unchanged, and have nothing asked for again.
+            Blocking; called on a thread of the pool with the `Jpeg` and with ``accept``. An ``AsyncFetchError`` that is
+            transient, as every ``ImageError`` is, has the image asked for again. Once the image is proved, it may call
+            ``accept()`` and go on with the pixels while they are in the cache of the thread: the request is done then,
+            and errors from there on are raised unchanged and have nothing asked for again. A check that returns
+            without it has accepted the image. Default: decode it to its end.
         parked : callable, optional
             Gives a context in which another attempt is waited for, such as ``reservation.lent``.
+        companion : Companion, optional
+            Is told when the request is sent, parked and accepted; see :class:`asyncfetch.engine.Companion`.
 
         Returns
         -------
         Jpeg, object
-            The image, and what ``then`` returned, or else ``check``: None for the default.
+            The image, and what ``check`` returned: None for the default.
 
         Raises
         ------
@@ -523,25 +518,36 @@ class Client(CatalogueQueries):
             The image has a size that is admitted, and many more pixels than were expected.
         AsyncFetchError
             The image could not be had.
+
+        Examples
+        --------
+        ::
+
+            def measure(jpeg, accept):
+                pixels = asyncfetch.imaging.decode(jpeg.data)
+                accept()
+                return pixels.mean()
+
+            _, mean = await client.fetch_jpeg(ImageRequest(image_id=69177634, downsample=4), check=measure)
         """
 
-        async def prove(reply: Reply) -> _Proved:
+        async def prove(reply: Reply, accept: Acceptance) -> tuple[Jpeg, Any]:
             n_halvings = _PROOF_HALVINGS if check is None else 0
             # nobody can have reserved memory for an image of unknown size
             held_bytes = 0 if expected_shape is not None else _decoded_bytes(reply, n_halvings)
             call = partial(
                 _prove,
                 reply,
+                accept,
                 expected_shape,
                 admits,
                 check or _decode_to_the_end,
-                then,
                 self.settings.memory_bytes,
             )
             proved = await self._run_with_memory(held_bytes, call)
             if isinstance(proved, int):
                 proved = await self._run_with_memory(proved, call)
-            assert isinstance(proved, _Proved), "the memory that it asked for is held"
+            assert not isinstance(proved, int), "the memory that it asked for is held"
             return proved
 
         limit_bytes = _IMAGE_LIMIT_BYTES
@@ -550,14 +556,11 @@ class Client(CatalogueQueries):
         url = request.url(self.settings.base_url)
         image = Request(url, "image", limit_bytes, f"image {request.image_id}")
         try:
-            proved = await self._engine.fetch(image, prove, parked=parked, used_s=attrgetter("used_s"))
+            return await self._engine.fetch(image, prove, parked=parked, companion=companion)
         except BodyTooLargeError as error:
             raise _as_tier(error, expected_shape, admits) from error
-        if proved.error is not None:
-            raise proved.error
-        return proved.jpeg, proved.made
 
-    async def _run_with_memory(self, size_bytes: int, call: Callable[[int], _Proved | int]) -> _Proved | int:
+    async def _run_with_memory[T](self, size_bytes: int, call: Callable[[int], T]) -> T:
         """Call on a thread of the pool what takes memory that nobody reserved, held until the thread is done."""
         if not size_bytes:
             return await self.pool.run(call, 0)
@@ -591,7 +594,7 @@ class Client(CatalogueQueries):
         url = query_url(self.settings.base_url, query, fmt)
         read = _READERS[fmt]
 
-        async def parse(reply: Reply) -> Page:
+        async def parse(reply: Reply, _accept: Acceptance) -> Page:
             # A small page is read in less time than a thread takes, and does not wait behind images.
             parse_page = partial(read, reply.body, url=reply.url)
             page = (
@@ -675,8 +678,8 @@ def _write(path: Path, data: bytes) -> Path:
     return path
 
 
-def _decode_to_the_end(data: bytes) -> None:
-    decode(data, reduce=_PROOF_HALVINGS)
+def _decode_to_the_end(jpeg: Jpeg, _accept: Acceptance) -> None:
+    decode(jpeg.data, reduce=_PROOF_HALVINGS)
 
 
 def _decoded_bytes(reply: Reply, n_halvings: int) -> int:
@@ -699,15 +702,6 @@ def _coefficient_bytes(header: JpegHeader, budget_bytes: int) -> int:
     # the next one would be the same
     error.is_transient = False
     raise error
-
-
-class _Proved(NamedTuple):
-    """Be an image that passed its check, what was made of it, and what that took or failed with."""
-
-    jpeg: Jpeg
-    made: Any
-    used_s: float = 0.0
-    error: Exception | None = None
 
 
 def _check_other_shape(header: JpegHeader, expected: tuple[int, int], admits: Admits | None) -> None:
@@ -736,15 +730,15 @@ def _as_tier(
     return error
 
 
-def _prove(
+def _prove[T](
     reply: Reply,
+    accept: Acceptance,
     expected_shape: tuple[int, int] | None,
     admits: Admits | None,
-    check: Callable[[bytes], Any],
-    then: Callable[[Jpeg, Any], Any] | None,
+    check: Check[T],
     budget_bytes: int,
     held_bytes: int,
-) -> _Proved | int:
+) -> tuple[Jpeg, T] | int:
     """Return an image that passed its check, or how many bytes of memory have to be held before it is decoded."""
     url = reply.url
     try:
@@ -755,18 +749,10 @@ def _prove(
                 return more_bytes
         if expected_shape is not None and header.shape != tuple(expected_shape):
             _check_other_shape(header, expected_shape, admits)
-        data = bytes(reply.body)
-        jpeg, checked = Jpeg(data, header.shape, header.n_components, url), check(data)
+        jpeg = Jpeg(bytes(reply.body), header.shape, header.n_components, url)
+        return jpeg, check(jpeg, accept)
     except ImageError as error:
-        if error.url is None:
+        if error.url is None and not accept.is_given:
             error.url = url
             error.args = (f"{short_url(url)}: {error.message}",)
         raise
-    if then is None:
-        return _Proved(jpeg, checked)
-    began = perf_counter()
-    try:
-        made = then(jpeg, checked)
-    except Exception as error:  # noqa: BLE001 - raised again, where it does not count against the image
-        return _Proved(jpeg, None, perf_counter() - began, error)
-    return _Proved(jpeg, made, perf_counter() - began)

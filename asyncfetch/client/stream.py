@@ -351,7 +351,11 @@ async def _fetch(client: Client, plan: _Plan, parked: Parked) -> FetchedSection:
     for k, request in enumerate(plan.requests):
         try:
             jpeg, pixels = await client.fetch_jpeg(
-                request, plan.shape, admits=plan.admits, check=decode, parked=parked
+                request,
+                plan.shape,
+                admits=plan.admits,
+                check=lambda jpeg, _accept: decode(jpeg.data),
+                parked=parked,
             )
             tier = plan.tier_of(jpeg.shape)
             if k and tier != downsample:

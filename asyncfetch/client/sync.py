@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from asyncfetch.allen.sync import ReferencePoint, SyncService
-    from asyncfetch.engine import Engine, Reply
+    from asyncfetch.engine import Acceptance, Engine, Reply
     from asyncfetch.settings import Settings
 
 __all__ = ["BlockingSyncServices", "SyncServices"]
@@ -148,7 +148,7 @@ class SyncServices:
         url = request.url(self._base_url, fmt)
         parse = parse_sync_xml if fmt == "xml" else parse_sync_json
 
-        async def check(reply: Reply) -> ReferencePoint | ImageSync | list[ImageSync]:
+        async def check(reply: Reply, _accept: Acceptance) -> ReferencePoint | ImageSync | list[ImageSync]:
             return parse(request.service, reply.body, url=reply.url)
 
         label = f"{request.service} of {request.seed_id}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from asyncfetch.engine.acceptance import Acceptance
 from asyncfetch.engine.budget import ByteBudget, Ticket
+from asyncfetch.engine.companion import Companion
 from asyncfetch.engine.exchanges import Exchange, observing
 from asyncfetch.engine.fetch import Engine, Request, sharing
 from asyncfetch.engine.gate import Gate, Reservation
@@ -17,9 +19,11 @@ from asyncfetch.engine.transport import AiohttpTransport, Reply, Transport
 from asyncfetch.engine.window import FixedWindow, Window, WindowChange
 
 __all__ = [
+    "Acceptance",
     "AiohttpTransport",
     "ByteBudget",
     "ByteRate",
+    "Companion",
     "Engine",
     "Exchange",
     "FixedWindow",

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import anyio
 import anyio.lowlevel
 
+from asyncfetch.engine.acceptance import Acceptance
 from asyncfetch.engine.clock import now
 from asyncfetch.engine.gate import Gate, Reservation
 from asyncfetch.engine.health import is_of_the_host, is_refusal
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from asyncfetch.engine.companion import Companion
     from asyncfetch.engine.lines import Kind
     from asyncfetch.engine.transport import Reply, Transport
     from asyncfetch.events import Listener
@@ -192,28 +195,32 @@ class Engine:
     async def fetch[T](
         self,
         request: Request,
-        check: Callable[[Reply], Awaitable[T]],
+        check: Callable[[Reply, Acceptance], Awaitable[T]],
         *,
         parked: Callable[[], AbstractAsyncContextManager[None]] | None = None,
-        used_s: Callable[[T], float] | None = None,
+        companion: Companion | None = None,
     ) -> T:
         """Send a request until its answer passes ``check``, or the retry policy gives up.
 
         No place is held while ``check`` runs, nor while a retry waits. An attempt that ends in an outage of the host is
         not counted: the request waits until the host is back.
 
+        A check may go on with what it proved. It calls ``accept`` first: the request is done then, is told of, and
+        counts as a success of the host; errors and time from there on are the caller's.
+
         Parameters
         ----------
         request : Request
             What to ask for.
         check : callable
-            Awaited with the :class:`~asyncfetch.engine.Reply`. What it returns is returned; an
-            ``AsyncFetchError`` from it counts as a failure of the request, any other error is a bug and
-            propagates.
+            Awaited with the :class:`~asyncfetch.engine.Reply` and with ``accept``, an
+            :class:`~asyncfetch.engine.Acceptance`, which can be called on any thread. What it returns is returned, and
+            accepts the reply if nothing did. An ``AsyncFetchError`` before ``accept`` counts as a failure of the
+            request; any other error is a bug. That one propagates, as every error after ``accept`` does.
         parked : callable, optional
             Gives a context in which a retry waits: for giving memory back to others meanwhile.
-        used_s : callable, optional
-            Tells of what ``check`` returned how many seconds of it went not into checking but into what comes after.
+        companion : Companion, optional
+            Is told when the request is sent, parked and accepted.
 
         Returns
         -------
@@ -235,7 +242,7 @@ class Engine:
             )
         self._n_inside += 1
         try:
-            return await self._fetch(request, check, parked or _not_parked, used_s)
+            return await self._fetch(request, check, parked or _not_parked, companion)
         finally:
             self._n_inside -= 1
             if not self._n_inside:
@@ -258,39 +265,49 @@ class Engine:
     async def _fetch[T](
         self,
         request: Request,
-        check: Callable[[Reply], Awaitable[T]],
+        check: Callable[[Reply, Acceptance], Awaitable[T]],
         parked: Callable[[], AbstractAsyncContextManager[None]],
-        used_s: Callable[[T], float] | None,
+        companion: Companion | None,
     ) -> T:
         attempt = _Attempt()
+        on_sent = None if companion is None else companion.sent
         while True:
+            acceptance: Acceptance | None = None
             try:
                 if self._hedge is None:
-                    reply = await self.send_once(request, attempt)
+                    reply = await self.send_once(request, attempt, on_sent)
                 else:
-                    reply = await self._send_hedged(request, attempt, self._hedge)
+                    reply = await self._send_hedged(request, attempt, self._hedge, on_sent)
                 attempt.came = now()
-                result = await check(reply)
+                with Acceptance(partial(self._accept, request, reply, attempt, companion)) as acceptance:
+                    return await check(reply, acceptance)
             except (OutageError, ClosedError):
                 raise
             except AsyncFetchError as error:
+                if acceptance is not None and acceptance.is_given:
+                    raise
                 self._diagnose(request, error, attempt)
                 delay_s = self._answer(request, error, attempt)
                 if delay_s is None:
                     raise
-            else:
-                self._accept(request, reply, attempt, 0.0 if used_s is None else used_s(result))
-                return result
+            if companion is not None:
+                companion.parked()
             with self._ended_by_closing(request.url):
                 async with parked():
                     await anyio.sleep(delay_s)
 
-    async def _send_hedged(self, request: Request, attempt: _Attempt, policy: HedgePolicy) -> Reply:
+    async def _send_hedged(
+        self,
+        request: Request,
+        attempt: _Attempt,
+        policy: HedgePolicy,
+        on_sent: Callable[[], None] | None,
+    ) -> Reply:
         after_s = policy.after_s() if request.kind == "image" else None
         if after_s is None:
-            reply = await self.send_once(request, attempt)
+            reply = await self.send_once(request, attempt, on_sent)
         else:
-            reply = await _Race(self, policy, request, attempt, after_s).run()
+            reply = await _Race(self, policy, request, attempt, after_s, on_sent).run()
         if request.kind == "image":
             policy.succeeded(reply.elapsed_s)
         return reply
@@ -340,7 +357,10 @@ class Engine:
         """Tell that a second request is sent."""
         self._emit(RequestHedged(url=request.url, kind=request.kind, attempt=attempt.number, after_s=after_s))
 
-    def _accept(self, request: Request, reply: Reply, attempt: _Attempt, used_s: float) -> None:
+    def _accept(
+        self, request: Request, reply: Reply, attempt: _Attempt, companion: Companion | None, time: float
+    ) -> None:
+        """Count a request as done whose reply was accepted at `time`."""
         self._retry.succeeded()
         self._canaries[request.kind] = _Canary(request.url, request.limit_bytes, bytes(reply.body[:2]))
         self._note_answer(attempt.opened, attempt.came)
@@ -350,10 +370,11 @@ class Engine:
                     url=request.url,
                     kind=request.kind,
                     attempt=attempt.number,
-                    check_s=now() - attempt.came - used_s,
-                    used_s=used_s,
+                    check_s=time - attempt.came,
                 )
             )
+        if companion is not None:
+            companion.accepted()
 
     def _note_answer(self, opened: float, came: float) -> None:
         health = self._gate.health
@@ -466,13 +487,20 @@ class _Race:
     """Send a request, a second time if the first is late, and take what comes first."""
 
     def __init__(
-        self, engine: Engine, policy: HedgePolicy, request: Request, attempt: _Attempt, after_s: float
+        self,
+        engine: Engine,
+        policy: HedgePolicy,
+        request: Request,
+        attempt: _Attempt,
+        after_s: float,
+        on_sent: Callable[[], None] | None,
     ) -> None:
         self._engine = engine
         self._policy = policy
         self._request = request
         self._attempt = attempt
         self._after_s = after_s
+        self._on_sent = on_sent
         self._sent = anyio.Event()
         self._reply: Reply | None = None
         self._error: AsyncFetchError | None = None
@@ -480,12 +508,17 @@ class _Race:
 
     async def run(self) -> Reply:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._run_one, group, self._sent.set)
+            group.start_soon(self._run_one, group, self._first_sent)
             group.start_soon(self._follow, group)
         if self._reply is not None:
             return self._reply
         assert self._error is not None, "a race ends with a reply or an error"
         raise self._error
+
+    def _first_sent(self) -> None:
+        self._sent.set()
+        if self._on_sent is not None:
+            self._on_sent()
 
     async def _follow(self, group: TaskGroup) -> None:
         await self._sent.wait()

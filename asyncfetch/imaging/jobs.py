@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable
 
-__all__ = ["Jobs"]
+__all__ = ["Jobs", "JobsStoppedError"]
+
+
+class JobsStoppedError(Exception):
+    """Jobs that were stopped before their end: somebody does not wait for them any more."""
 
 
 class Jobs:
@@ -84,16 +88,13 @@ class Jobs:
         """Let threads leave after the job they are at."""
         self._is_stopped = True
 
-    def finish(self) -> bool:
+    def finish(self) -> None:
         """Do jobs until none is ready nor done by another thread.
-
-        Returns
-        -------
-        bool
-            False where `stop` ended it before.
 
         Raises
         ------
+        JobsStoppedError
+            `stop` ended it before.
         BaseException
             What the first job that failed raised.
         """
@@ -105,7 +106,8 @@ class Jobs:
                     break
         if self.error is not None:
             raise self.error
-        return not self._is_stopped
+        if self._is_stopped:
+            raise JobsStoppedError
 
     @property
     def _can_take(self) -> bool:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 
 from asyncfetch.errors import SettingsError
 from asyncfetch.imaging.buffers import Buffers
+from asyncfetch.imaging.jobs import JobsStoppedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -237,7 +239,7 @@ class Pool:
         """Let idle threads help the one that finishes jobs within the block.
 
         They wait in line with everyone else, so that they help where there is nothing else to do. Where the block is
-        cancelled, no more jobs begin.
+        cancelled, no more jobs begin, and the cancellation takes the place of the `JobsStoppedError` of their end.
 
         Yields
         ------
@@ -265,5 +267,7 @@ class Pool:
                 raised = error
             finally:
                 helpers.cancel_scope.cancel()
+        if isinstance(raised, JobsStoppedError):
+            await anyio.lowlevel.checkpoint()
         if raised is not None:
             raise raised

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,9 +25,6 @@ from asyncfetch.errors import (
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
-    RequestAccepted,
-    RequestRetried,
-    RequestStarted,
     RunStarted,
     SectionCommitted,
     SectionFailed,
@@ -38,6 +34,7 @@ from asyncfetch.events import (
 )
 from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, FoundNote, find_data_sets
+from asyncfetch.mirroring.flights import Flights
 from asyncfetch.mirroring.plan import plan_view, view_layout
 from asyncfetch.mirroring.report import Failure, Report, first_error
 from asyncfetch.mirroring.runs import begin_run, go_on_with, records_of
@@ -51,7 +48,7 @@ from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, prepare_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
     from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -59,6 +56,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
+    from asyncfetch.mirroring.flights import Flight
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
     from asyncfetch.mirroring.region_of_space import RegionOfSpace
     from asyncfetch.mirroring.runs import UnfinishedRun
@@ -236,11 +234,9 @@ async def _run(
     transport: Transport | None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location)
-    flights = _Flights()
 
     def listen(event: Event) -> None:
         report.count(event)
-        flights.follow(event)
         on_event(event)
 
     started_s = time.monotonic()
@@ -249,7 +245,7 @@ async def _run(
         client = await stack.enter_async_context(
             Client(settings=settings, on_event=listen, transport=transport)
         )
-        run = _Run(client, writer, settings, report, listen, flights, Unfinished(selections))
+        run = _Run(client, writer, settings, report, listen, Unfinished(selections))
         try:
             await run.go(selections, drain or anyio.Event())
         except* AsyncFetchError as group:
@@ -258,95 +254,6 @@ async def _run(
     report.elapsed_s = time.monotonic() - started_s
     listen(report.as_event())
     return report
-
-
-class _Flight:
-    """Be one section on its way.
-
-    Attributes
-    ----------
-    scope : CancelScope
-        What it runs in.
-    accepted_s : float or None
-        When the last of its images had come and was decoded.
-    """
-
-    def __init__(self, scope: anyio.CancelScope, on_first_retry: Callable[[], None]) -> None:
-        self.scope = scope
-        self.accepted_s: float | None = None
-        self._on_first_retry = on_first_retry
-        self._has_retried = False
-        self._n_sent = 0
-
-    @property
-    def is_sent(self) -> bool:
-        """Whether a request has been sent that does not wait for another attempt."""
-        return self._n_sent > 0
-
-    def follow(self, event: Event) -> None:
-        """Learn from an event of one of its requests."""
-        if isinstance(event, RequestStarted):
-            self._n_sent += 1
-        elif isinstance(event, RequestAccepted):
-            self.accepted_s = anyio.current_time() - event.used_s
-        elif isinstance(event, RequestRetried):
-            self._n_sent -= 1
-            if not self._has_retried:
-                self._has_retried = True
-                self._on_first_retry()
-
-
-#: The section whose task, or a task that it started, is running.
-_FLIGHT: ContextVar[_Flight | None] = ContextVar("asyncfetch_flight", default=None)
-
-
-class _Flights:
-    """Know which sections are on their way, so that a drained run can let go of those that are not in flight.
-
-    A section is in flight from the moment its request is sent until it is committed, except while it waits for
-    another attempt.
-    """
-
-    def __init__(self) -> None:
-        self._flights: set[_Flight] = set()
-        self._is_drained = False
-
-    @contextmanager
-    def open(self, on_first_retry: Callable[[], None]) -> Iterator[_Flight]:
-        """Run a section in a scope that :meth:`drain` cancels.
-
-        Parameters
-        ----------
-        on_first_retry : callable
-            Called when the section waits for another attempt for the first time.
-        """
-        with anyio.CancelScope() as scope:
-            flight = _Flight(scope, on_first_retry)
-            self._flights.add(flight)
-            token = _FLIGHT.set(flight)
-            if self._is_drained:
-                scope.cancel()
-            try:
-                yield flight
-            finally:
-                _FLIGHT.reset(token)
-                self._flights.discard(flight)
-
-    def follow(self, event: Event) -> None:
-        """Learn from an event of the engine what is in flight: it is told in the task that it is about."""
-        flight = _FLIGHT.get()
-        if flight is None:
-            return
-        flight.follow(event)
-        if self._is_drained and not flight.is_sent:
-            flight.scope.cancel()
-
-    def drain(self) -> None:
-        """Let go of every section that is not in flight, now and from now on."""
-        self._is_drained = True
-        for flight in self._flights:
-            if not flight.is_sent:
-                flight.scope.cancel()
 
 
 class _Run:
@@ -359,7 +266,6 @@ class _Run:
         settings: Settings,
         report: Report,
         listen: Listener,
-        flights: _Flights,
         unfinished: Unfinished,
     ) -> None:
         self._client = client
@@ -367,7 +273,7 @@ class _Run:
         self._settings = settings
         self._report = report
         self._listen = listen
-        self._flights = flights
+        self._flights = Flights()
         self._unfinished = unfinished
         self._outage: Failure | None = None
         self._contradictions: list[SettingsError] = []
@@ -575,11 +481,11 @@ class _Run:
                 if is_replaced:
                     return
 
-    async def _mirror_one(self, opened: OpenView, section: SectionPlan, flight: _Flight) -> None:
+    async def _mirror_one(self, opened: OpenView, section: SectionPlan, flight: Flight) -> None:
         data_set_id, image_id, view = opened.plan.data_set.id, section.section.id, section.view
         try:
             commit = await mirror_section(
-                self._client, self._writer, opened.plan, section, self._settings, self._sizes
+                self._client, self._writer, opened.plan, section, self._settings, self._sizes, flight
             )
         except OutageError as error:
             self._end_for_outage(Failure.of(opened.found.item_of(image_id), error, view))

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
-import anyio.lowlevel
 
 from asyncfetch.errors import AsyncFetchError, ImageSizeError, ImageTierError
 from asyncfetch.geometry import Box
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.client import Client, Jpeg
+    from asyncfetch.engine import Acceptance, Companion
     from asyncfetch.imaging import Pool
     from asyncfetch.mirroring.pixels import Pixels
     from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
@@ -43,6 +43,7 @@ async def mirror_section(
     plan: SectionPlan,
     settings: Settings,
     sizes: SizeLog | None = None,
+    companion: Companion | None = None,
 ) -> Commit:
     """Bring one section into the store.
 
@@ -52,7 +53,8 @@ async def mirror_section(
     larger is asked for once more, with the memory that it needs.
 
     What the store holds already and vouches for stays as it is: with the same JPEG, only the layers that are
-    missing are written, and the old commit holds until the new one takes its place.
+    missing are written, and the old commit holds until the new one takes its place. The companion goes along with every
+    request of the section.
 
     Raises
     ------
@@ -64,13 +66,13 @@ async def mirror_section(
     if shape != plan.shape:
         plan = replanned(plan, shape, view_plan.grid, settings)
     try:
-        commit = await _mirror(client, writer, view_plan, plan, settings, sizes)
+        commit = await _mirror(client, writer, view_plan, plan, settings, sizes, companion)
     except ImageTierError as error:
         larger = error.actual
         if larger is None or larger == plan.shape or not plan.is_one_jpeg:
             raise
         plan = replanned(plan, larger, view_plan.grid, settings)
-        commit = await _mirror(client, writer, view_plan, plan, settings, sizes)
+        commit = await _mirror(client, writer, view_plan, plan, settings, sizes, companion)
     sizes.saw(plan, commit)
     return commit
 
@@ -82,18 +84,21 @@ async def _mirror(
     plan: SectionPlan,
     settings: Settings,
     sizes: SizeLog,
+    companion: Companion | None,
 ) -> Commit:
     async with client.reserve(plan.working_bytes) as reservation:
         if plan.blocks:
             # several requests at once cannot lend one reservation to others while one of them waits
-            return await _mirror_blocks(client, writer, view_plan, plan, settings, sizes)
+            return await _mirror_blocks(client, writer, view_plan, plan, settings, sizes, companion)
         decoded = Decoded(
             client.pool.buffers, plan.proof_halvings, has_levels=is_numeric(plan.view, settings)
         )
         layers = _Layers(client.pool.buffers, writer, view_plan, plan, settings)
 
-        def write(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> Commit | None:
+        def write(jpeg: Jpeg, accept: Acceptance) -> Commit:
             try:
+                pixels = decoded.decode(jpeg.data)
+                accept()
                 return layers.write(jpeg, pixels)
             finally:
                 # before the thread takes the next image, for which the array would not be back from the event loop
@@ -104,11 +109,11 @@ async def _mirror(
                 plan.request,
                 plan.shape,
                 admits=plan.admits,
-                check=decoded.decode,
-                then=write,
+                check=write,
                 parked=reservation.lent,
+                companion=companion,
             )
-        return await _whole(commit)
+        return commit
 
 
 async def write_layers(
@@ -153,16 +158,7 @@ async def write_layers(
     """
     layers = _Layers(pool.buffers, writer, view_plan, plan, settings)
     async with layers.helped_by(pool):
-        commit = await pool.run(layers.write, jpeg, pixels)
-    return await _whole(commit)
-
-
-async def _whole(commit: Commit | None) -> Commit:
-    """Return a commit; there is none only where the task was cancelled, which is raised here."""
-    if commit is None:
-        await anyio.lowlevel.checkpoint()
-        raise AssertionError("the jobs of a section stop only where its task is cancelled")
-    return commit
+        return await pool.run(layers.write, jpeg, pixels)
 
 
 class _Layers(LayerJobs):
@@ -183,13 +179,12 @@ class _Layers(LayerJobs):
         async with pool.helping(self.jobs) as self._call_help:
             yield
 
-    def write(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit | None:
-        """Write and commit, on a thread of the pool; None where that was stopped before its end."""
+    def write(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
+        """Write and commit, on a thread of the pool."""
         commit = self._bring_all(jpeg, pixels)
         if self._call_help is not None:
             self._call_help()
-        if not self.jobs.finish():
-            return None
+        self.jobs.finish()
         self._writer.commit(commit)
         return commit
 
@@ -218,6 +213,7 @@ async def _mirror_blocks(
     plan: SectionPlan,
     settings: Settings,
     sizes: SizeLog,
+    companion: Companion | None,
 ) -> Commit:
     """Bring one section into the store box by box; the layer ``source`` is still the JPEG of the whole image."""
     pool = client.pool
@@ -228,7 +224,11 @@ async def _mirror_blocks(
         decoded = Decoded(pool.buffers, plan.proof_halvings, has_levels=has_levels)
         try:
             jpeg, pixels = await client.fetch_jpeg(
-                plan.request, expected_shape=plan.shape, admits=plan.admits, check=decoded.decode
+                plan.request,
+                expected_shape=plan.shape,
+                admits=plan.admits,
+                check=lambda jpeg, _accept: decoded.decode(jpeg.data),
+                companion=companion,
             )
             n_halvings = plan.proof_halvings
             plan = resolved(plan, jpeg.shape, view_plan.grid, settings)
@@ -249,7 +249,7 @@ async def _mirror_blocks(
         boxes = await pool.run(work.add_levels, plan.blocks)
     if plan.is_plane_of_blocks and "registered" not in kept:
         planes = await pool.run(work.add_plane, plan.blocks, boxes)
-    bring = _Boxes(client, plan, work, settings, boxes, planes)
+    bring = _Boxes(client, plan, work, settings, boxes, planes, companion)
     jpegs = await bring.bring_all()
     for _ in range(bring.n_rounded):
         sizes.saw_box(view_plan.data_set.id)
@@ -281,6 +281,7 @@ class _Boxes:
         settings: Settings,
         boxes: list[Pixels],
         planes: list[Pixels],
+        companion: Companion | None,
     ) -> None:
         self.n_rounded = 0
         self._client = client
@@ -289,6 +290,7 @@ class _Boxes:
         self._settings = settings
         self._boxes = boxes
         self._planes = planes
+        self._companion = companion
         self._found: dict[int, tuple[str, int]] = {}
 
     async def bring_all(self) -> list[tuple[str, int]]:
@@ -331,7 +333,8 @@ class _Boxes:
                 request,
                 expected_shape=block.shape,
                 admits=lambda shape: is_box_shape(shape, block, plan.downsample),
-                check=check,
+                check=lambda jpeg, _accept: check(jpeg.data),
+                companion=self._companion,
             )
         except ImageSizeError as error:
             if error.actual is not None and plan.admits(error.actual):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from asyncfetch.engine import Reply
+    from asyncfetch.engine import Acceptance, Reply
     from asyncfetch.mirroring import Report
     from asyncfetch.settings import Settings
 
@@ -106,5 +106,5 @@ async def measure_bodies(image_ids: Sequence[int], settings: Settings) -> Cost:
     return cost
 
 
-async def _taken_as_it_is(reply: Reply) -> int:
+async def _taken_as_it_is(reply: Reply, _accept: Acceptance) -> int:
     return len(reply.body)

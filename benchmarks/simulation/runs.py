@@ -21,7 +21,7 @@ from benchmarks.simulation.host import HTML_BODY
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from asyncfetch.engine import Reply
+    from asyncfetch.engine import Acceptance, Reply
     from asyncfetch.events import Event
     from benchmarks.simulation.kinds import Kind
     from benchmarks.simulation.tally import Tally
@@ -134,7 +134,7 @@ async def _work(run: Run, engine: Engine, numbers: Iterator[int]) -> None:
             run.n_done += 1
 
 
-async def _check(reply: Reply) -> None:
+async def _check(reply: Reply, _accept: Acceptance) -> None:
     if reply.body is HTML_BODY:
         raise NotAnImageError("a page came instead of an image", beginning=HTML_BODY[:16], url=reply.url)
 

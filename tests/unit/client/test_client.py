@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-import time
 
 import anyio
 import numpy as np
@@ -307,10 +306,14 @@ async def test_an_image_of_another_size_is_refused(service, jpeg):
     assert (caught.value.expected, caught.value.actual) == ((48, 63), (48, 64))
 
 
+def size_of(jpeg, _accept):
+    return len(jpeg.data)
+
+
 async def test_a_check_of_the_caller_gives_its_result_beside_the_image(service, jpeg):
     service.images[5] = jpeg
     async with Client(settings=FREE, transport=service) as client:
-        image, n = await client.fetch_jpeg(ImageRequest(image_id=5), (48, 64), check=len)
+        image, n = await client.fetch_jpeg(ImageRequest(image_id=5), (48, 64), check=size_of)
         _, nothing = await client.fetch_jpeg(ImageRequest(image_id=5))
     assert (image.data, image.shape, image.n_components, n, nothing) == (jpeg, (48, 64), 3, len(jpeg), None)
     assert image.url == service.urls[0]
@@ -321,53 +324,74 @@ async def test_a_bug_in_a_check_propagates(service, jpeg):
     service.images[5] = jpeg
     async with Client(settings=TWICE, transport=service) as client:
         with pytest.raises(ZeroDivisionError):
-            await client.fetch_jpeg(ImageRequest(image_id=5), check=lambda _data: 1 // 0)
+            await client.fetch_jpeg(ImageRequest(image_id=5), check=lambda _jpeg, _accept: 1 // 0)
     assert len(service.urls) == 1
 
 
-async def test_what_comes_after_a_check_runs_on_its_thread(service, jpeg):
+async def test_a_check_goes_on_after_accept_on_its_thread(service, jpeg):
     service.images[5] = jpeg
     threads = []
 
-    def check(data):
+    def check(image, accept):
         threads.append(threading.get_ident())
-        return len(data)
-
-    def then(image, n):
+        accept()
         threads.append(threading.get_ident())
-        return image.shape, n
+        return image.shape
 
     async with Client(settings=FREE, transport=service) as client:
-        image, made = await client.fetch_jpeg(ImageRequest(image_id=5), check=check, then=then)
-    assert (image.data, made) == (jpeg, ((48, 64), len(jpeg)))
+        image, made = await client.fetch_jpeg(ImageRequest(image_id=5), check=check)
+    assert (image.data, made) == (jpeg, (48, 64))
     assert threads[0] == threads[1] != threading.get_ident()
 
 
-async def test_what_fails_after_a_check_is_the_callers_and_not_asked_for_again(service, jpeg):
+async def test_an_error_after_accept_is_the_callers_and_is_not_asked_for_again(service, jpeg):
     service.images[5] = jpeg
     events, error = [], CorruptImageError("said by the caller")
 
-    def then(_image, _checked):
+    def check(_image, accept):
+        accept()
         raise error
 
     async with Client(settings=TWICE, transport=service, on_event=events.append) as client:
         with pytest.raises(CorruptImageError) as caught:
-            await client.fetch_jpeg(ImageRequest(image_id=5), check=len, then=then)
+            await client.fetch_jpeg(ImageRequest(image_id=5), check=check)
     assert caught.value is error
+    assert (error.url, error.args) == (None, ("said by the caller",))
     assert len(service.urls) == 1
     assert [type(each) for each in events if isinstance(each, RequestAccepted | RequestFailed)] == [
         RequestAccepted
     ]
 
 
-async def test_what_comes_after_a_check_is_not_counted_to_it(service, jpeg):
+async def test_a_request_is_done_at_accept_while_its_check_still_runs(service, jpeg):
     service.images[5] = jpeg
-    events = []
-    async with Client(settings=FREE, transport=service, on_event=events.append) as client:
-        await client.fetch_jpeg(ImageRequest(image_id=5), check=len, then=lambda _image, _n: time.sleep(0.2))
-    (accepted,) = [each for each in events if isinstance(each, RequestAccepted)]
-    assert accepted.used_s >= 0.2
-    assert accepted.check_s >= 0
+    is_told, was_told = threading.Event(), []
+
+    def listen(event):
+        if isinstance(event, RequestAccepted):
+            is_told.set()
+
+    def check(_image, accept):
+        accept()
+        was_told.append(is_told.wait(10))
+
+    async with Client(settings=FREE, transport=service, on_event=listen) as client:
+        await client.fetch_jpeg(ImageRequest(image_id=5), check=check)
+    assert was_told == [True]
+
+
+async def test_memory_that_an_image_asks_for_is_held_after_accept(service, jpeg):
+    service.images[5], seen = progressive(jpeg), []
+
+    def check(image, accept):
+        decode(image.data)
+        accept()
+        seen.append(repr(client))
+
+    async with Client(settings=FREE, transport=service) as client:
+        await client.fetch_jpeg(ImageRequest(image_id=5), (48, 64), check=check)
+        assert "ByteBudget(0/" in repr(client)
+    assert f"ByteBudget({read_header(service.images[5]).coefficient_bytes}/" in seen[0]
 
 
 async def test_reservations_are_counted(service):
@@ -386,10 +410,11 @@ async def test_an_image_of_unknown_size_counts_in_the_memory_budget_while_it_is_
     service.images[5], seen = jpeg, []
     async with Client(settings=FREE, transport=service) as client:
         await client.fetch_jpeg(
-            ImageRequest(image_id=5), check=lambda data: seen.append(repr(client)) or decode(data)
+            ImageRequest(image_id=5),
+            check=lambda jpeg, _accept: seen.append(repr(client)) or decode(jpeg.data),
         )
         await client.fetch_jpeg(
-            ImageRequest(image_id=5), (48, 64), check=lambda _data: seen.append(repr(client))
+            ImageRequest(image_id=5), (48, 64), check=lambda _jpeg, _accept: seen.append(repr(client))
         )
         assert "ByteBudget(0/" in repr(client)
     assert f"ByteBudget({48 * 64 * 3}/" in seen[0]
@@ -404,7 +429,9 @@ async def test_the_coefficients_of_a_progressive_jpeg_count_in_the_memory_budget
     assert n_bytes > 0
     async with Client(settings=FREE, transport=service) as client:
         await client.fetch_jpeg(
-            ImageRequest(image_id=5), shape, check=lambda data: seen.append(repr(client)) or decode(data)
+            ImageRequest(image_id=5),
+            shape,
+            check=lambda jpeg, _accept: seen.append(repr(client)) or decode(jpeg.data),
         )
         assert "ByteBudget(0/" in repr(client)
     assert f"ByteBudget({n_bytes + (0 if shape else 48 * 64 * 3)}/" in seen[0]
@@ -438,7 +465,7 @@ async def test_a_caller_who_gives_up_frees_neither_the_thread_nor_its_memory(ser
     begun, release = threading.Event(), threading.Event()
     timeout = asyncio.timeout(None)
 
-    def check(_data):
+    def check(_jpeg, _accept):
         begun.set()
         release.wait(10)
 

@@ -24,6 +24,28 @@ def virtual_time() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": VirtualLoop}
 
 
+class Told:
+    """A companion that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def sent(self) -> None:
+        self.told.append("sent")
+
+    def parked(self) -> None:
+        self.told.append("parked")
+
+    def accepted(self) -> None:
+        self.told.append("accepted")
+
+
+@pytest.fixture
+def companion() -> Told:
+    """Go along with a request."""
+    return Told()
+
+
 class ScriptedTransport:
     """Answer from a list: bytes are a body, an exception is raised, a coroutine function is awaited."""
 

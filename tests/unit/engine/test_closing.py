@@ -22,7 +22,7 @@ def anyio_backend(virtual_time):
     return virtual_time
 
 
-async def body_of(reply):
+async def body_of(reply, _accept):
     return reply.body
 
 

@@ -19,7 +19,7 @@ def anyio_backend(virtual_time):
     return virtual_time
 
 
-async def body_of(reply):
+async def body_of(reply, _accept):
     return reply.body
 
 
@@ -45,7 +45,7 @@ async def test_a_failed_transport_is_tried_again_after_the_jittered_delay(script
 
 
 async def test_a_failed_check_is_tried_again(scripted):
-    async def check(reply):
+    async def check(reply, _accept):
         if reply.body == b"bad":
             raise CorruptImageError("cut short")
         return reply.body
@@ -73,11 +73,109 @@ async def test_what_cannot_heal_is_raised_at_once(scripted):
 
 
 async def test_a_bug_in_the_check_is_not_tried_again(scripted):
-    async def check(_reply):
+    async def check(_reply, _accept):
         raise ZeroDivisionError
 
     transport = scripted()
     async with Engine(FREE, transport) as engine:
+        with pytest.raises(ZeroDivisionError):
+            await engine.fetch(REQUEST, check)
+    assert len(transport.urls) == 1
+
+
+async def test_an_error_after_accept_is_the_callers_and_is_not_tried_again(scripted, companion):
+    events, error = [], CorruptImageError("said by the caller")
+
+    async def check(_reply, accept):
+        accept()
+        raise error
+
+    transport = scripted()
+    async with Engine(FREE, transport, events.append) as engine:
+        before = repr(engine)
+        with pytest.raises(CorruptImageError) as caught:
+            await engine.fetch(REQUEST, check, companion=companion)
+        assert repr(engine) == before
+    assert (caught.value, error.args) == (error, ("said by the caller",))
+    assert len(transport.urls) == 1
+    assert [type(event) for event in events] == [RequestStarted, RequestFinished, RequestAccepted]
+    assert companion.told == ["sent", "accepted"]
+
+
+@pytest.mark.parametrize(
+    ("accepts", "check_s"), [(True, 1.0), (False, 6.0)], ids=["accepted", "accepted by returning"]
+)
+async def test_the_time_after_accept_does_not_count_as_the_requests(scripted, accepts, check_s):
+    events = []
+
+    async def check(_reply, accept):
+        await anyio.sleep(1.0)
+        if accepts:
+            accept()
+        await anyio.sleep(5.0)
+
+    async with Engine(FREE, scripted(), events.append) as engine:
+        await engine.fetch(REQUEST, check)
+    (accepted,) = [event for event in events if isinstance(event, RequestAccepted)]
+    assert accepted.check_s == pytest.approx(check_s, abs=1e-3)
+
+
+async def test_a_request_is_done_at_accept_while_its_check_goes_on(scripted, companion):
+    events, told = [], []
+
+    async def check(_reply, accept):
+        accept()
+        accept()
+        await anyio.wait_all_tasks_blocked()
+        told.append((type(events[-1]), list(companion.told)))
+
+    async with Engine(FREE, scripted(), events.append) as engine:
+        await engine.fetch(REQUEST, check, companion=companion)
+    assert told == [(RequestAccepted, ["sent", "accepted"])]
+    assert len(events) == 3
+
+
+async def test_a_companion_is_told_in_order_what_becomes_of_its_request(scripted, companion):
+    async def check(reply, accept):
+        if reply.body == b"bad":
+            raise CorruptImageError("cut short")
+        accept()
+
+    transport = scripted([ConnectError("a"), b"bad", b"good"])
+    async with Engine(FREE, transport, random=lambda: 0.5) as engine:
+        await engine.fetch(REQUEST, check, companion=companion)
+    assert companion.told == ["sent", "parked", "sent", "parked", "sent", "accepted"]
+
+
+async def test_a_companion_is_told_nothing_more_of_a_request_that_failed(scripted, companion):
+    async with Engine(FREE, scripted([NotFoundError("none")])) as engine:
+        with pytest.raises(NotFoundError):
+            await engine.fetch(REQUEST, body_of, companion=companion)
+    assert companion.told == ["sent"]
+
+
+async def test_a_companion_is_not_told_that_what_waits_for_a_place_is_sent(scripted, companion):
+    transport = scripted([anyio.sleep_forever])
+    async with Engine(FREE.replace(jobs=1), transport) as engine, anyio.create_task_group() as group:
+        group.start_soon(engine.fetch, REQUEST, body_of)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.move_on_after(1.0):
+            await engine.fetch(REQUEST, body_of, companion=companion)
+        group.cancel_scope.cancel()
+    assert companion.told == []
+
+
+async def test_an_error_of_a_listener_is_raised_by_the_fetch_that_it_is_told_of(scripted):
+    async def check(_reply, accept):
+        accept()
+        await anyio.wait_all_tasks_blocked()
+
+    def listen(event):
+        if isinstance(event, RequestAccepted):
+            raise ZeroDivisionError
+
+    transport = scripted()
+    async with Engine(FREE, transport, listen) as engine:
         with pytest.raises(ZeroDivisionError):
             await engine.fetch(REQUEST, check)
     assert len(transport.urls) == 1
@@ -151,7 +249,7 @@ async def test_no_place_is_held_while_a_check_runs(scripted):
     transport, opened = scripted(), anyio.Event()
     n_checking = 0
 
-    async def check(_reply):
+    async def check(_reply, _accept):
         nonlocal n_checking
         n_checking += 1
         if n_checking == 5:

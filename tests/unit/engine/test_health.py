@@ -293,7 +293,7 @@ class Outcomes:
         else:
             self.done.append(name)
 
-    async def check(self, reply):
+    async def check(self, reply, _accept):
         return reply.body
 
     async def fetch_all(self, names):

@@ -98,11 +98,11 @@ class Host:
         pass
 
 
-async def fetch(engine, name, got=None):
-    async def body_of(reply):
+async def fetch(engine, name, got=None, companion=None):
+    async def body_of(reply, _accept):
         return reply.body
 
-    body = await engine.fetch(Request(f"http://x/{name}", "image", 10), body_of)
+    body = await engine.fetch(Request(f"http://x/{name}", "image", 10), body_of, companion=companion)
     if got is not None:
         got[name] = body
     return body
@@ -111,6 +111,16 @@ async def fetch(engine, name, got=None):
 async def learn(engine, n=25):
     for k in range(n):
         await fetch(engine, f"warm {k}")
+
+
+@pytest.mark.anyio
+async def test_a_companion_is_told_once_of_a_request_that_is_sent_twice(companion):
+    host = Host({"http://x/late": [60.0, 0.1]})
+    async with Engine(HEDGED, host) as engine:
+        await learn(engine)
+        await fetch(engine, "late", companion=companion)
+    assert host.asked.count("http://x/late") == 2
+    assert companion.told == ["sent", "accepted"]
 
 
 @pytest.mark.anyio
@@ -242,7 +252,7 @@ async def test_no_second_request_is_sent_unless_it_is_asked_for():
 async def test_metadata_are_never_asked_for_twice():
     host = Host({"http://x/rows": [60.0, 0.1]})
 
-    async def nothing(_reply):
+    async def nothing(_reply, _accept):
         pass
 
     async with Engine(HEDGED, host) as engine:

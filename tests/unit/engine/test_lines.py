@@ -149,7 +149,7 @@ async def test_requests_of_a_block_share_the_engine_as_one_flow(scripted):
         await engine.fetch(Request(f"http://x/{name}", "image", 10), nothing)
         done.append(name)
 
-    async def nothing(_reply):
+    async def nothing(_reply, _accept):
         pass
 
     settings = Settings(requests_per_s=1e6, jobs=1)

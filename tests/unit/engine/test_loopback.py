@@ -17,7 +17,7 @@ async def test_a_reset_and_a_busy_server_heal(loopback):
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"
     events = []
 
-    async def check(reply):
+    async def check(reply, _accept):
         return bytes(reply.body)
 
     settings = Settings(requests_per_s=1e6)
@@ -32,7 +32,7 @@ async def test_a_redirect_counts_as_a_request_at_the_rate(loopback):
     moved = b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n"
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 
-    async def check(reply):
+    async def check(reply, _accept):
         return reply.waited_s
 
     async with loopback([moved], [good]) as server, Engine(Settings(requests_per_s=1.0)) as engine:
@@ -45,7 +45,7 @@ async def test_a_server_that_closes_every_connection_unannounced_costs_no_attemp
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
     events, n = [], 5
 
-    async def check(reply):
+    async def check(reply, _accept):
         return bytes(reply.body)
 
     engine = Engine(Settings(requests_per_s=rate, attempts=1), on_event=events.append)

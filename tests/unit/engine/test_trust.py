@@ -92,7 +92,7 @@ async def test_a_certificate_that_is_wrong_is_told_in_the_words_of_tls(
 async def test_an_unknown_authority_is_asked_once_and_its_variable_is_named(secure):
     events = []
 
-    async def check(reply):
+    async def check(reply, _accept):
         return reply
 
     async with secure([BODY]) as server:

@@ -8,6 +8,7 @@ import pytest
 
 from asyncfetch.errors import StoreSpaceError
 from asyncfetch.imaging import Jobs, Pool
+from asyncfetch.imaging.jobs import JobsStoppedError
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +127,7 @@ def test_who_finishes_jobs_waits_for_those_of_others_and_for_what_they_make_read
     jobs.add("slow", slow)
     jobs.add("after", lambda: done.append("after"), ["slow"])
     with worked_by_another(jobs, slow):
-        assert jobs.finish()
+        jobs.finish()
     assert done == ["slow", "after"]
 
 
@@ -146,7 +147,8 @@ def test_jobs_that_were_stopped_are_not_finished():
     jobs, done = Jobs(), []
     jobs.add("first", jobs.stop)
     jobs.add("second", lambda: done.append("second"), ["first"])
-    assert not jobs.finish()
+    with pytest.raises(JobsStoppedError):
+        jobs.finish()
     assert done == []
 
 
@@ -158,9 +160,9 @@ async def test_idle_threads_help_one_that_finishes_jobs():
 
         def finish():
             call_help()
-            return jobs.finish()
+            jobs.finish()
 
-        assert await pool.run(finish)
+        await pool.run(finish)
 
 
 async def test_help_that_waits_in_line_is_let_go_when_the_jobs_are_done():
@@ -173,9 +175,9 @@ async def test_help_that_waits_in_line_is_let_go_when_the_jobs_are_done():
 
             def finish():
                 call_help()
-                return jobs.finish()
+                jobs.finish()
 
-            assert await pool.run(finish)
+            await pool.run(finish)
         assert not release.is_set()
         release.set()
 
@@ -190,17 +192,23 @@ async def test_an_error_beside_helped_jobs_comes_through_as_it_was():
 
 
 async def test_a_cancellation_stops_jobs_that_are_being_finished():
-    jobs, done, results = Jobs(), [], []
+    jobs, done, raised = Jobs(), [], []
     first = Held(lambda: done.append("first"))
     jobs.add("first", first)
     jobs.add("second", lambda: done.append("second"), ["first"])
 
     async def finish(pool):
-        async with pool.helping(jobs):
-            results.append(await pool.run(jobs.finish))
+        try:
+            async with pool.helping(jobs):
+                await pool.run(jobs.finish)
+        except BaseException as error:
+            raised.append(type(error))
+            raise
 
     async with Pool(1) as pool, anyio.create_task_group() as tasks:
         tasks.start_soon(finish, pool)
+        cancelled = anyio.get_cancelled_exc_class()
         await cancel_while_it_is_done(first, tasks)
     assert done == ["first"]
-    assert results in ([], [False])
+    # and goes on itself: nobody outside hears of the jobs' end
+    assert raised == [cancelled]
