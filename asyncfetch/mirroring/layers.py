@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from asyncfetch.geometry import Box, full_to_tier, tiles_of
 from asyncfetch.imaging import Jobs, PlaneWarp, average
+from asyncfetch.layout.paths import shard_shape
 from asyncfetch.mirroring.levels import LevelJobs
 from asyncfetch.mirroring.pixels import Decoded, Pixels
 from asyncfetch.mirroring.plan import interpolation_of, is_numeric
 from asyncfetch.mirroring.planes import PlaneJobs
-from asyncfetch.store.layout import shard_shape
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -10,7 +10,7 @@ import numpy as np
 
 from asyncfetch.geometry import Box, tiles_of
 from asyncfetch.imaging import halve
-from asyncfetch.store.layout import CHUNK
+from asyncfetch.layout.paths import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

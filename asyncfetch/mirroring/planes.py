@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asyncfetch.geometry import Box, tiles_of
-from asyncfetch.store.layout import CHUNK, shard_shape
+from asyncfetch.layout.paths import CHUNK, shard_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -14,8 +14,8 @@ import numpy as np
 from asyncfetch.allen import parse_json, parse_section_image
 from asyncfetch.geometry import Affine2D
 from asyncfetch.imaging import decode, halve, prepare_source, read_header, warp
+from asyncfetch.layout.paths import SHARD
 from asyncfetch.settings import Codec
-from asyncfetch.store.layout import SHARD
 from asyncfetch.store.place import Place
 from asyncfetch.store.shards import encode_shard
 

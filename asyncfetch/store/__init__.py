@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from asyncfetch.layout.atlas import AtlasRecord
+from asyncfetch.layout.commit import Commit, SectionAffine
+from asyncfetch.layout.paths import CHUNK, LAYOUT_VERSION, SHARD, level_shapes, shard_shape
+from asyncfetch.layout.registered import RegisteredLayout, ViewLayout
+from asyncfetch.layout.slots import Slot, plan_slots
+from asyncfetch.layout.volume import VolumeLayout, VolumePlane
 from asyncfetch.store.arrays import prepare_documents
 from asyncfetch.store.checking import Problem
-from asyncfetch.store.commit import Commit, SectionAffine
-from asyncfetch.store.layout import CHUNK, LAYOUT_VERSION, SHARD, Slot, level_shapes, plan_slots, shard_shape
 from asyncfetch.store.place import Location
 from asyncfetch.store.reader import Store, StoredDataSet, StoredSection, open  # noqa: A004 - as zarr.open is
-from asyncfetch.store.records import AtlasRecord
-from asyncfetch.store.view import RegisteredLayout, ViewLayout
-from asyncfetch.store.volume import VolumeLayout, VolumePlane, VolumeWriter
+from asyncfetch.store.volume import VolumeWriter
 from asyncfetch.store.writer import SectionLevels, StoreWriter
 
 __all__ = [

@@ -18,9 +18,9 @@ from imagecodecs.zarr import Jpegxl
 from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore, StorePath
 
+from asyncfetch.layout.paths import CHUNK, shard_shape
 from asyncfetch.store.bounded import bounded
 from asyncfetch.store.damage import parse_array
-from asyncfetch.store.layout import CHUNK, shard_shape
 from asyncfetch.store.place import metadata_key
 from asyncfetch.store.shards import BLOSC_LEVEL, ZSTD_LEVEL
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from asyncfetch.layout.atlas import AtlasRecord
     from asyncfetch.store.reader import StoredDataSet
-    from asyncfetch.store.records import AtlasRecord
 
 __all__ = ["read_catalogue"]
 

@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from asyncfetch.settings import Codec
     from asyncfetch.store.place import Place
 
-__all__ = ["BLOCK", "BLOCK_SHARD", "BlockArray", "Region", "halve_block", "volume_shapes"]
+__all__ = ["BLOCK", "BLOCK_SHARD", "BlockArray", "Region", "halve_block"]
 
 #: Voxels a side of a chunk.
 BLOCK = 64
 #: (z, y, x) of a shard in voxels: as much as one thread holds at a time.
 BLOCK_SHARD = (64, 256, 256)
-#: Levels are halved until the longest side is no longer than this.
-_SMALLEST_LEVEL = 256
 
 type Shape3 = tuple[int, int, int]
 
@@ -143,21 +141,6 @@ class BlockArray(NamedTuple):
         """Return the key of a shard."""
         z, y, x = (begin // step for begin, step in zip(region.start, BLOCK_SHARD, strict=True))
         return f"{self.path}/c/0/{z}/{y}/{x}"
-
-
-def volume_shapes(shape: Shape3) -> tuple[Shape3, ...]:
-    """Return the shapes of a volume's levels, each half of the one before, rounded down.
-
-    Examples
-    --------
-    >>> volume_shapes((528, 320, 456))
-    ((528, 320, 456), (264, 160, 228), (132, 80, 114))
-    """
-    shapes = [shape]
-    while max(shapes[-1]) > _SMALLEST_LEVEL and min(shapes[-1]) > 1:
-        z, y, x = (side // 2 for side in shapes[-1])
-        shapes.append((z, y, x))
-    return tuple(shapes)
 
 
 def halve_block(voxels: NDArray[np.uint8]) -> NDArray[np.uint8]:

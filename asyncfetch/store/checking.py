@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from asyncfetch.errors import StoreItemError
-from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
-from asyncfetch.store.blocks import BlockArray
-from asyncfetch.store.damage import parse_array, parse_group
-from asyncfetch.store.layout import (
+from asyncfetch.layout.ome import level_positions
+from asyncfetch.layout.paths import (
     CHUNK,
     level_shapes,
     registered_path,
@@ -26,7 +24,9 @@ from asyncfetch.store.layout import (
     source_path,
     volume_path,
 )
-from asyncfetch.store.ome import level_positions
+from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
+from asyncfetch.store.blocks import BlockArray
+from asyncfetch.store.damage import parse_array, parse_group
 from asyncfetch.store.place import metadata_key
 from asyncfetch.store.records import read_registered_layout
 from asyncfetch.store.shards import shard_problem
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.settings import Layer
-    from asyncfetch.store.commit import Commit
     from asyncfetch.store.place import Place
-    from asyncfetch.store.view import RegisteredLayout
 
 __all__ = [
     "Problem",

@@ -25,8 +25,8 @@ from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from asyncfetch.errors import StoreBusyError
+from asyncfetch.layout.paths import LOCK_PATH
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
-from asyncfetch.store.layout import LOCK_PATH
 
 if sys.platform == "win32":
     import msvcrt

@@ -25,8 +25,8 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
 from asyncfetch.errors import StoreAccessError, StoreError, StoreItemError, StoreLayoutError, StoreSpaceError
+from asyncfetch.layout.paths import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.damage import UNREADABLE, Damage, parse_array, parse_document, parse_group
-from asyncfetch.store.layout import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.location import Location, open_zarr_store
 from asyncfetch.store.wall import WalledStore, checked_key
 

@@ -14,6 +14,17 @@ from asyncfetch.errors import ImageError, SelectionError, StoreError, StoreItemE
 from asyncfetch.imaging.jet import put_levels
 from asyncfetch.imaging.jpeg import decode, read_header
 from asyncfetch.imaging.pyramid import halve
+from asyncfetch.layout.paths import (
+    data_set_path,
+    level_shapes,
+    registered_path,
+    section_path,
+    sections_path,
+    source_path,
+    table_path,
+    volume_path,
+)
+from asyncfetch.layout.table import TableContent, section_rows, table_problem
 from asyncfetch.settings import View
 from asyncfetch.store.arrays import one_chunk_key, open_array, read_column
 from asyncfetch.store.atlas import read_catalogue
@@ -24,16 +35,6 @@ from asyncfetch.store.checking import (
     section_problems,
     view_problems,
     volume_problems,
-)
-from asyncfetch.store.layout import (
-    data_set_path,
-    level_shapes,
-    registered_path,
-    section_path,
-    sections_path,
-    source_path,
-    table_path,
-    volume_path,
 )
 from asyncfetch.store.lock import read_holder
 from asyncfetch.store.place import Location, Place, metadata_key
@@ -48,7 +49,6 @@ from asyncfetch.store.records import (
     read_space_transforms,
     read_structure_centers,
 )
-from asyncfetch.store.table import TableContent, section_rows, table_problem
 from asyncfetch.store.volume import read_volume_layout
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.geometry import SectionGeometry
-    from asyncfetch.store.commit import Commit
+    from asyncfetch.layout.atlas import AtlasRecord
+    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.registered import RegisteredLayout
+    from asyncfetch.layout.table import Column
+    from asyncfetch.layout.volume import VolumeLayout
     from asyncfetch.store.holder import Holder
-    from asyncfetch.store.records import AtlasRecord
-    from asyncfetch.store.table import Column
-    from asyncfetch.store.view import RegisteredLayout
-    from asyncfetch.store.volume import VolumeLayout
 
 __all__ = ["Store", "StoredDataSet", "StoredSection", "open"]
 

@@ -11,9 +11,10 @@ import msgspec
 
 from asyncfetch.allen import parse_data_set, parse_section_image, row_id
 from asyncfetch.errors import AsyncFetchError, StoreItemError
-from asyncfetch.store.bounds import Id  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.store.commit import Commit
-from asyncfetch.store.layout import (
+from asyncfetch.layout.atlas import AtlasRecord
+from asyncfetch.layout.bounds import Id  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.commit import Commit
+from asyncfetch.layout.paths import (
     SPACE_TRANSFORMS_PATH,
     atlas_path,
     data_set_path,
@@ -22,14 +23,13 @@ from asyncfetch.store.layout import (
     sections_path,
     structure_centers_path,
 )
+from asyncfetch.layout.registered import RegisteredLayout
 from asyncfetch.store.place import metadata_key
-from asyncfetch.store.view import RegisteredLayout
 
 if TYPE_CHECKING:
     from asyncfetch.store.place import Place
 
 __all__ = [
-    "AtlasRecord",
     "check_commit",
     "check_content",
     "check_record",
@@ -48,21 +48,6 @@ type Row = dict[str, Any]
 
 #: Grid points along an axis of a registered image: half a mouse brain at 10 nm.
 _MAX_GRID_SIDE = 10**6
-
-
-class AtlasRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold an atlas whose plates are stored.
-
-    Attributes
-    ----------
-    record : dict
-        The API's row, verbatim.
-    data_set_ids : tuple of int
-        The data sets of its plates.
-    """
-
-    record: Row
-    data_set_ids: tuple[Id, ...]
 
 
 class _Identified(msgspec.Struct):

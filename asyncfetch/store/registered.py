@@ -12,19 +12,19 @@ import msgspec
 import numpy as np
 
 from asyncfetch.errors import SettingsError
+from asyncfetch.layout.ome import registered_attributes
+from asyncfetch.layout.paths import registered_path
+from asyncfetch.layout.registered import RegisteredLayout
 from asyncfetch.store.arrays import Axis, delete_levels, image_document, mend_array_metadata, mend_coordinates
 from asyncfetch.store.damage import parse_array
-from asyncfetch.store.layout import registered_path
-from asyncfetch.store.ome import registered_attributes
 from asyncfetch.store.place import metadata_key
 from asyncfetch.store.records import check_content, read_commits, read_registered_layout
-from asyncfetch.store.view import RegisteredLayout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from asyncfetch.store.commit import Commit
+    from asyncfetch.layout.commit import Commit
     from asyncfetch.store.place import Place
 
 __all__ = ["UPSTREAM_FIELDS", "begin_registered"]

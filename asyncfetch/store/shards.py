@@ -22,7 +22,7 @@ from numcodecs.blosc import BITSHUFFLE, Blosc
 from numcodecs.zstd import Zstd
 
 from asyncfetch.errors import StoreItemError
-from asyncfetch.store.layout import CHUNK, shard_shape
+from asyncfetch.layout.paths import CHUNK, shard_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

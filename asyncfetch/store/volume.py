@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
 
-from asyncfetch.geometry import Plane, ReferenceGrid
-from asyncfetch.settings import Codec  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.ome import volume_attributes
+from asyncfetch.layout.paths import volume_path
+from asyncfetch.layout.volume import VolumeLayout
 from asyncfetch.store.arrays import (
     Axis,
     block_document,
@@ -17,10 +18,7 @@ from asyncfetch.store.arrays import (
     write_array_metadata,
     write_coordinates,
 )
-from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray, volume_shapes
-from asyncfetch.store.bounds import Pitch, Position  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.store.layout import volume_path
-from asyncfetch.store.ome import volume_attributes
+from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
 from asyncfetch.store.place import Location, Place, metadata_key
 from asyncfetch.store.records import read_content
 
@@ -29,95 +27,11 @@ if TYPE_CHECKING:
 
     from asyncfetch.store.blocks import Region
 
-__all__ = ["VolumeLayout", "VolumePlane", "VolumeWriter", "read_volume_layout"]
+__all__ = ["VolumeWriter", "read_volume_layout"]
 
 
 #: Voxels along an axis: half a mouse brain at 1 µm.
 _MAX_GRID_SIDE = 10**4
-
-
-class VolumePlane(msgspec.Struct, frozen=True, kw_only=True):
-    """Name one of the planes that a volume was made from.
-
-    Attributes
-    ----------
-    z : int
-        The slot of the registered image.
-    image_id, section_number : int
-        The section.
-    sha256 : str
-        Digest of its JPEG, by which a volume knows that a plane has changed.
-    is_bridged : bool
-        Whether the gap to the next plane is filled.
-    """
-
-    z: int
-    image_id: int
-    section_number: int
-    sha256: str
-    is_bridged: bool
-
-
-class VolumeLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what a volume is and what it was made from; this is ``attributes.asyncfetch`` of ``volume``.
-
-    Attributes
-    ----------
-    um : float
-        Pitch in µm, on all three axes.
-    box_um : tuple of float
-        Extent of the reference space along (p, i, r), in µm.
-    reference_space_id : int or None
-        The API's id of the space; in space 10 r runs to the left.
-    codec : str
-        Compressor of the voxels.
-    max_gap_um : float
-        Gaps between planes beyond this are left empty, in µm across the planes.
-    mixes : bool
-        Whether voxels are the linear mean of two planes, or the nearer of them.
-    n_channels : int
-        Values of a voxel.
-    plane : Plane
-        The plane of section.
-    planes : tuple of VolumePlane
-        In order along the axis across them.
-    axes : tuple of str
-        What z, y and x of the array are.
-    """
-
-    um: Pitch
-    box_um: tuple[Pitch, Pitch, Pitch]
-    reference_space_id: int | None
-    codec: Codec
-    max_gap_um: Position
-    mixes: bool
-    n_channels: Literal[1, 3]
-    plane: Plane
-    planes: tuple[VolumePlane, ...]
-    frame: str = "reference"
-    axes: tuple[str, str, str] = ("p", "i", "r")
-    unit: str = "micrometer"
-
-    @property
-    def grid(self) -> ReferenceGrid:
-        """The grid of the volume, seen along the plane of section."""
-        return ReferenceGrid(plane=self.plane, um=self.um, box_um=self.box_um)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(z, y, x) of the finest level in voxels: along p, i and r."""
-        grid = self.grid
-        sides = {
-            self.plane.slice_axis: grid.n_slices,
-            self.plane.y_axis: grid.shape[0],
-            self.plane.x_axis: grid.shape[1],
-        }
-        return sides[0], sides[1], sides[2]
-
-    @property
-    def level_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """(z, y, x) of each level, the finest first; codes are not mixed, so that they have one."""
-        return volume_shapes(self.shape) if self.mixes else (self.shape,)
 
 
 class VolumeWriter:

@@ -18,18 +18,8 @@ import msgspec
 from asyncfetch.allen import row_id
 from asyncfetch.errors import StoreLayoutError
 from asyncfetch.imaging.pyramid import halve
-from asyncfetch.store.arrays import (
-    Axis,
-    delete_levels,
-    image_document,
-    mend_source_folder,
-    one_chunk_key,
-    write_array_metadata,
-    write_column,
-    write_coordinates,
-)
-from asyncfetch.store.checking import section_problems
-from asyncfetch.store.layout import (
+from asyncfetch.layout.ome import collection_attributes, collection_xml, level_positions, section_attributes
+from asyncfetch.layout.paths import (
     SHARD,
     SPACE_TRANSFORMS_PATH,
     atlas_path,
@@ -45,16 +35,21 @@ from asyncfetch.store.layout import (
     view_path,
     volume_path,
 )
-from asyncfetch.store.lock import StoreLock
-from asyncfetch.store.ome import (
-    collection_attributes,
-    collection_xml,
-    level_positions,
-    section_attributes,
+from asyncfetch.layout.table import table_columns
+from asyncfetch.store.arrays import (
+    Axis,
+    delete_levels,
+    image_document,
+    mend_source_folder,
+    one_chunk_key,
+    write_array_metadata,
+    write_column,
+    write_coordinates,
 )
+from asyncfetch.store.checking import section_problems
+from asyncfetch.store.lock import StoreLock
 from asyncfetch.store.place import Location, Place, new_root
 from asyncfetch.store.records import (
-    AtlasRecord,
     check_commit,
     check_record,
     read_commit,
@@ -66,7 +61,6 @@ from asyncfetch.store.records import (
 )
 from asyncfetch.store.registered import begin_registered
 from asyncfetch.store.shards import ImageArray, write_shard, write_shards
-from asyncfetch.store.table import table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -77,10 +71,11 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
     from asyncfetch.allen import SectionDataSet
+    from asyncfetch.layout.atlas import AtlasRecord
+    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.registered import RegisteredLayout, ViewLayout
     from asyncfetch.settings import Layer
-    from asyncfetch.store.commit import Commit
     from asyncfetch.store.shards import Chunk
-    from asyncfetch.store.view import RegisteredLayout, ViewLayout
 
 __all__ = ["SectionLevels", "StoreWriter"]
 

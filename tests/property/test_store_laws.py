@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncfetch.layout.ome import level_positions
+from asyncfetch.layout.paths import CHUNK, SHARD, level_shapes, shard_shape
+from asyncfetch.layout.slots import plan_slots, slot_spacing
 from asyncfetch.store.arrays import (
     image_document,
     open_array,
     write_array_metadata,
 )
-from asyncfetch.store.layout import CHUNK, SHARD, level_shapes, plan_slots, shard_shape, slot_spacing
-from asyncfetch.store.ome import level_positions
 from asyncfetch.store.place import Place
 from asyncfetch.store.shards import ImageArray, write_shards
 

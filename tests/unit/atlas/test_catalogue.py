@@ -7,7 +7,7 @@ from asyncfetch.allen import parse_data_set
 from asyncfetch.atlas import Atlas, Catalogue, DataSetColumns, SectionColumns, StructureCenters
 from asyncfetch.atlas.catalogue import space_transforms_of
 from asyncfetch.errors import RecordError, SelectionError
-from asyncfetch.store.table import table_columns
+from asyncfetch.layout.table import table_columns
 
 CORONAL = 479
 

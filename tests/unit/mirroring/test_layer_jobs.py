@@ -7,11 +7,11 @@ import pytest
 
 from asyncfetch.geometry import Affine2D, Box, tiles_of
 from asyncfetch.imaging import Buffers, Jobs, PlaneWarp, halve, warp
+from asyncfetch.layout.paths import CHUNK
 from asyncfetch.mirroring.levels import LevelJobs
 from asyncfetch.mirroring.pixels import Pixels
 from asyncfetch.mirroring.planes import PlaneJobs
 from asyncfetch.store import StoreWriter
-from asyncfetch.store.layout import CHUNK
 
 SHAPE = (4500, 2301)
 PIXELS = np.random.default_rng(1).integers(1, 256, (*SHAPE, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ from lxml import etree
 from ome_zarr_models.v05 import Image
 from ome_zarr_models.v05.bioformats2raw import BioFormats2RawAttrs
 
-from asyncfetch.store.ome import level_positions, level_scale
+from asyncfetch.layout.ome import level_positions, level_scale
 
 SECTION = "data_sets/70813257/image/sections/101349756"
 

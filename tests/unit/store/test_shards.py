@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import zarr
 
+from asyncfetch.layout.paths import CHUNK
 from asyncfetch.store import shards
 from asyncfetch.store.arrays import image_document, open_array, write_array_metadata
-from asyncfetch.store.layout import CHUNK
 from asyncfetch.store.place import Place
 from asyncfetch.store.shards import ImageArray, encode_shard, write_shards
 

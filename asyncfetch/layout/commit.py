@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 
 from asyncfetch.errors import AlignmentError, StoreItemError
-from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.store.bounds import (
+from asyncfetch.layout.bounds import (
     Digest,
     Extent,
     Id,
@@ -21,7 +20,8 @@ from asyncfetch.store.bounds import (
     Size,
     Tier,
 )
-from asyncfetch.store.layout import LAYOUT_VERSION
+from asyncfetch.layout.paths import LAYOUT_VERSION
+from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from asyncfetch.errors import AlignmentError
 from asyncfetch.geometry import Plane, ReferenceGrid
+from asyncfetch.layout.bounds import Level, Pitch  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.slots import Slot, plan_slots, slot_spacing, slots_of
 from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.store.bounds import Level, Pitch  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.store.layout import Slot, plan_slots, slot_spacing
 
 if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
 
-__all__ = ["RegisteredLayout", "ViewLayout", "slots_of"]
+__all__ = ["RegisteredLayout", "ViewLayout"]
 
 
 #: What must be the same of all planes of a registered image, in the order in which a difference is told.
@@ -233,17 +232,3 @@ def _thickness_um(data_set: SectionDataSet) -> float:
     # rows without a thickness, or with one that is not a length, exist; z then counts section numbers
     thickness_um = data_set.section_thickness
     return thickness_um if thickness_um is not None and 0 < thickness_um < math.inf else 1.0
-
-
-def slots_of(data_set: SectionDataSet) -> tuple[Slot, ...]:
-    """Return the slots of a data set, with the plane of each section that can be placed."""
-    numbers: dict[int, int | None] = {}
-    planes: dict[int, tuple[float, float, float, float] | None] = {}
-    for section in data_set.section_images:
-        numbers[section.id] = section.section_number
-        try:
-            a, b, c, d = data_set.geometry(section).plane_equation().tolist()
-        except AlignmentError:
-            continue
-        planes[section.id] = (a, b, c, d)
-    return plan_slots(numbers, planes)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from asyncfetch.store.commit import Commit
+    from asyncfetch.layout.commit import Commit
 
 __all__ = [
     "collection_attributes",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asyncfetch.store.layout import level_shapes, plan_slots, shard_shape, slot_spacing
+from asyncfetch.layout.paths import level_shapes, shard_shape
+from asyncfetch.layout.slots import plan_slots, slot_spacing
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asyncfetch.errors import StoreItemError
-from asyncfetch.store.commit import Commit, SectionAffine
+from asyncfetch.layout.commit import Commit, SectionAffine
 
 
 def test_a_commit_survives_json_with_the_record_verbatim(kit, data_set):
