@@ -1,10 +1,10 @@
-"""Text that comes from outside: bytes become characters, and foreign words become safe to show. Pure."""
+"""Text: bytes become characters, foreign words become safe to show, and numbers take their noun. Pure."""
 
 from __future__ import annotations
 
 import codecs
 
-__all__ = ["UnreadableTextError", "decode_text", "shown"]
+__all__ = ["UnreadableTextError", "counted", "decode_text", "shown"]
 
 # UTF-32 first: its little-endian mark begins as that of UTF-16 does
 _MARKS = (
@@ -101,6 +101,26 @@ def shown(words: object, width: int | None = None) -> str:
     if width is not None and len(text) > width:
         text = f"{text[: max(width - 1, 0)]}…"
     return text
+
+
+def counted(n: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun in the form that it takes.
+
+    Parameters
+    ----------
+    n : int
+        The number.
+    singular : str
+        What follows 1; it may go on behind the noun.
+    plural : str, optional
+        What follows any other number; `singular` with an s unless told otherwise.
+
+    Examples
+    --------
+    >>> counted(1, "section"), counted(0, "section"), counted(2, "point lies", "points lie")
+    ('1 section', '0 sections', '2 points lie')
+    """
+    return f"{n} {singular if n == 1 else plural or f'{singular}s'}"
 
 
 def _escaped(character: str) -> str:

@@ -38,6 +38,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  # compile
 from asyncfetch.allen.bounds import Coordinate, Id, SectionNumber, row_id
 from asyncfetch.allen.envelope import parse_json, parse_xml
 from asyncfetch.errors import QueryError, ReplyError, SelectionError
+from asyncfetch.text import counted
 
 __all__ = [
     "SYNC_SERVICES",
@@ -395,7 +396,7 @@ def _sync(service: SyncService, record: Mapping[str, Any], url: str | None) -> I
 
 def _one[T](service: SyncService, records: Sequence[T], url: str | None) -> T:
     if len(records) != 1:
-        raise _odd(service, f"{len(records)} answers where one was asked for", url)
+        raise _odd(service, f"{counted(len(records), 'answer')} where one was asked for", url)
     return records[0]
 
 

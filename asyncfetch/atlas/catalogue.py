@@ -22,6 +22,7 @@ from asyncfetch.allen.bounds import MatrixNumber
 from asyncfetch.allen.records import parse_structure_center
 from asyncfetch.errors import RecordError, SelectionError
 from asyncfetch.geometry import Affine3D, are_sound_2d, are_sound_3d
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -286,8 +287,8 @@ class Catalogue:
 
     def __repr__(self) -> str:
         return (
-            f"Catalogue({len(self.data_sets)} data sets, {len(self.sections)} sections, "
-            f"{len(self.structure_centers)} structure centres)"
+            f"Catalogue({counted(len(self.data_sets), 'data set')}, {counted(len(self.sections), 'section')}, "
+            f"{counted(len(self.structure_centers), 'structure centre')})"
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asyncfetch.cli.console import tell
 from asyncfetch.cli.failures import at_end
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,6 @@ def tell_damage(sentences: Sequence[str], location: str) -> None:
     for sentence in sentences[:_MAX_LISTED]:
         tell(f"note: {sentence}")
     if len(sentences) > _MAX_LISTED:
-        tell(f"note: {len(sentences) - _MAX_LISTED} more objects cannot be read")
+        tell(f"note: {counted(len(sentences) - _MAX_LISTED, 'more object')} cannot be read")
     if sentences:
         tell(f"mend the store with: asyncfetch verify {location} --repair")

@@ -22,7 +22,7 @@ from asyncfetch.events import (
     SectionFailed,
     StoreAwaited,
 )
-from asyncfetch.text import shown
+from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ def _story(event: Event) -> str | None:
     """Return the line that an event is worth, if any."""
     if isinstance(event, DataSetPlanned):
         return (
-            f"data set {event.data_set_id} {event.view}: {event.n_sections} sections, "
+            f"data set {event.data_set_id} {event.view}: {counted(event.n_sections, 'section')}, "
             f"{event.n_committed} stored already, {event.n_to_fetch} to fetch"
         )
     if isinstance(event, StoreAwaited):
@@ -139,7 +139,9 @@ class _PlainLines:
             self._print(story)
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + _LINE_EVERY_S
-            self._print(f"{self._tally.n_done}/{self._tally.n_sections} sections, {self._tally.figures}")
+            self._print(
+                f"{self._tally.n_done}/{counted(self._tally.n_sections, 'section')}, {self._tally.figures}"
+            )
 
 
 class _LiveLine:

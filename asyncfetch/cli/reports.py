@@ -8,6 +8,7 @@ import typer
 
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Report, UnfinishedRun
@@ -49,15 +50,17 @@ def describe(report: Report, go_on: str | None = None) -> str:
     """
     lines = [
         (
-            f"{report.n_committed} sections written, {report.n_skipped} stored already, {report.n_failed} failed; "
-            f"{report.n_requests} requests ({report.n_retries} retries), {report.received_bytes / 1e6:.1f} MB, "
+            f"{counted(report.n_committed, 'section')} written, {report.n_skipped} stored already, "
+            f"{report.n_failed} failed; {counted(report.n_requests, 'request')} "
+            f"({counted(report.n_retries, 'retry', 'retries')}), {report.received_bytes / 1e6:.1f} MB, "
             f"{report.pixels / 1e6:.0f} MPix in {report.elapsed_s:.1f} s; {report.location}"
         )
     ]
     if held := report.figures.held_back_by():
         shares = ", ".join(f"{_HOLDERS[cause]} {share:.0%}" for cause, share in held.items() if share >= 0.05)
         goodput = report.goodput_bytes_per_s / 1e6
-        most = f", at most {report.figures.most_window} images at once" if report.figures.most_window else ""
+        n_at_once = report.figures.most_window
+        most = f", at most {counted(n_at_once, 'image')} at once" if n_at_once else ""
         lines.append(f"{goodput:.2f} MB/s{most}; waited for: {shares}")
     lines += _listed("failed", report.failures)
     lines += [f"note: {note}" for note in report.notes]

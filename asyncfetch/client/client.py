@@ -47,6 +47,7 @@ from asyncfetch.errors import (
 from asyncfetch.events import ListingDiffered, RowsContradicted, ignore
 from asyncfetch.imaging import Pool, decode, read_header
 from asyncfetch.settings import Settings
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -605,7 +606,7 @@ class Client(CatalogueQueries):
             # Taken at its word, an empty beginning would say that what was asked for does not exist.
             if not (page.rows or query.options.start_row) and page.total_rows:
                 raise ReplyError(
-                    f"{short_url(url)} announces {page.total_rows} rows and gives none; ask again later",
+                    f"{short_url(url)} announces {counted(page.total_rows, 'row')} and gives none; ask again later",
                     url=url,
                 )
             return page

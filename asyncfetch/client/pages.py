@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncfetch.allen import row_id, shown_value
 from asyncfetch.errors import ReplyError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.allen import Page, Query
@@ -256,8 +257,8 @@ class Listing:
             return
         announced = "does not say how many there are" if total is None else f"announces {total}"
         raise ReplyError(
-            f"the API gives the same {n_rows} rows of {self._query.model} whatever page is asked for, and {announced}, "
-            "so that some may be missing; ask for less at once"
+            f"the API gives the same {counted(n_rows, 'row')} of {self._query.model} whatever page is asked for, "
+            f"and {announced}, so that some may be missing; ask for less at once"
         )
 
     def _joint(self, rows: list[Any], total: int | None) -> int | None:

@@ -29,6 +29,7 @@ from asyncfetch.geometry import (
     tier_shape,
 )
 from asyncfetch.imaging import DisplacementField, decode, expression_level, prepare_source, warp
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -214,7 +215,7 @@ class SectionStream:
         return section
 
     def __repr__(self) -> str:
-        return f"SectionStream(data set {self.data_set.id}, {self.n_sections} sections)"
+        return f"SectionStream(data set {self.data_set.id}, {counted(self.n_sections, 'section')})"
 
 
 @dataclass(frozen=True, kw_only=True)

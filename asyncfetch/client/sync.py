@@ -11,6 +11,7 @@ import numpy as np
 from asyncfetch.allen.sync import ImageSync, SyncRequest, parse_sync_json, parse_sync_xml
 from asyncfetch.engine import Request
 from asyncfetch.errors import AsyncFetchError, ReplyError, SelectionError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -268,7 +269,10 @@ def _in_order(request: SyncRequest, answer: ReferencePoint | ImageSync | list[Im
         return answer
     if request.service == "structure_to_image":
         if len(answer) != len(request.target_ids):
-            raise _unasked(request, f"{len(answer)} answers to {len(request.target_ids)} structures")
+            raise _unasked(
+                request,
+                f"{counted(len(answer), 'answer')} to {counted(len(request.target_ids), 'structure')}",
+            )
         return answer
     if request.service == "image_to_image_2d":
         x, y = request.point

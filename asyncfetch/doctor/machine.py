@@ -88,7 +88,7 @@ def _resources(settings: Settings) -> list[Fact]:
     advice = None
     if settings.workers is None and limits.cores is not None and limits.cores < usable / 2:
         n_workers = max(round(limits.cores), 1)
-        advice = f"a run would start {usable} threads for {limits.cores:g} cores; use --workers {n_workers}"
+        advice = f"a run would start {usable} threads on {shown} cores; use --workers {n_workers}"
     cores = {"machine": n_cores, "usable": usable, "control_group": limits.cores}
     return [Fact("cores", shown + quota, cores, advice), _memory(settings, limits.memory_bytes)]
 

@@ -14,6 +14,7 @@ from asyncfetch.doctor.answers import DiffersError, UnaskedError
 from asyncfetch.doctor.judging import Check, require
 from asyncfetch.doctor.questions import DATA_SET_ID, IMAGE_ID, NEIGHBOUR_ID, POINT, REFERENCE_POINT
 from asyncfetch.errors import AlignmentError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.doctor.answers import Answers
@@ -74,7 +75,10 @@ def _img_3(answers: Answers) -> str:
         if section.tier_count is not None
         and section.tier_count != math.ceil(math.log2(max(section.shape) / 256)) + 1
     ]
-    require(not wrong, f"{len(wrong)} sections have another tier_count, such as image {wrong[:1]}")
+    require(
+        not wrong,
+        f"{counted(len(wrong), 'section has', 'sections have')} another tier_count, such as image {wrong[:1]}",
+    )
     section = answers.section()
     seen = answers.seen.get("image_deeper")
     if seen is not None and seen.error is not None and seen.last is not None:

@@ -14,6 +14,7 @@ from asyncfetch.doctor.answers import DiffersError, UnaskedError
 from asyncfetch.doctor.judging import Check, require
 from asyncfetch.doctor.questions import DATA_SET_ID, IMAGE_ID, NEIGHBOUR_ID
 from asyncfetch.errors import AsyncFetchError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.doctor.answers import Answers
@@ -64,7 +65,7 @@ def _rma_2(answers: Answers) -> str:
 def _rma_3(answers: Answers) -> str:
     lines = list(csv.reader(answers.exchange("csv").body.decode().splitlines()))
     require(bool(lines) and {"id", "name"} <= set(lines[0]), f"the first line is {lines[:1]}")
-    return f"a header row, and {len(lines) - 1} rows"
+    return f"a header row, and {counted(len(lines) - 1, 'row')}"
 
 
 def _rma_4(answers: Answers) -> str:
@@ -73,10 +74,10 @@ def _rma_4(answers: Answers) -> str:
     total = answers.envelope("huge_page").get("total_rows")
     require(n_six == min(6, n_large), f"of 6 rows that were asked for {n_six} came")
     require(n_large >= n_default, f"of 2500 rows that were asked for {n_large} came, of none {n_default}")
-    require(n_default == _DEFAULT_ROWS, f"a page has {n_default} rows by default")
+    require(n_default == _DEFAULT_ROWS, f"a page has {counted(n_default, 'row')} by default")
     is_capped = isinstance(total, int) and n_huge < min(total, 2500)
     require(not is_capped, f"of 2500 rows that were asked for {n_huge} came, and {total} are announced")
-    return f"{n_default} rows by default, {max(n_large, n_huge)} in one page"
+    return f"{counted(n_default, 'row')} by default, {max(n_large, n_huge)} in one page"
 
 
 def _rma_5(answers: Answers) -> str:
@@ -87,8 +88,11 @@ def _rma_5(answers: Answers) -> str:
     (total,) = totals
     require(isinstance(total, int), f"the total is {total!r}")
     assert isinstance(total, int)
-    require(total >= n_default, f"{total} rows are announced, and {n_default} come in one page")
-    require(total == n_rows, f"{total} rows are announced, and {n_rows} come")
+    require(
+        total >= n_default,
+        f"{counted(total, 'row is', 'rows are')} announced, and {n_default} come in one page",
+    )
+    require(total == n_rows, f"{counted(total, 'row is', 'rows are')} announced, and {n_rows} come")
     return f"{total} rows are announced, and all of them come"
 
 
@@ -114,7 +118,7 @@ def _rma_7(answers: Answers) -> str:
     kinds = {type(each.get("alignment2d")) for each in records} | {type(row.get("alignment3d"))}
     require(kinds <= {dict, type(None)}, "an included record is not a record")
     n_nulls = len(sections) - len(records)
-    return f"{len(records)} records are included, and {n_nulls} nulls"
+    return f"{counted(len(records), 'record is', 'records are')} included, and {counted(n_nulls, 'null')}"
 
 
 def _rma_8(answers: Answers) -> str:
@@ -136,10 +140,13 @@ def _rma_8(answers: Answers) -> str:
 
 
 def _rma_9(answers: Answers) -> str:
-    require(len(answers.rows("plane")) == 1, f"{len(answers.rows('plane'))} planes are called sagittal")
+    require(
+        len(answers.rows("plane")) == 1,
+        f"{counted(len(answers.rows('plane')), 'plane is', 'planes are')} called sagittal",
+    )
     require(not answers.rows("plane_in_capitals"), "values are matched without regard to case")
     others = {row["data_set_id"] for row in answers.rows("filtered")} - {DATA_SET_ID}
-    require(not others, f"a filter by data set gives rows of {len(others)} others")
+    require(not others, f"a filter by data set gives rows of {counted(len(others), 'other')}")
     return "filters hold, and values are case-sensitive"
 
 
@@ -158,7 +165,7 @@ def _rec_1(answers: Answers) -> str:
     missing = [name for name in _SECTION_FIELDS if section.get(name) is None]
     require(not missing, f"section image {IMAGE_ID} has no {', '.join(missing)}")
     n_null = sum(value is None for row in _sections(answers) for value in row.values())
-    return f"the fields are there; {n_null} others are null"
+    return f"the fields are there; {counted(n_null, 'other is', 'others are')} null"
 
 
 def _rec_2(answers: Answers) -> str:
@@ -166,7 +173,7 @@ def _rec_2(answers: Answers) -> str:
     wrong = [each for each in ids if not (isinstance(each, int) and 0 < each < 2**63)]
     require(not wrong, f"an id is {wrong[:1]}")
     require(IMAGE_ID in ids, f"section image {IMAGE_ID} has another id")
-    return f"{len(ids)} ids are positive integers"
+    return f"{counted(len(ids), 'id is a positive integer', 'ids are positive integers')}"
 
 
 def _rec_3(answers: Answers) -> str:
@@ -203,8 +210,10 @@ def _rec_4(answers: Answers) -> str:
         and any(not 0 <= row[name] <= most for name, most in _BOX_UM.items())
     ]
     require(bool(rows), "there are no structure centres in space 9")
-    require(not outside, f"{len(outside)} of {len(rows)} structure centres lie outside the box of space 9")
-    return f"{len(rows)} structure centres lie within the box of space 9"
+    require(
+        not outside, f"{len(outside)} of {counted(len(rows), 'structure centre')} outside the box of space 9"
+    )
+    return f"{counted(len(rows), 'structure centre lies', 'structure centres lie')} within the box of space 9"
 
 
 def _rec_5(answers: Answers) -> str:
@@ -218,7 +227,7 @@ def _rec_6(answers: Answers) -> str:
     rows = answers.rows("centre")
     require(
         sorted(row["reference_space_id"] for row in rows) == [9, 10],
-        f"structure 1018 has {len(rows)} centres",
+        f"structure 1018 has {counted(len(rows), 'centre')}",
     )
     numbers = [row[name] for row in rows for name in ("x", "y", "z")]
     require(all(float(each).is_integer() for each in numbers), f"a centre is at {numbers[:3]}")

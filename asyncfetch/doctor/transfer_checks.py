@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from asyncfetch.doctor.answers import UnaskedError
 from asyncfetch.doctor.judging import Check, require
 from asyncfetch.doctor.questions import QUESTIONS
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.doctor.answers import Answers
@@ -132,7 +133,10 @@ def _http_6(answers: Answers) -> str:
 
 def _http_7(answers: Answers) -> str:
     n = sum(each.status == 429 for each in answers.all_exchanges())
-    require(not n, f"{n} requests were refused with 429 at the rate of this examination; lower --rate")
+    require(
+        not n,
+        f"{counted(n, 'request was', 'requests were')} refused with 429 at the rate of this examination; lower --rate",
+    )
     if not any(answers.all_exchanges()):
         raise UnaskedError("no request was answered")
     return "no request was refused for the rate"
@@ -150,7 +154,7 @@ def _http_8(answers: Answers) -> str:
         raise UnaskedError("no request was answered")
     if not pages and not failed:
         raise UnaskedError("no outage was seen")
-    return f"seen: {len(pages)} pages of HTML under 200; statuses {failed or 'below 500'}"
+    return f"seen: {counted(len(pages), 'page')} of HTML under 200; statuses {failed or 'below 500'}"
 
 
 def _http_9(answers: Answers) -> str:
@@ -161,7 +165,7 @@ def _http_9(answers: Answers) -> str:
             "every image came at once" if is_answered else "no request for an image was answered"
         )
     healed = [name for name in again if answers.seen[name].error is None]
-    return f"seen: {len(again)} images asked for again, {len(healed)} of them came"
+    return f"seen: {counted(len(again), 'image')} asked for again, {len(healed)} of them came"
 
 
 #: One for each assumption, in their order.

@@ -29,6 +29,7 @@ from asyncfetch.errors import (
     StallError,
     StatusError,
 )
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -216,4 +217,4 @@ class HostHealth:
         return "paused"
 
     def __repr__(self) -> str:
-        return f"HostHealth({self.state}, {self._n_failures} failures in a row)"
+        return f"HostHealth({self.state}, {counted(self._n_failures, 'failure')} in a row)"

@@ -50,7 +50,7 @@ from asyncfetch.errors import (
     TruncatedError,
     short_url,
 )
-from asyncfetch.text import shown
+from asyncfetch.text import counted, shown
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
@@ -771,7 +771,8 @@ class _Exchange:
 
     def _stalled(self, what: str, waited_s: float) -> StallError:
         return StallError(
-            f"{self._shown} stalled: {what} after {self._n_received} bytes; ask again, or raise stall_timeout_s",
+            f"{self._shown} stalled: {what} after {counted(self._n_received, 'byte')}; ask again, "
+            "or raise stall_timeout_s",
             received_bytes=self._n_received,
             waited_s=waited_s,
             url=self._url,
@@ -779,7 +780,7 @@ class _Exchange:
 
     def _truncated(self, what: str) -> TruncatedError:
         return TruncatedError(
-            f"{self._shown} ended before its end, after {self._n_received} bytes: {what}; ask again",
+            f"{self._shown} ended before its end, after {counted(self._n_received, 'byte')}: {what}; ask again",
             received_bytes=self._n_received,
             url=self._url,
         )

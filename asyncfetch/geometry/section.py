@@ -18,6 +18,7 @@ from asyncfetch.geometry.soundness import (
     flaw_2d,
     flaw_3d,
 )
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -102,7 +103,7 @@ class SectionGeometry:
             off = disagreement_2d(self.tsv.matrix, self.tvs.matrix)
             if off > MAX_DISAGREEMENT_PX:
                 raise self._unsound(
-                    "tvs", f"is not the inverse of tsv, but {off:.0f} pixels beside it (REC-3)"
+                    "tvs", f"is not the inverse of tsv, but {counted(round(off), 'pixel')} beside it (REC-3)"
                 )
 
     @property

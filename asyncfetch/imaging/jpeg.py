@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 
 from asyncfetch.errors import CorruptImageError, ImageSizeError, NotAnImageError, SelectionError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Buffer
@@ -136,7 +137,7 @@ def _read(view: memoryview) -> tuple[JpegHeader, int]:
     else:
         raise CorruptImageError(f"the JPEG has more than {_MAX_SEGMENTS} segments before its pixels")
     if not frame_at:
-        raise CorruptImageError(f"the JPEG ends within its header, after {n_bytes} bytes")
+        raise CorruptImageError(f"the JPEG ends within its header, after {counted(n_bytes, 'byte')}")
     return _read_frame(view, frame_at + 4, has_coefficients=many_scans), position
 
 
@@ -202,7 +203,7 @@ def decode(
             data, "RGB", min_height=height, min_width=width, min_factor=2**reduce, buffer=buffer, strict=True
         )
     except ValueError as error:
-        raise CorruptImageError(f"the JPEG of {n_bytes} bytes does not decode: {error}") from error
+        raise CorruptImageError(f"the JPEG of {counted(n_bytes, 'byte')} does not decode: {error}") from error
     if pixels.shape != (height, width, 3):
         raise CorruptImageError(f"the JPEG decoded to {pixels.shape}, not {(height, width, 3)}")
     return pixels
@@ -270,7 +271,7 @@ def _check_work(header: JpegHeader, view: memoryview, scan_at: int, shape: tuple
         scans = scans[:end]
     if n_pixels > _MAX_PIXELS_PER_BYTE * len(scans):
         raise CorruptImageError(
-            f"{len(scans)} bytes cannot hold the {height} x {width} pixels that the JPEG claims"
+            f"{counted(len(scans), 'byte')} cannot hold the {height} x {width} pixels that the JPEG claims"
         )
     # A sequential JPEG in one scan has no second one for libjpeg; a comment between others may count as one.
     if header.coefficient_bytes and (n_scans := scans.count(_SCAN)) > _MAX_SCANS:

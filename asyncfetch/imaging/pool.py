@@ -17,6 +17,7 @@ import anyio.to_thread
 from asyncfetch.errors import SettingsError
 from asyncfetch.imaging.buffers import Buffers
 from asyncfetch.imaging.jobs import JobsStoppedError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -159,7 +160,7 @@ class Pool:
 
     def __repr__(self) -> str:
         state = "closed" if self._limiter is None else f"{self._limiter.borrowed_tokens} busy"
-        return f"<Pool of {self.n_threads} threads, {state}>"
+        return f"<Pool of {counted(self.n_threads, 'thread')}, {state}>"
 
     async def run[*Ts, T](self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call ``function`` on a thread of the pool and return what it returns.

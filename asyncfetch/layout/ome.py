@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from asyncfetch.text import counted
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
@@ -155,7 +156,9 @@ def volume_attributes(
     metadata = {
         "method": "asyncfetch.store.blocks.halve_block",
         "version": __version__,
-        "description": f"between {n_sections} sections; a level is the mean of 2 x 2 x 2 voxels of the one before",
+        "description": (
+            f"between {counted(n_sections, 'section')}; a level is the mean of 2 x 2 x 2 voxels of the one before"
+        ),
     }
     return _multiscale(name, datasets, unit=_UNIT, kind="mean", metadata=metadata, n_channels=n_channels)
 

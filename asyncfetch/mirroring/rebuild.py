@@ -42,6 +42,7 @@ from asyncfetch.mirroring.stages import write_layers
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.settings import Layer, Settings, View
 from asyncfetch.store import open as open_store
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
@@ -477,6 +478,7 @@ class _ViewRun:
         )
         if n_coarse:
             yield (
-                f"{n_coarse} sections of data set {self.stored.id}, view {self.view}, are stored coarser than "
-                f"{free.um} µm call for; their planes are less sharp than those of a mirror at that pitch"
+                f"data set {self.stored.id}, view {self.view}: {counted(n_coarse, 'section is', 'sections are')} "
+                f"stored coarser than {free.um} µm call for; planes of them are less sharp than those of a mirror "
+                "at that pitch"
             )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from asyncfetch.text import counted
+
 if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.geometry import Affine2D, ReferenceGrid
@@ -58,9 +60,7 @@ class Remarks(msgspec.Struct):
 
     def _some(self, sections: list[SectionImage]) -> str:
         n = len(sections)
-        count = (
-            f"all {n} sections" if n == self.n_sections > 1 else "1 section" if n == 1 else f"{n} sections"
-        )
+        count = f"{'all ' if n == self.n_sections > 1 else ''}{counted(n, 'section')}"
         return f"{count} (image:{sections[0].id}{', …' if n > 1 else ''})"
 
 

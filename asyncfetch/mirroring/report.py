@@ -19,7 +19,7 @@ from asyncfetch.events import (
     SectionSkipped,
 )
 from asyncfetch.figures import Figures
-from asyncfetch.text import shown
+from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
@@ -154,7 +154,7 @@ class Report(msgspec.Struct, kw_only=True):
         """Note the first listing of each model in which rows contradict each other."""
         beginning = f"contradicting rows of {event.model}: "
         if not any(note.startswith(beginning) for note in self.notes):
-            rows = "1 id has" if event.n_ids == 1 else f"{event.n_ids} ids have"
+            rows = counted(event.n_ids, "id has", "ids have")
             self.notes.append(
                 f"{beginning}{rows} several rows with different content, the first of them "
                 f"{shown(event.first_id, 40)}; the first row of each is used (RMA-7); the first such listing was "

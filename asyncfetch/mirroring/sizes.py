@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from asyncfetch.geometry import tier_shape
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring.plan import SectionPlan
@@ -50,22 +51,18 @@ class SizeLog:
     def notes(self) -> list[str]:
         """Return what is worth knowing, a sentence per data set and kind."""
         notes = [
-            f"data set {data_set_id}: the server gave tier {given} instead of {asked} for {_images(n)}, as their "
-            "sizes show; they are stored and placed as what they are"
+            f"data set {data_set_id}: the server gave tier {given} instead of {asked} for {counted(n, 'image')}, as "
+            "the size shows; what came is stored and placed as what it is"
             for (data_set_id, asked, given), n in sorted(self._n_others.items())
         ]
         notes += [
-            f"data set {data_set_id}: {_images(n)} came a pixel larger or smaller than expected, by the rounding of "
-            "the server; they are stored with the size that they have and placed by their first pixel"
+            f"data set {data_set_id}: {counted(n, 'image')} came a pixel larger or smaller than expected, by the "
+            "rounding of the server; what came is stored with the size that it has and placed by its first pixel"
             for data_set_id, n in sorted(self._n_rounded.items())
         ]
         notes += [
-            f"data set {data_set_id}: {n} {'box' if n == 1 else 'boxes'} came a pixel larger or smaller than asked "
+            f"data set {data_set_id}: {counted(n, 'box', 'boxes')} came a pixel larger or smaller than asked "
             "for, by the rounding of the server; pixels that are missing at the end are left empty"
             for data_set_id, n in sorted(self._n_boxes.items())
         ]
         return notes
-
-
-def _images(n: int) -> str:
-    return "1 image" if n == 1 else f"{n} images"

@@ -14,6 +14,7 @@ from asyncfetch.imaging.opencv import area_mean
 from asyncfetch.mirroring.gaps import Gaps
 from asyncfetch.mirroring.report import Failure
 from asyncfetch.store import VolumeLayout, VolumePlane
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -204,7 +205,7 @@ def open_source(
     if data_set_id is None and len(ids) != 1:
         known = ", ".join(map(str, ids)) or "none"
         raise SelectionError(
-            f"{store.location} holds {len(ids)} data sets ({known}); name one with --dataset"
+            f"{store.location} holds {counted(len(ids), 'data set')} ({known}); name one with --dataset"
         )
     data_set = store.data_set(ids[0] if data_set_id is None else data_set_id, view)
     registered = data_set.registered_layout

@@ -29,6 +29,7 @@ from asyncfetch.replica.looks import Look
 from asyncfetch.replica.schema import ASSOCIATIONS
 from asyncfetch.sample import recorded
 from asyncfetch.sample.tables import general_tables
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,7 +118,7 @@ class MirroredAtlas:
         }
 
     def __repr__(self) -> str:
-        return f"MirroredAtlas({self._store!r}, {len(self._images)} images)"
+        return f"MirroredAtlas({self._store!r}, {counted(len(self._images), 'image')})"
 
     def _add_catalogue(self, rows: _Rows) -> list[tuple[int, int]]:
         """Add what belongs to no data set, and return the pairs of an atlas and a data set of its plates."""

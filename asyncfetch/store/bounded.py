@@ -18,6 +18,8 @@ import zarr
 from imagecodecs.zarr import Jpegxl
 from zarr.codecs import BloscCodec, BytesCodec, ShardingCodec, ZstdCodec
 
+from asyncfetch.text import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -134,7 +136,9 @@ def _into(
 ) -> Buffer:
     n_bytes = prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
     if claimed_bytes != n_bytes:
-        claimed = "does not say what it holds" if claimed_bytes < 0 else f"holds {claimed_bytes} bytes"
+        claimed = (
+            "does not say what it holds" if claimed_bytes < 0 else f"holds {counted(claimed_bytes, 'byte')}"
+        )
         raise ValueError(f"the chunk {claimed}, and the layout says {n_bytes}")
     out: Any = np.empty(n_bytes, dtype=np.uint8)
     decompress(data, out)

@@ -31,6 +31,7 @@ from asyncfetch.store.place import metadata_key
 from asyncfetch.store.records import read_registered_layout
 from asyncfetch.store.shards import shard_problem
 from asyncfetch.store.volume import read_volume_layout
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +123,7 @@ def _source_problems(place: Place, commit: Commit, *, with_digest: bool) -> Iter
     if end is None:
         yield Problem("source", key, "is missing")
     elif end[0] != commit.size_bytes:
-        yield Problem("source", key, f"has {end[0]} bytes instead of {commit.size_bytes}")
+        yield Problem("source", key, f"has {counted(end[0], 'byte')} instead of {commit.size_bytes}")
     elif with_digest and hashlib.sha256(place.read(key, bytes) or b"").hexdigest() != commit.sha256:
         yield Problem("source", key, "is not the JPEG that was committed")
 

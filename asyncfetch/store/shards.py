@@ -23,6 +23,7 @@ from numcodecs.zstd import Zstd
 
 from asyncfetch.errors import StoreItemError
 from asyncfetch.layout.paths import CHUNK, shard_shape
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -306,5 +307,5 @@ def shard_problem(place: Place, key: str, index_bytes: int) -> str | None:
     index = np.frombuffer(table, dtype="<u8").reshape(-1, 2)
     stored = index[index[:, 0] != _MISSING]
     if len(stored) and int(stored.sum(axis=1).max()) != size - index_bytes:
-        return f"has {size} bytes, not as many as its index says"
+        return f"has {counted(size, 'byte')}, not as many as its index says"
     return None

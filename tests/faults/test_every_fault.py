@@ -163,7 +163,7 @@ def test_no_rows_where_some_are_announced_do_not_mean_that_there_is_nothing(run,
     selection, matching = f"dataset:{HEALING}", f"[id$in{HEALING}]"
     rule = {"kind": "shifted-rows", "on": "query", "matching": matching}
     outcome = run(selection, tmp_path / "stays", [rule])
-    assert_named(outcome, {selection: ("ReplyError", "announces 1 rows and gives none")})
+    assert_named(outcome, {selection: ("ReplyError", "announces 1 row and gives none")})
     outcome = run(selection, tmp_path / "passes", [rule | {"times": 2}])
     assert outcome.report.failures == []
     assert outcome.objects == undisturbed(selection)

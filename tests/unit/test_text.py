@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from asyncfetch.text import UnreadableTextError, decode_text, shown
+from asyncfetch.text import UnreadableTextError, counted, decode_text, shown
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,19 @@ def test_long_words_are_cut_to_their_width():
     assert shown("x" * 10, 10) == "x" * 10
     assert shown("x" * 11, 10) == "x" * 9 + "…"
     assert shown("\x1b" * 11, 10) == "\\x1b\\x1b\\…"
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [(0, "0 sections"), (1, "1 section"), (2, "2 sections"), (21, "21 sections")],
+)
+def test_a_number_has_its_noun_in_the_form_that_it_takes(n, words):
+    assert counted(n, "section") == words
+
+
+def test_what_follows_a_number_may_have_a_plural_of_its_own():
+    assert [counted(n, "box is", "boxes are") for n in (0, 1, 2)] == [
+        "0 boxes are",
+        "1 box is",
+        "2 boxes are",
+    ]

@@ -15,6 +15,7 @@ from asyncfetch.cli.options import BaseUrl, Config, Jobs, Rate, Record  # noqa: 
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.services import open_atlas
 from asyncfetch.errors import AsyncFetchError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,11 +149,11 @@ def _line(each: Comparison) -> str:
         return f"{each.service:18}  not compared: {each.skipped}"
     unit = "µm" if each.service == "image_to_reference" else "px"
     line = (
-        f"{each.service:18}  {each.n_points} points, {each.n_positions} positions, "
+        f"{each.service:18}  {counted(each.n_points, 'point')}, {counted(each.n_positions, 'position')}, "
         f"largest difference {each.largest_difference:.2e} {unit}"
     )
     line += f", {each.n_other_images} on other images" if each.n_other_images else ""
-    return line + (f", {each.n_failed} points not answered" if each.n_failed else "")
+    return line + (f", {counted(each.n_failed, 'point')} not answered" if each.n_failed else "")
 
 
 async def _audit(atlas: Atlas, settings: Settings, n_points: int, seed: int) -> list[Comparison]:

@@ -16,6 +16,7 @@ from asyncfetch.cli.options import AsJson, Config, Jobs, Rate, Workers  # noqa: 
 from asyncfetch.cli.reports import describe
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import NotFoundError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,7 @@ async def _with_replica(
     async with open_replica_process(gzip_level=0) as base_url:
         settings = settings.replace(base_url=base_url, proxy="none")
         image_ids = await _middle_images(data_set_id, n_images, settings)
-        tell(f"drawing {len(image_ids)} images for the replica")
+        tell(f"drawing {counted(len(image_ids), 'image')} for the replica")
         await measure_bodies(image_ids, settings)
         served = await measure_bodies(image_ids, settings)
         runs = []
@@ -136,7 +137,7 @@ async def _with_server(data_set_id: int, n_images: int, settings: Settings, fold
     from asyncfetch.speed import measure_run
 
     image_ids = await _middle_images(data_set_id, n_images, settings)
-    tell(f"whole run: {_LAYERS[0]}, {len(image_ids)} images of {settings.base_url}")
+    tell(f"whole run: {_LAYERS[0]}, {counted(len(image_ids), 'image')} of {settings.base_url}")
     return await measure_run(image_ids, folder / "run.zarr", settings.replace(layers=_LAYERS[0].split(",")))
 
 
@@ -186,7 +187,8 @@ def _of_run(run: RunFigures, layers: str) -> dict[str, Any]:
 
 def _print(figures: dict[str, Any]) -> None:
     machine = figures["machine"]
-    where = f"{machine['cores']} cores, {machine['machine']}, {machine['system']}, Python {machine['python']}"
+    cores = counted(machine["cores"], "core")
+    where = f"{cores}, {machine['machine']}, {machine['system']}, Python {machine['python']}"
     lines = [
         f"{where}, asyncfetch {machine['versions']['asyncfetch']}",
         "",

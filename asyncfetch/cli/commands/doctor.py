@@ -14,6 +14,7 @@ from asyncfetch.cli.console import print_json
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.options import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.running import run_interruptible
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.doctor import Fact
@@ -106,7 +107,9 @@ def _print_service(found: Examination) -> None:
     numbers = ", ".join(
         f"{n} {'hold' if verdict == 'holds' and n != 1 else verdict}" for verdict, n in counts.items()
     )
-    typer.echo(f"{found.base_url}: {numbers} ({found.n_requests} requests; the assumptions are in {_PAGE})")
+    typer.echo(
+        f"{found.base_url}: {numbers} ({counted(found.n_requests, 'request')}; the assumptions are in {_PAGE})"
+    )
     if not found.is_answered:
         typer.echo(
             f"{found.base_url} does not answer as the API does; check the address, the network or the proxy"

@@ -10,7 +10,7 @@ from asyncfetch.cli.console import echo, print_json
 from asyncfetch.cli.opening import open_store
 from asyncfetch.cli.reports import as_plain
 from asyncfetch.errors import NotFoundError
-from asyncfetch.text import shown
+from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def status(out: Out, as_json: AsJson = False) -> None:
     for row in rows:
         view = shown(row["view"], _MAX_CELL)
         echo(
-            f"data set {row['data_set_id']} {view}: {row['n_committed']} of {row['n_sections']} sections, "
+            f"data set {row['data_set_id']} {view}: {row['n_committed']} of {counted(row['n_sections'], 'section')}, "
             f"{row['size_bytes'] / 1e6:.1f} MB of JPEGs, layers {', '.join(row['layers']) or 'none'}"
         )
     if not rows:
@@ -70,7 +70,7 @@ def _run_lines(
         addresses = {run.address for run in left}
         named = next(iter(addresses)) if len(addresses) == 1 else None
         base_url = f" --base-url {named}" if named else ""
-        yield f"{len(left)} unfinished run{'s' * (len(left) > 1)}; go on with: asyncfetch resume {out}{base_url}"
+        yield f"{counted(len(left), 'unfinished run')}; go on with: asyncfetch resume {out}{base_url}"
 
 
 def _progress(opened: Store, data_set_id: int) -> list[dict[str, Any]]:
@@ -116,13 +116,13 @@ def info(
             n_z, n_y, n_x = grid["shape"]
             echo(
                 f"  {view}: {grid['plane']} planes of {n_y} x {n_x} voxels (y, x) at {grid['um']:g} µm in "
-                f"reference space {grid['reference_space_id']}, {grid['n_filled']} of {n_z} slots filled"
+                f"reference space {grid['reference_space_id']}, {grid['n_filled']} of {counted(n_z, 'slot')} filled"
             )
         for view, made in each["volumes"].items():
             n_p, n_i, n_r = made["shape"]
             echo(
                 f"  {view}: volume of {n_p} x {n_i} x {n_r} voxels (p, i, r) at {made['um']:g} µm, "
-                f"from {made['n_planes']} planes"
+                f"from {counted(made['n_planes'], 'plane')}"
             )
     if not described:
         echo(f"{opened.location} holds no data sets yet")

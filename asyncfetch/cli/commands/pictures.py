@@ -13,6 +13,7 @@ from asyncfetch.cli.opening import open_store
 from asyncfetch.cli.options import BaseUrl, Config, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import SelectionError, StoreError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ def outlines(
             f"reference space {data_set.reference_space_id} is not known"
         )
     path = out or Path(f"outlines_{data_set_id}.png")
-    title = f"Data set {data_set_id}, reference space {data_set.reference_space_id}, {len(corners)} sections"
+    title = f"Data set {data_set_id}, reference space {data_set.reference_space_id}, {counted(len(corners), 'section')}"
     save_figure(path, title, [draw_outlines(corners, box_um)])
     echo(path)
 
@@ -137,7 +138,9 @@ def preview(
     ids = opened.data_set_ids
     if data_set_id is None and len(ids) != 1:
         known = ", ".join(map(str, ids)) or "none"
-        raise SelectionError(f"{store} holds {len(ids)} data sets ({known}); name one with --dataset")
+        raise SelectionError(
+            f"{store} holds {counted(len(ids), 'data set')} ({known}); name one with --dataset"
+        )
     data_set = opened.data_set(ids[0] if data_set_id is None else data_set_id, view)
     if volume:
         _draw_volume(data_set, out)
@@ -150,7 +153,7 @@ def preview(
     layout = data_set.registered_layout
     pitch = f"{layout.plane}, {layout.um:g} um" if layout else ""
     save_figure(path, f"Data set {data_set.id}, {view}, {pitch}", rows)
-    tell(f"{len(panels)} planes")
+    tell(counted(len(panels), "plane"))
     echo(path)
 
 
@@ -165,9 +168,8 @@ def _draw_volume(data_set: StoredDataSet, out: Path | None) -> None:
     for damaged, words in data_set.volume_problems():
         tell(f"note: {damaged} {words}, and is drawn as empty; make the volume again with: asyncfetch volume")
     path = out or Path(f"volume_{data_set.id}.png")
-    title = (
-        f"Data set {data_set.id}, {data_set.view}, volume of {layout.um:g} um, {len(layout.planes)} planes"
-    )
+    planes = counted(len(layout.planes), "plane")
+    title = f"Data set {data_set.id}, {data_set.view}, volume of {layout.um:g} um, {planes}"
     save_figure(path, title, [cut_panels(data_set.volume_levels)])
     echo(path)
 

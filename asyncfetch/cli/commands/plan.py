@@ -27,6 +27,7 @@ from asyncfetch.cli.options import (  # noqa: TC001 - typer reads annotations
 )
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.selections import expand_files
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Forecast
@@ -101,10 +102,10 @@ def plan(
 
 
 def _described(found: Forecast) -> str:
-    sets = "data set" if found.n_data_sets == 1 else "data sets"
+    sets = counted(found.n_data_sets, "data set")
     lines = [
-        f"{found.n_data_sets} {sets}: {found.n_to_fetch} images to fetch, {found.n_committed} stored already",
-        f"{found.n_requests} requests, {found.n_metadata_requests} of them for records",
+        f"{sets}: {counted(found.n_to_fetch, 'image')} to fetch, {found.n_committed} stored already",
+        f"{counted(found.n_requests, 'request')}, {found.n_metadata_requests} of them for records",
         f"about {found.estimated_bytes / 1e6:.1f} MB, {found.pixels / 1e6:.1f} MPix",
         f"at least {_time(found.minutes)} at {found.requests_per_s:g} requests a second",
     ]

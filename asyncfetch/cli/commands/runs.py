@@ -8,7 +8,7 @@ import typer
 
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.reports import as_plain
-from asyncfetch.text import shown
+from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import UnfinishedRun
@@ -39,7 +39,7 @@ def runs(
     if dismiss:
         numbers = None if "all" in dismiss else [_number(text) for text in dismiss]
         dismissed = anyio.run(mirroring.dismiss_runs, out, numbers)
-        tell(f"{len(dismissed)} run{'s' * (len(dismissed) != 1)} dismissed")
+        tell(f"{counted(len(dismissed), 'run')} dismissed")
         if not as_json:
             return
     found = mirroring.unfinished_runs(store.open(out))

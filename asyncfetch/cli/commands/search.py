@@ -13,7 +13,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.options import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import NotFoundError, RecordError, SelectionError
-from asyncfetch.text import shown
+from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
     from asyncfetch.allen import Query, SectionDataSet
@@ -111,7 +111,7 @@ def _conclude(unreadable: list[str]) -> None:
     for sentence in unreadable[:_MAX_LISTED]:
         tell(f"left out: {sentence}")
     if len(unreadable) > _MAX_LISTED:
-        tell(f"left out: {len(unreadable) - _MAX_LISTED} more records that cannot be read")
+        tell(f"left out: {counted(len(unreadable) - _MAX_LISTED, 'more record')} that cannot be read")
     if unreadable:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

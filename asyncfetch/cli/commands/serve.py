@@ -12,6 +12,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.opening import tell_damage
 from asyncfetch.cli.running import LastResort, stop_signals
 from asyncfetch.errors import SettingsError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,11 +178,11 @@ async def _replay(path: Path, host: str, port: int, allow_hosts: Sequence[str]) 
     with anyio.open_signal_receiver(*stop_signals()) as signals:
         recording = Recording(path)
         async with open_replay(recording, host=host, port=port, allow_hosts=allow_hosts) as base_url:
-            tell(f"replaying {recording.n_exchanges} answers of {path} at {base_url}; stop with Ctrl-C")
+            tell(
+                f"replaying {counted(recording.n_exchanges, 'answer')} of {path} at {base_url}; stop with Ctrl-C"
+            )
             if recording.n_unreadable:
                 n = recording.n_unreadable
-                tell(
-                    f"{n} line{'s' * (n > 1)} of {path} cannot be read and {'are' if n > 1 else 'is'} left out"
-                )
+                tell(f"{counted(n, 'line')} of {path} cannot be read and {'are' if n > 1 else 'is'} left out")
             async for _signal in signals:
                 break

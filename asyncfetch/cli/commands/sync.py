@@ -17,6 +17,7 @@ from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.services import open_atlas
 from asyncfetch.cli.tables import BadRow, Points, read_points, write_table
 from asyncfetch.errors import AsyncFetchError, SettingsError
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -406,7 +407,7 @@ def _tell_far_points(work: _Work, answered: pa.Table) -> None:
     for position, side_um in zip(found, REFERENCE_BOXES_UM[9], strict=True):
         is_far |= (position < -_FAR_UM) | (position > side_um + _FAR_UM)
     if n := int(is_far.sum()):
-        points = "1 point lies" if n == 1 else f"{n} points lie"
+        points = counted(n, "point lies", "points lie")
         tell(f"note: {points} more than {_FAR_UM / 1000:g} mm outside of the reference space")
 
 
@@ -417,5 +418,5 @@ def _conclude(bad: list[BadRow]) -> None:
     for each in bad[:_MOST_LISTED]:
         tell(f"line {each.line}: {each.message}")
     if len(bad) > _MOST_LISTED:
-        tell(f"{len(bad) - _MOST_LISTED} more rows could not be used")
+        tell(f"{counted(len(bad) - _MOST_LISTED, 'more row')} could not be used")
     raise typer.Exit(ExitCode.SOME_FAILED)

@@ -11,6 +11,7 @@ from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.options import AsJson, BaseUrl, Config, Jobs, Memory, Quiet, Rate, Wait, Workers  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.running import run_to_report
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     import anyio
@@ -75,7 +76,9 @@ def verify(
 
 
 def _describe(report: VerifyReport, out: str) -> str:
-    lines = [f"{report.n_sections} sections of {report.location} checked in {report.elapsed_s:.1f} s"]
+    lines = [
+        f"{counted(report.n_sections, 'section')} of {report.location} checked in {report.elapsed_s:.1f} s"
+    ]
     left = {flaw.path for flaw in report.left}
     for flaw in report.flaws[:_MAX_LISTED]:
         is_mended = report.was_repaired and flaw.path not in left
@@ -87,7 +90,9 @@ def _describe(report: VerifyReport, out: str) -> str:
     if not report.flaws:
         lines.append("everything is as it was written")
     elif report.was_repaired and report.is_sound:
-        lines.append(f"{len(report.flaws)} flaws mended with {report.n_requests} requests")
+        lines.append(
+            f"{counted(len(report.flaws), 'flaw')} mended with {counted(report.n_requests, 'request')}"
+        )
     elif not report.was_repaired:
         lines.append(f"mend with: asyncfetch verify {out} --repair")
     else:

@@ -13,6 +13,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.opening import tell_damage
 from asyncfetch.cli.options import AsJson, Quiet, Wait, Workers  # noqa: TC001 - typer reads annotations
 from asyncfetch.cli.running import run_until_interrupted
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,12 +106,13 @@ def _describe(report: VolumeReport) -> str:
     n_p, n_i, n_r = report.shape
     what = f"volume of data set {report.data_set_id} {report.view}"
     if report.interrupted:
-        return f"{what} interrupted after {report.n_written} shards; the same command goes on"
+        return f"{what} interrupted after {counted(report.n_written, 'shard')}; the same command goes on"
     voxels = f"{n_p} x {n_i} x {n_r} voxels (p, i, r) of {report.um:g} µm"
     if report.n_written or report.n_kept:
         line = (
-            f"{what}: {voxels} in {report.n_levels} levels from {report.n_planes} planes; "
-            f"{report.n_written} shards written, {report.n_kept} kept, in {report.elapsed_s:.1f} s"
+            f"{what}: {voxels} in {counted(report.n_levels, 'level')} from "
+            f"{counted(report.n_planes, 'plane')}; "
+            f"{counted(report.n_written, 'shard')} written, {report.n_kept} kept, in {report.elapsed_s:.1f} s"
         )
     else:
         line = f"{what} is up to date: {voxels}"
@@ -130,7 +132,7 @@ def _gaps(report: VolumeReport, *, bridged: bool) -> list[str]:
         if report.usual_gap_um is None
         else f"; the usual distance of planes is {report.usual_gap_um:.0f} µm"
     )
-    n_gaps = "1 gap" if len(gaps) == 1 else f"{len(gaps)} gaps"
+    n_gaps = counted(len(gaps), "gap")
     if bridged:
         title = (
             f"filled: {n_gaps} between planes, wider than usual{usual}; --max-gap UM leaves wider ones empty"

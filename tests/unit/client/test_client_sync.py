@@ -184,7 +184,7 @@ async def test_answers_that_belong_to_nothing_are_no_reply(services):
     async with Client(settings=SETTINGS.replace(attempts=1), transport=services) as allen:
         with pytest.raises(ReplyError, match="99"):
             await allen.sync.image_to_image(5, (1, 2), [10])
-        with pytest.raises(ReplyError, match="1 answers to 2 structures"):
+        with pytest.raises(ReplyError, match="1 answer to 2 structures"):
             await allen.sync.structure_to_image(479, [1, 2])
 
 
