@@ -13,6 +13,7 @@ from zarr.storage import MemoryStore, WrapperStore
 
 from asyncfetch import mirror
 from asyncfetch.errors import StoreSpaceError
+from asyncfetch.events import RequestFailed, RequestRetried
 from asyncfetch.mirroring import resume
 from asyncfetch.replica import open_replica
 from asyncfetch.settings import Settings
@@ -51,19 +52,22 @@ async def objects_of(store):
 @pytest.mark.anyio
 @pytest.mark.parametrize("n_objects", [1, 12, 40, 90])
 async def test_a_store_without_room_ends_the_run_and_nothing_is_lost(n_objects):
+    events = []
     async with open_replica() as replica:
         settings = SETTINGS.replace(base_url=replica.base_url)
         peace, full = MemoryStore(), FullStore(MemoryStore())
         await mirror(DATA_SET, peace, settings=settings)
         full.n_left = n_objects
         with pytest.raises(StoreSpaceError, match="no space left"):
-            await mirror(DATA_SET, full, settings=settings)
+            await mirror(DATA_SET, full, settings=settings, on_event=events.append)
         full.n_left = 10**9
         if n_objects == 1:  # the run itself was not recorded
             await mirror(DATA_SET, full, settings=settings)
         report = await resume(full, settings=settings)
     assert report.failures == []
     assert await objects_of(full) == await objects_of(peace)
+    # what the store cannot take is no fault of the request, whose reply was accepted
+    assert not [event for event in events if isinstance(event, RequestFailed | RequestRetried)]
 
 
 def undisturbed(replica, folder):
