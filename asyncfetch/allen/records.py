@@ -53,6 +53,9 @@ __all__ = [
 _SixNumbers = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=6, max_length=6)]
 _TwelveNumbers = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=12, max_length=12)]
 
+#: Sections whose geometry is kept once it was asked for: more than the largest data set on record has.
+_MAX_GEOMETRIES = 1024
+
 #: What places a section: fields of which an odd value is an error there.
 _PLACING_SECTION = ("section_number", "resolution", "tsv", "tvs", "alignment2d")
 _PLACING_DATA_SET = ("section_thickness", "tvr", "trv", "alignment3d")
@@ -282,17 +285,13 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
                 f"image {section.id} has no section number or its data set {self.id} no thickness, "
                 "so that its depth is not known"
             )
-        flat, deep = section.alignment2d, self.alignment3d
-        geometry = SectionGeometry(
-            tsv=None if flat is None else flat.tsv,
-            tvs=None if flat is None else flat.tvs,
-            tvr=None if deep is None else deep.tvr,
-            trv=None if deep is None else deep.trv,
-            section_number=section.section_number,
-            section_thickness_um=self.section_thickness,
+        return _checked_geometry(
+            section.alignment2d,
+            self.alignment3d,
+            section.section_number,
+            self.section_thickness,
+            section.resolution,
         )
-        geometry.check(section.resolution)
-        return geometry
 
 
 def parse_section_image(row: Mapping[str, Any]) -> SectionImage:
@@ -407,6 +406,27 @@ def _unreadable(place: int, row: Any, message: str) -> UnreadableRecord:
     return UnreadableRecord(id=image_id, message=message)
 
 
+@functools.lru_cache(_MAX_GEOMETRIES)
+def _checked_geometry(
+    flat: Alignment2d | None,
+    deep: Alignment3d | None,
+    section_number: int,
+    section_thickness_um: float,
+    resolution_um: float | None,
+) -> SectionGeometry:
+    """Return where a section lies, for which a plan, a table and a commit ask one after another."""
+    geometry = SectionGeometry(
+        tsv=None if flat is None else flat.tsv,
+        tvs=None if flat is None else flat.tvs,
+        tvr=None if deep is None else deep.tvr,
+        trv=None if deep is None else deep.trv,
+        section_number=section_number,
+        section_thickness_um=section_thickness_um,
+    )
+    geometry.check(resolution_um)
+    return geometry
+
+
 @functools.lru_cache
 def _affine3d(numbers: tuple[float, ...]) -> Affine3D:
     """Return a map of a data set, for which each of its sections asks."""
@@ -432,8 +452,13 @@ def _numbers(alignment: Mapping[str, Any], name: str, n: int) -> list[Any] | Non
     joined = alignment.get(name)
     if isinstance(joined, str):
         return [value.strip() for value in joined.split(",")]
-    values = [alignment.get(f"{name}_{k:02d}") for k in range(n)]
-    return None if any(value is None for value in values) else values
+    values = [alignment.get(each) for each in _names_of_numbers(name, n)]
+    return None if None in values else values
+
+
+@functools.cache
+def _names_of_numbers(name: str, n: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{k:02d}" for k in range(n))
 
 
 def _convert[T: _Record](fields: dict[str, Any], model: type[T]) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from asyncfetch.errors import SelectionError, SettingsError
@@ -19,6 +21,9 @@ __all__ = [
 
 #: The longer side of the last tier is at most this (IMG-3).
 _LAST_TIER_SIDE = 256
+
+#: Tiers and halvings that a run meets: each section of a plan asks for the map of its own.
+_MAX_SCALES = 64
 
 
 def tier_to_full(downsample: int) -> Affine2D:
@@ -152,6 +157,7 @@ def _checked(downsample: int) -> int:
     return downsample
 
 
+@lru_cache(_MAX_SCALES)
 def _between_tiers(scale: float) -> Affine2D:
     """Scale pixels whose first corners coincide: centres are half a pixel further."""
     offset = (scale - 1) / 2

@@ -318,3 +318,15 @@ def test_a_data_set_without_an_id_or_with_no_list_of_sections_is_named(changes):
 def test_a_row_without_an_id_is_named_by_what_it_lacks():
     with pytest.raises(RecordError, match="id is missing"):
         parse_data_set({})
+
+
+def test_where_a_section_lies_is_computed_once_and_an_error_is_raised_each_time():
+    sound = parse_data_set(data_set_row(), [section_row()])
+    again = parse_data_set(data_set_row(), [section_row()])
+    assert again.geometry(again.section_images[0]) is sound.geometry(sound.section_images[0])
+    thick = parse_data_set(data_set_row(section_thickness=50.0), [section_row()])
+    assert thick.geometry(thick.section_images[0]).volume_z_um == 300.0
+    wrong = parse_data_set(data_set_row(), [section_row(resolution=100.0)])
+    for _ in range(2):
+        with pytest.raises(AlignmentError, match="scales lengths"):
+            wrong.geometry(wrong.section_images[0])
