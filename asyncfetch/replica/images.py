@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 import anyio
+import numpy as np
 
 from asyncfetch.errors import NotFoundError, SelectionError
 from asyncfetch.geometry import Box, last_tier, tier_shape
@@ -29,7 +30,6 @@ from asyncfetch.replica.threads import Threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from asyncfetch.replica.options import Rounding
@@ -54,8 +54,12 @@ VIEWS = ("expression", "projection", "tumor_feature_annotation", "tumor_feature_
 # What the disk cache holds depends on the drawing; this number is raised when the drawing changes.
 _DRAWING = 2
 _PLAIN = Look()
-# What drawing takes at its peak: the pixels and the JPEG, or the floating-point levels and colours of a mask or a look.
-_PLAIN_BYTES_PER_PIXEL, _BYTES_PER_PIXEL = 4, 28
+# What drawing takes at its peak: the pixels and the JPEG; or those as drawn and as shown; or the floating-point numbers
+# of what is drawn in one piece.
+_PLAIN_BYTES_PER_PIXEL, _SHOWN_BYTES_PER_PIXEL, _WHOLE_BYTES_PER_PIXEL = 4, 12, 28
+_DRAWN_IN_BLOCKS = {"image", "expression", "projection"}
+# A look takes floating-point numbers for each pixel that it is applied to at once.
+_ROWS_PER_LOOK = 256
 _OUTLINE_COLOURS = ((20, 20, 20), (200, 30, 30), (30, 60, 200), (20, 140, 60))
 
 
@@ -369,8 +373,15 @@ class DrawnImages:
         if row is None:
             return 0
         n_source = self._source.n_source_pixels(picture.image_id, picture.view)
-        is_plain = picture.look == _PLAIN and picture.view == "image"
-        per_pixel = _PLAIN_BYTES_PER_PIXEL if is_plain else _BYTES_PER_PIXEL
+        is_plain = picture.look == _PLAIN and picture.view in {"image", "expression"}
+        is_in_blocks = picture.view in _DRAWN_IN_BLOCKS and picture.look.annotation is None
+        per_pixel = (
+            _PLAIN_BYTES_PER_PIXEL
+            if is_plain
+            else _SHOWN_BYTES_PER_PIXEL
+            if is_in_blocks
+            else _WHOLE_BYTES_PER_PIXEL
+        )
         return 3 * n_source + per_pixel * math.prod(picture_box(picture, row).shape)
 
     def _load_or_draw(self, picture: Picture) -> bytes:
@@ -397,7 +408,11 @@ class DrawnImages:
         view = "expression_level" if picture.is_gray_mask else picture.view
         pixels = self._source.draw(picture.image_id, downsample=picture.downsample, box=box, view=view)
         levels = self._source.image_levels(picture.image_id) if view == "image" else None
-        pixels = apply_look(pixels, picture.look, levels or PLAIN_LEVELS)
+        if picture.look != _PLAIN:
+            # each pixel by itself, so that bands of rows give the same as the whole
+            bands = (pixels[k : k + _ROWS_PER_LOOK] for k in range(0, len(pixels), _ROWS_PER_LOOK))
+            shown = [apply_look(band, picture.look, levels or PLAIN_LEVELS) for band in bands]
+            pixels = np.concatenate(shown)
         if picture.look.annotation is not None:
             pixels = self._annotated(pixels, picture, box, picture.look.annotation)
         with self._counting:

@@ -45,7 +45,7 @@ from asyncfetch.geometry import Affine2D, Affine3D, Box, SectionGeometry, tier_s
 from asyncfetch.imaging.jet import luminosity
 from asyncfetch.sample import recorded
 from asyncfetch.sample.anatomy import OUTSIDE, outlines, region_colours, regions
-from asyncfetch.sample.phantom import EXPRESSION_THRESHOLD, Phantom
+from asyncfetch.sample.phantom import Phantom
 from asyncfetch.sample.tables import general_tables
 
 if TYPE_CHECKING:
@@ -313,9 +313,7 @@ class SampleAtlas:
             return self.phantom.render(index_to_reference, shape, box=box, reference_space_id=space)
         if view == "expression":
             return self.phantom.expression_mask(index_to_reference, shape, box=box, reference_space_id=space)
-        level = self.phantom.expression(index_to_reference, shape, box=box, reference_space_id=space)
-        level[level <= EXPRESSION_THRESHOLD] = 0
-        grey = np.rint(level * 255).astype(np.uint8)
+        grey = self.phantom.expression_grey(index_to_reference, shape, box=box, reference_space_id=space)
         if view == "projection":
             image = self.phantom.render(index_to_reference, shape, box=box, reference_space_id=space)
             dim = luminosity(image) // 4

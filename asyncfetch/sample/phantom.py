@@ -28,7 +28,7 @@ from asyncfetch.geometry import Box, tiles_of
 from asyncfetch.imaging.jet import jet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -258,17 +258,36 @@ class Phantom:
         (h, w) array of float32
         """
         wanted = Box.of_shape(shape) if box is None else box
-        grid = _Grid(to_space_9(index_to_reference, reference_space_id), wanted)
-        field = _Field(grid, self.outline, self.expression_parts, self.expression_waves, (_EXPRESSION_BASE,))
         level = np.zeros(wanted.shape, dtype=np.float32)
-        for block in grid.blocks():
-            tissue = field.tissue(block)
-            if tissue is not None:
-                values = field.channel(block, 0)
-                np.clip(values, 0.0, 1.0, out=values)
-                values *= tissue
-                level[grid.inside(block).slices] = grid.mean(values)[grid.part_of(block).slices]
+        for part, values in self._levels(index_to_reference, wanted, reference_space_id):
+            level[part.slices] = values
         return level
+
+    def expression_grey(
+        self,
+        index_to_reference: ArrayLike,
+        shape: tuple[int, int],
+        *,
+        box: Box | None = None,
+        reference_space_id: int = 9,
+    ) -> NDArray[np.uint8]:
+        """Return the level of expression as grey: 255 where it is 1, and 0 where it is not above the threshold.
+
+        Parameters
+        ----------
+        index_to_reference, shape, box, reference_space_id
+            As in :meth:`render`.
+
+        Returns
+        -------
+        (h, w) array of uint8
+        """
+        wanted = Box.of_shape(shape) if box is None else box
+        grey = np.zeros(wanted.shape, dtype=np.uint8)
+        for part, values in self._levels(index_to_reference, wanted, reference_space_id):
+            is_above = values > EXPRESSION_THRESHOLD
+            grey[part.slices] = np.where(is_above, np.rint(values * 255), 0).astype(np.uint8)
+        return grey
 
     def expression_mask(
         self,
@@ -289,10 +308,27 @@ class Phantom:
         -------
         (h, w, 3) array of uint8
         """
-        level = self.expression(index_to_reference, shape, box=box, reference_space_id=reference_space_id)
-        mask = jet((level - EXPRESSION_THRESHOLD) / (1.0 - EXPRESSION_THRESHOLD))
-        mask[level <= EXPRESSION_THRESHOLD] = 0
+        wanted = Box.of_shape(shape) if box is None else box
+        mask = np.zeros((*wanted.shape, 3), dtype=np.uint8)
+        for part, values in self._levels(index_to_reference, wanted, reference_space_id):
+            colours = jet((values - EXPRESSION_THRESHOLD) / (1.0 - EXPRESSION_THRESHOLD))
+            colours[values <= EXPRESSION_THRESHOLD] = 0
+            mask[part.slices] = colours
         return mask
+
+    def _levels(
+        self, index_to_reference: ArrayLike, wanted: Box, reference_space_id: int
+    ) -> Iterator[tuple[Box, NDArray[np.float32]]]:
+        """Give the level of expression block by block, with its place within what is wanted; 0 everywhere else."""
+        grid = _Grid(to_space_9(index_to_reference, reference_space_id), wanted)
+        field = _Field(grid, self.outline, self.expression_parts, self.expression_waves, (_EXPRESSION_BASE,))
+        for block in grid.blocks():
+            tissue = field.tissue(block)
+            if tissue is not None:
+                values = field.channel(block, 0)
+                np.clip(values, 0.0, 1.0, out=values)
+                values *= tissue
+                yield grid.inside(block), grid.mean(values)[grid.part_of(block).slices]
 
 
 class _Grid:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,3 +142,26 @@ def test_other_spaces_and_shapes_are_refused():
         to_space_9(np.eye(3), 6)
     with pytest.raises(SelectionError, match="shape"):
         to_space_9(np.eye(4), 9)
+
+
+def test_a_mask_drawn_block_by_block_is_that_of_all_levels_at_once(phantom):
+    shape, box = (900, 1400), Box(130, 500, 700, 1300)
+    level = phantom.expression(CORONAL, shape, box=box)
+    mask = jet((level - EXPRESSION_THRESHOLD) / (1.0 - EXPRESSION_THRESHOLD))
+    mask[level <= EXPRESSION_THRESHOLD] = 0
+    assert mask.any()
+    np.testing.assert_array_equal(phantom.expression_mask(CORONAL, shape, box=box), mask)
+    grey = np.rint(np.where(level > EXPRESSION_THRESHOLD, level, 0) * 255)
+    np.testing.assert_array_equal(phantom.expression_grey(CORONAL, shape, box=box), grey)
+
+
+@pytest.mark.parametrize(("draw", "n_bytes"), [("expression_mask", 3), ("expression_grey", 1), ("render", 3)])
+def test_drawing_takes_no_more_than_the_pixels_and_a_block(phantom, draw, n_bytes):
+    shape = (1600, 2000)
+    tracemalloc.start()
+    try:
+        getattr(phantom, draw)(CORONAL, shape)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < n_bytes * shape[0] * shape[1] + 2**23
