@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -13,6 +14,7 @@ import anyio
 from aiohttp import web
 
 from asyncfetch.errors import SettingsError
+from asyncfetch.replica.connections import MAX_CONNECTIONS, Connections
 from asyncfetch.replica.door import KEEP_ALIVE_S, MAX_LINE_BYTES, Door
 from asyncfetch.replica.hosts import Hosts
 from asyncfetch.replica.options import ServerOptions, read_options
@@ -109,7 +111,8 @@ async def open_replica(
     SettingsError
         An option is unknown or out of range, or the port is taken.
     """
-    app = create_app(atlas, read_options(options))
+    chosen = read_options(options)
+    app = create_app(atlas, chosen)
     service = app[_SERVICE]
     app[_HOSTS].add(host)
     runner = web.AppRunner(
@@ -126,13 +129,17 @@ async def open_replica(
         auto_decompress=False,
     )
     with _open_log(service):
-        async with listening(runner, host, port) as base_url:
+        async with listening(runner, host, port, chosen.max_connections) as base_url:
             yield Replica(base_url, service.atlas, service.requests, service.images)
 
 
 @asynccontextmanager
-async def listening(runner: web.BaseRunner, host: str, port: int) -> AsyncIterator[str]:
+async def listening(
+    runner: web.BaseRunner, host: str, port: int, max_connections: int = MAX_CONNECTIONS
+) -> AsyncIterator[str]:
     """Listen for as long as the context is open; gives the address, without a slash at the end.
+
+    Connections beyond `max_connections` are refused with 503.
 
     Raises
     ------
@@ -142,14 +149,19 @@ async def listening(runner: web.BaseRunner, host: str, port: int) -> AsyncIterat
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            assert runner.server is not None, "the runner is set up"
+            connections = Connections(runner.server, max_connections)
+            listener = await asyncio.get_running_loop().create_server(connections, host, port)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {host}:{port}: {error.strerror}", setting="port"
             ) from error
-        address, bound = runner.addresses[0][:2]
+        address, bound = listener.sockets[0].getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        yield f"http://{shown}:{bound}"
+        try:
+            yield f"http://{shown}:{bound}"
+        finally:
+            listener.close()
     finally:
         await runner.cleanup()
 

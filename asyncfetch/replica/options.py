@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from asyncfetch.errors import SettingsError
+from asyncfetch.replica.connections import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +46,8 @@ class ServerOptions:
         Images drawn at once.
     drawing_bytes : int
         What drawing images may take in memory; one that takes more is drawn when no other is.
+    max_connections : int
+        Connections that are open at once; those beyond are refused with 503.
     allow_hosts : sequence of str
         Names that requests may be for, beside those without a dot, this machine's own, those below brain-map.org,
         .localhost and .test, and addresses in numbers.
@@ -84,6 +87,7 @@ class ServerOptions:
     gzip_level: int = 1
     n_threads: int = 2
     drawing_bytes: int = 2**30
+    max_connections: int = MAX_CONNECTIONS
     allow_hosts: Sequence[str] = ()
     log_path: str | Path | None = None
     rounding: Rounding = "down"
@@ -113,7 +117,7 @@ class ServerOptions:
                 f"redirect_base = {self.redirect_base!r}: only {{host}} and {{name}} are replaced",
                 setting="redirect_base",
             ) from None
-        for name in ("drawing_bytes", "record_bytes"):
+        for name in ("drawing_bytes", "max_connections", "record_bytes"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be 1 or more, not {getattr(self, name)}", setting=name)
         if not -1 <= self.gzip_level <= 9:

@@ -9,6 +9,7 @@ import threading
 
 import aiohttp
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyncfetch.errors import QueryError, SettingsError
@@ -201,7 +202,25 @@ async def test_work_counts_until_its_thread_is_done_whoever_has_left():
     assert "0/100 bytes" in repr(threads)
 
 
-@pytest.mark.parametrize("name", ["drawing_bytes", "record_bytes"])
+async def test_connections_are_bounded_and_those_beyond_are_told_to_come_again():
+    async with open_replica(max_connections=2) as replica:
+        host, port = replica.base_url.removeprefix("http://").split(":")
+        held = [await anyio.connect_tcp(host, int(port)) for _ in range(2)]
+        for stream in held:
+            await stream.send(b"GET /replica/requests HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await stream.receive()).startswith(b"HTTP/1.1 200")
+        for _ in range(3):
+            status, words = await status_and_text(replica.base_url, "/replica/requests")
+            assert (status, "too many connections are open" in words) == (503, True)
+        await held[0].send(b"GET /replica/requests HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await held[0].receive()).startswith(b"HTTP/1.1 200")
+        for stream in held:
+            await stream.aclose()
+        while (await status_and_text(replica.base_url, "/replica/requests"))[0] == 503:
+            await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("name", ["drawing_bytes", "max_connections", "record_bytes"])
 async def test_a_bound_that_is_none_is_refused(name):
     with pytest.raises(SettingsError, match=name):
         async with open_replica(**{name: 0}):
