@@ -20,7 +20,16 @@ from asyncfetch.errors import SettingsError
 from asyncfetch.names import did_you_mean, spelled_as
 from asyncfetch.text import shown
 
-__all__ = ["ENVIRONMENT_PREFIX", "Codec", "Layer", "Settings", "View", "parse_size", "read_environment"]
+__all__ = [
+    "CHOICES",
+    "ENVIRONMENT_PREFIX",
+    "Codec",
+    "Layer",
+    "Settings",
+    "View",
+    "parse_size",
+    "read_environment",
+]
 
 ENVIRONMENT_PREFIX = "ASYNCFETCH_"
 
@@ -53,8 +62,21 @@ _RULES = {
     "pad_um": "a length greater than 0, such as 1000um or 1mm",
     "fill": "a grey level from 0 to 255",
     "memory_bytes": "a size of at least 16MiB",
+    "most_jobs": "a number of images from 1 to 4096",
+    "workers": "a number of threads from 1 to 4096",
+    "requests_per_s": "a number greater than 0",
+    "bytes_per_s": "a size greater than 0, such as 4MB",
+    "attempts": "a whole number of at least 1",
+    "page_rows": "a whole number of at least 1",
+    "min_speed_bytes_per_s": "a number of bytes of at least 0",
+    **dict.fromkeys(
+        ("retry_base_s", "outage_patience_s", "connect_timeout_s", "stall_timeout_s"),
+        "a number of seconds greater than 0",
+    ),
+    **dict.fromkeys(("hedge", "parallel", "numeric_expression"), "true or false"),
 }
-_CHOICES: dict[str, tuple[str, ...]] = {
+#: The names that a setting takes.
+CHOICES: dict[str, tuple[str, ...]] = {
     "layers": get_args(Layer),
     "views": get_args(View),
     "codec": get_args(Codec),
@@ -65,6 +87,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _OTHER_NAMES = {
     "bandwidth": "bytes_per_s",
     "memory": "memory_bytes",
+    "min_speed": "min_speed_bytes_per_s",
     "pad": "pad_um",
     "rate": "requests_per_s",
     "view": "views",
@@ -346,7 +369,8 @@ def _check_one(name: str, value: Any) -> None:
             # the value of an address may hold a password, and is not shown
             raise error.__cause__ from None
         rule = _RULES.get(name) or str(error).split(" - at ")[0].lower()
-        what = f"{name} = {_shown(value)} is not allowed: {rule}"
+        given = _shown(value) or "''"
+        what = f"{name} = {given} is not allowed: {rule}"
         raise SettingsError(what + _hint(name, value), setting=name) from error
 
 
@@ -359,11 +383,11 @@ def _shown(value: Any) -> str:
 
 def _hint(name: str, value: Any) -> str:
     """Return what was meant by a name that is not among those that a setting takes."""
-    if name not in _CHOICES:
+    if name not in CHOICES:
         return ""
     given = value if isinstance(value, list | tuple) else [value]
-    unknown = [each for each in given if isinstance(each, str) and each not in _CHOICES[name]]
-    return did_you_mean(unknown[0], _CHOICES[name]) if unknown else ""
+    unknown = [each for each in given if isinstance(each, str) and each not in CHOICES[name]]
+    return did_you_mean(unknown[0], CHOICES[name]) if unknown else ""
 
 
 def _as_names(name: str, value: Any) -> Any:
@@ -373,7 +397,7 @@ def _as_names(name: str, value: Any) -> Any:
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         return value
     given = [
-        spelled_as(part.strip(), _CHOICES[name]) if isinstance(part, str) else part
+        spelled_as(part.strip(), CHOICES[name]) if isinstance(part, str) else part
         for item in value
         for part in (item.split(",") if isinstance(item, str) else [item])
     ]
@@ -391,8 +415,8 @@ def _from_text(name: str, value: Any) -> Any:
         value = value.tolist()
     if not isinstance(value, str) or isinstance(value, Address):
         return value
-    if name in _CHOICES:
-        return spelled_as(value.strip(), _CHOICES[name])
+    if name in CHOICES:
+        return spelled_as(value.strip(), CHOICES[name])
     if name == "trusted_hosts":
         return [part.strip() for part in value.split(",") if part.strip()]
     if name.endswith("_bytes") or name == "bytes_per_s":

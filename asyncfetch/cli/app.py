@@ -9,24 +9,34 @@ import functools
 import os
 import sys
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asyncfetch.cli.configuration import spread_settings
 from asyncfetch.cli.console import echo, guard_streams, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
 from asyncfetch.cli.failures import report_errors, understood
 from asyncfetch.cli.parsing import App
 from asyncfetch.version import __version__
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["app", "main", "register_commands"]
 
+#: Set by the completion of a shell, which runs the command to ask what Tab offers.
+_COMPLETING = "_ASYNCFETCH_COMPLETE"
+
+
+def _prepared(command: Callable[..., Any]) -> Callable[..., Any]:
+    return report_errors(spread_settings(command))
+
+
 app = App(
+    _prepared,
     name="asyncfetch",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -52,28 +62,30 @@ def register_commands() -> None:
         volume,
     )
 
-    for command in (
-        search.search,
-        plan.plan,
-        mirror.mirror,
-        mirror.resume,
-        inspection.status,
-        inspection.info,
-        runs.runs,
-        verify.verify,
-        rebuild.rebuild,
-        volume.volume,
-        pictures.preview,
-        pictures.outlines,
-        pictures.image,
-        sync.sync,
-        audit.audit,
-        serve.serve,
-        demo.demo,
-        bench.bench,
-        doctor.doctor,
-    ):
-        app.command()(report_errors(command))
+    panels: dict[str, tuple[Callable[..., None], ...]] = {
+        "Find and fetch": (
+            search.search,
+            plan.plan,
+            mirror.mirror,
+            mirror.resume,
+            pictures.image,
+            pictures.outlines,
+        ),
+        "Work with a store": (
+            inspection.status,
+            runs.runs,
+            inspection.info,
+            verify.verify,
+            rebuild.rebuild,
+            volume.volume,
+            pictures.preview,
+        ),
+        "Convert positions": (sync.sync, audit.audit),
+        "Try, serve and measure": (demo.demo, serve.serve, bench.bench, doctor.doctor),
+    }
+    for panel, commands in panels.items():
+        for command in commands:
+            app.command(panel=panel)(command)
 
 
 def main() -> None:
@@ -89,6 +101,9 @@ def main() -> None:
 
 
 def _run() -> int:
+    if _COMPLETING in os.environ:
+        # Typer wraps the help of what it offers at this width, and a shell takes each line for an offer
+        os.environ["COLUMNS"] = "1000"
     try:
         register_commands()
         app()

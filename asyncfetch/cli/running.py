@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.failures import IS_JSON
-from asyncfetch.events import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -207,7 +206,11 @@ def run_interruptible[T](run: Callable[[], Awaitable[T]]) -> T:
 
 
 def run_to_report[T](
-    run: Callable[[Listener, anyio.Event], Awaitable[T]], *, quiet: bool = False, also: Listener = ignore
+    run: Callable[[Listener, anyio.Event], Awaitable[T]],
+    *,
+    quiet: bool = False,
+    log_json: str | None = None,
+    metrics: str | None = None,
 ) -> T:
     """Run with progress; the first interrupt drains, the second stops.
 
@@ -217,8 +220,8 @@ def run_to_report[T](
         Takes a listener and an event which, once set, lets the run start nothing more.
     quiet : bool
         Show no progress.
-    also : callable, optional
-        Called with each event, besides the progress.
+    log_json, metrics : str, optional
+        As for `open_listeners`.
 
     Raises
     ------
@@ -227,9 +230,10 @@ def run_to_report[T](
     KeyboardInterrupt
         The run was stopped by a second interrupt.
     """
+    from asyncfetch.cli.listeners import open_listeners
     from asyncfetch.cli.progress import show_progress
 
-    with show_progress(quiet=quiet) as show:
+    with open_listeners(log_json, metrics) as also, show_progress(quiet=quiet) as show:
 
         def listener(event: Event) -> None:
             show(event)

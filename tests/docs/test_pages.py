@@ -85,15 +85,3 @@ def test_there_are_snippets_and_links_to_look_at():
         name for name, page in zip(NAMES, PAGES, strict=True) if snippets(page)
     }
     assert LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-
-
-def test_the_page_of_settings_names_each_with_its_default():
-    text = (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE))
-    assert set(rows) == set(asyncfetch.Settings.__struct_fields__)
-
-
-def test_the_page_of_commands_names_each():
-    text = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `(\w+)", text, re.MULTILINE))
-    assert {command.callback.__name__ for command in app.registered_commands} <= documented

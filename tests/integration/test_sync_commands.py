@@ -174,7 +174,7 @@ def test_what_cannot_be_asked_is_a_usage_error(out, arguments, words):
 
 def test_asking_and_computing_at_once_is_a_usage_error(ways):
     question = ("sync", "image-to-reference", "--image", 1, "--x", 1, "--y", 2)
-    assert "take one of them" in run(*question, *ways[0], *ways[1], code=2).stderr
+    assert "give one of them" in run(*question, *ways[0], *ways[1], code=2).stderr
 
 
 def test_the_audit_finds_no_difference_and_is_the_same_again(out, base_url):
@@ -207,7 +207,7 @@ def test_a_point_far_outside_is_answered_and_told(out, images):
     near = run("sync", "image-to-reference", *image, "--store", out)
     far = run("sync", "image-to-reference", "--image", images[0], "--x", 1e6, "--y", 100, "--store", out)
     assert "note" not in near.stderr
-    assert "note: 1 point lies more than 5 mm outside of the reference space" in far.stderr
+    assert "note: 1 point lies more than 5 mm outside the reference space" in far.stderr
     assert len(rows_of(far.stdout)) == 1
     point = ("--x", 5e6, "--y", 0, "--z", 0, "--data-sets", SMALL)
     beyond = run("sync", "reference-to-image", "--space", 9, *point, "--store", out)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.options import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import SERVER, AsJson, Centers, FailedImages, Record, Ties, takes
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.services import open_atlas
 from asyncfetch.errors import AsyncFetchError
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "audit", "compare_services"]
 
-_MOST_TARGETS = 5
-_MOST_LISTED = 5
+_MAX_TARGETS = 5
+_MAX_LISTED = 5
 # Around the largest mouse sections, and the box of the adult mouse with a margin (REC-4).
 _IMAGE_LOW, _IMAGE_HIGH = -500.0, 16_000.0
 _SPACE_LOW, _SPACE_HIGH = (-500.0, -500.0, -500.0), (13_700.0, 8_500.0, 11_900.0)
@@ -35,7 +35,7 @@ _SPACE_LOW, _SPACE_HIGH = (-500.0, -500.0, -500.0), (13_700.0, 8_500.0, 11_900.0
 
 @dataclass
 class Comparison:
-    """Hold how one service compares.
+    """How one service compares.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Comparison:
     n_points : int
         Points that both answered.
     n_positions : int
-        Positions compared: one a point and target.
+        Positions compared: one per point and target.
     largest_difference : float
         In pixels, or µm for image_to_reference; over positions on the same image.
     n_other_images : int
@@ -82,7 +82,7 @@ class Comparison:
     def fail(self, what: str) -> None:
         """Count a point that was not answered."""
         self.n_failed += 1
-        if len(self.failures) < _MOST_LISTED:
+        if len(self.failures) < _MAX_LISTED:
             self.failures.append(what)
 
     def agrees(self, tolerance: float) -> bool:
@@ -98,34 +98,31 @@ class _Question:
 
 def audit(
     store: Annotated[str, typer.Option(metavar="OUT", help="The store to compute from.")],
-    base_url: BaseUrl = None,
-    points: Annotated[int, typer.Option(min=1, metavar="N", help="Points a service.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="What the points are drawn from.")] = 0,
+    given: Annotated[Given, takes(SERVER)],
+    points: Annotated[int, typer.Option(min=1, metavar="N", help="Points per service.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the random points.")] = 0,
     tolerance: Annotated[
         float, typer.Option(metavar="D", help="Largest difference allowed, in pixels and µm.")
     ] = 1e-9,
+    centers: Centers = None,
+    ties: Ties = "lower",
+    failed_images: FailedImages = "include",
     convert_spaces: Annotated[
-        bool, typer.Option("--convert-spaces", help="Ask about targets in the other space, too.")
+        bool, typer.Option("--convert-spaces", help="Also ask about targets in the other reference space.")
     ] = False,
-    ties: Annotated[
-        str, typer.Option(metavar="WHICH", help="Of two sections equally near: lower or higher.")
-    ] = "lower",
-    failed_images: Annotated[
-        str, typer.Option(metavar="WHETHER", help="Images that failed: include or exclude.")
-    ] = "include",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
-    jobs: Jobs = None,
-    rate: Rate = None,
-    config: Config = None,
     record: Record = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Ask the six services about random points, compute the same from a store, and print the largest differences.
+    """Compare computed positions with those of the API.
 
-    What the store does not hold of structure centres and of the plates of atlases is asked of the API before. Exit
-    code 6: they differ by more than the tolerance; 3: some points were not answered.
+    The six services are asked about random points, and the same is computed from a store. Structure centres and atlas
+    plates that the store does not hold are fetched from the API first. Exit code 6: the answers differ by more than the
+    tolerance; 3: some points were not answered.
     """
-    settings = settings_from(config, base_url=base_url, jobs=jobs, requests_per_s=rate)
-    atlas = open_atlas(store, ties=ties, failed_images=failed_images, convert_spaces=convert_spaces)
+    settings = given.settings()
+    atlas = open_atlas(
+        store, ties=ties, failed_images=failed_images, convert_spaces=convert_spaces, centers=centers
+    )
     found = run_interruptible(partial(_audit, atlas, settings, points, seed))
     if as_json:
         print_json({"tolerance": tolerance, "services": [vars(each) for each in found]})
@@ -199,7 +196,7 @@ async def _completed(client: Client, catalogue: Catalogue) -> Catalogue:
         try:
             further[name] += await client.rows(query)
         except AsyncFetchError as error:
-            tell(f"{what} could not be had: {error.message}")
+            tell(f"{what} are unavailable: {error.message}")
     return catalogue.join(
         Catalogue.from_rows(further["data_sets"], further["images"], structure_centers=further["centers"])
     )
@@ -213,16 +210,16 @@ async def compare_services(atlas: Atlas, client: Client, n_points: int, seed: in
     atlas : Atlas
         Computes.
     client : Client
-        Asks, one request a point.
+        Asks, one request per point.
     n_points : int
-        Points a service.
+        Points per service.
     seed : int
         Of the random numbers; the same seed and catalogue give the same points.
 
     Returns
     -------
     list of Comparison
-        One a service.
+        One per service.
     """
     import anyio
     import numpy as np
@@ -261,7 +258,7 @@ async def compare_services(atlas: Atlas, client: Client, n_points: int, seed: in
 
 
 class _Draw:
-    """Draw questions that a catalogue can answer."""
+    """Questions that a catalogue can answer, at random."""
 
     def __init__(self, atlas: Atlas, rng: np.random.Generator) -> None:
         import numpy as np
@@ -345,7 +342,7 @@ class _Draw:
         return _Question(service, (int(self._image_id[seed]), xy, targets))
 
     def _some(self, ids: np.ndarray) -> list[int]:
-        n = int(self._rng.integers(1, min(_MOST_TARGETS, len(ids)) + 1))
+        n = int(self._rng.integers(1, min(_MAX_TARGETS, len(ids)) + 1))
         return [int(each) for each in self._rng.choice(ids, n, replace=False)]
 
     def _meets(self, spaces: np.ndarray, space: int) -> np.ndarray:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import exit_code_of_report
-from asyncfetch.cli.options import AsJson, Config, Jobs, Rate, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import MACHINE, SERVER, AsJson, takes
 from asyncfetch.cli.reports import describe
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import NotFoundError
@@ -29,49 +29,46 @@ __all__ = ["bench"]
 _DATA_SET_ID = 123
 # the replica is ours: nobody has to be spared
 _UNLIMITED_PER_S = 10_000.0
+_OPTIONS = takes(
+    SERVER,
+    MACHINE,
+    defaults={"base_url": "a replica on this machine"},
+    helps={"base_url": "A server to measure with, at the default rate."},
+)
 _LAYERS = ("source,registered", "source,sections,registered")
 
 
 def bench(
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="A server to measure with, at the default rate.",
-            show_default="a replica on this machine",
-        ),
-    ] = None,
-    dataset: Annotated[int, typer.Option(metavar="ID", help="The data set of the whole run.")] = _DATA_SET_ID,
+    given: Annotated[Given, _OPTIONS],
+    dataset: Annotated[int, typer.Option(metavar="ID", help="The data set of the run.")] = _DATA_SET_ID,
     images: Annotated[
-        int, typer.Option(min=1, max=50, metavar="N", help="Images of the whole run, from its middle.")
+        int,
+        typer.Option(min=1, max=50, metavar="N", help="Images of the run, from the middle of the data set."),
     ] = 4,
-    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Times that each stage is run.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="How often each stage is run.")] = 5,
     megapixels: Annotated[
-        float, typer.Option(min=0.1, max=44.0, metavar="N", help="Size of the image of the stages.")
+        float, typer.Option(min=0.1, max=44.0, metavar="N", help="Size of the image that the stages work on.")
     ] = 16.0,
     folder: Annotated[
         Path | None,
         typer.Option(
             "--folder",
             metavar="DIR",
-            help="The disk to write to; emptied again.",
+            help="Where to write; emptied at the end.",
             show_default="that of temporary files",
         ),
     ] = None,
-    jobs: Jobs = None,
-    rate: Rate = None,
-    workers: Workers = None,
-    config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure each stage alone, on one core, and a small whole run.
+    """Measure each stage and a small run on this machine.
 
-    The whole run fetches a few images at full resolution from the built-in replica, in a process of its own, or with
-    --base-url from any server: then at the tier that 25 µm needs, at the default rate, and once. Nothing is kept.
+    Each stage is measured alone, on one core. The run fetches a few images at full resolution from a replica in a
+    process of its own; or, with --base-url, from another server: once, at the tier that 25 µm needs and at the default
+    rate. Nothing is kept.
     """
     from asyncfetch.speed import describe_machine, measure_stages
 
-    settings = settings_from(config, base_url=base_url, jobs=jobs, requests_per_s=rate, workers=workers)
+    settings, base_url = given.settings(), given["base_url"]
     figures: dict[str, Any] = {"machine": describe_machine()}
     with tempfile.TemporaryDirectory(prefix="asyncfetch-bench-", dir=folder) as own:
         tell(f"measuring the stages with an image of {megapixels:g} megapixels")
@@ -150,7 +147,7 @@ async def _middle_images(data_set_id: int, n_images: int, settings: Settings) ->
     ids = [section.id for section in data_set.section_images]
     if not ids:
         raise NotFoundError(
-            f"data set {data_set_id} has no images to measure with; name another by --dataset"
+            f"data set {data_set_id} has no images to measure with; name another with --dataset"
         )
     start = max(0, (len(ids) - n_images) // 2)
     return ids[start : start + n_images]
@@ -192,7 +189,7 @@ def _print(figures: dict[str, Any]) -> None:
     lines = [
         f"{where}, asyncfetch {machine['versions']['asyncfetch']}",
         "",
-        f"{'stage, on one core':52}{'wall ms':>10}{'CPU ms':>10}{'a CPU second':>20}{'ratio':>8}",
+        f"{'stage, on one core':52}{'wall ms':>10}{'CPU ms':>10}{'per CPU second':>20}{'ratio':>8}",
     ]
     for stage in figures["stages"]:
         ratio = "" if stage["ratio"] is None else f"{stage['ratio']:.1f}"
@@ -202,7 +199,7 @@ def _print(figures: dict[str, Any]) -> None:
         )
     lines += [
         "",
-        f"{'whole run':34}{'images':>8}{'s an image':>12}{'CPU s':>8}{'peak MiB':>10}{'MB stored':>11}",
+        f"{'whole run':34}{'images':>8}{'s per image':>12}{'CPU s':>8}{'peak MiB':>10}{'MB stored':>11}",
     ]
     for run in figures["runs"]:
         if run["s_per_image"] is None:

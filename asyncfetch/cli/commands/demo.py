@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
-from asyncfetch.cli.options import AsJson, Jobs, Quiet  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import AsJson, Quiet, takes
 from asyncfetch.cli.reports import describe
 from asyncfetch.cli.running import run_to_report
 
@@ -24,26 +25,26 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _DATA_SET_ID = 69289763
-_MOST_MEAN_ABS = 2.0
+_MAX_MEAN_ABS = 2.0
 _N_PICTURED = 4
 _MAGNIFIED = 16
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where results go.")] = Path(
+    given: Annotated[Given, takes("jobs", "workers", has_config=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the results go.")] = Path(
         "asyncfetch-demo"
     ),
     um: Annotated[
         float, typer.Option(min=1.0, metavar="PITCH", help="Pitch of the registered grid in µm.")
     ] = 25.0,
-    jobs: Jobs = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Start the replica of the API, mirror a data set from it, and compare the result with the truth.
+    """Mirror from a local replica, and compare with the truth.
 
-    The replica draws the real sections' images from an analytic phantom of a brain, so that the registered planes
-    can be checked against the phantom itself. Nothing leaves this machine.
+    The replica draws the images of real sections from an analytic phantom of a brain, so that the registered planes
+    can be compared with the phantom itself. Nothing leaves this machine.
     """
     from asyncfetch import mirroring, store
     from asyncfetch.replica import open_replica
@@ -62,7 +63,8 @@ def demo(
                     "base_url": replica.base_url,
                     "proxy": "none",
                     "um": um,
-                    "jobs": jobs,
+                    "jobs": given["jobs"],
+                    "workers": given["workers"],
                     "requests_per_s": 1000.0,
                 }
             )
@@ -99,7 +101,7 @@ def demo(
         print_json(figures | {"report": report.as_dict()})
     else:
         _print(figures)
-    if mean_abs >= _MOST_MEAN_ABS:
+    if mean_abs >= _MAX_MEAN_ABS:
         tell(f"error: the planes differ from the phantom by {mean_abs:.2f} grey levels")
         raise typer.Exit(ExitCode.VERIFICATION_FAILED)
 

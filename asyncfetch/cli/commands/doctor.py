@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.options import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import MACHINE, SERVER, AsJson, Record, takes
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.text import counted
 
@@ -26,32 +26,30 @@ _PAGE = "docs/reference/allen-api.md"
 
 
 def doctor(
+    given: Annotated[Given, takes(SERVER, MACHINE)],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="PATH", help="Where a store is to be written: its disk is looked at."
+            "--out", "-o", metavar="PATH", help="Where a store is to be written: its disk is examined."
         ),
     ] = Path(),
     service: Annotated[
-        bool,
-        typer.Option(
-            "--service", help="Ask the API, too, which assumptions about it hold: at most 60 requests."
-        ),
+        bool, typer.Option("--service", help="Also ask the API which assumptions about it hold.")
     ] = False,
-    base_url: BaseUrl = None,
-    rate: Rate = None,
-    config: Config = None,
+    max_requests: Annotated[
+        int, typer.Option("--max-requests", min=1, metavar="N", help="Requests of --service at most.")
+    ] = 60,
     record: Record = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what of this machine matters to a mirror, and with --service whether the API is as it is assumed to be.
+    """Check this machine, and the API with --service.
 
     The disk is tried with 32 MB in a temporary file; nothing else is written. Exit code 6: something differs that
-    asyncfetch leans on; 5: the API does not answer.
+    asyncfetch relies on; 5: the API does not answer.
     """
     from asyncfetch.doctor import examine_machine
 
-    settings = settings_from(config, base_url=base_url, requests_per_s=rate)
+    settings = given.settings()
     facts = examine_machine(out, settings, os.environ)
     if not as_json:
         _print_facts(facts)
@@ -59,7 +57,7 @@ def doctor(
     if service:
         from asyncfetch.doctor.service import examine_service
 
-        found = run_interruptible(lambda: examine_service(settings))
+        found = run_interruptible(lambda: examine_service(settings, max_requests))
         if found.clock is not None:
             facts = [*facts, found.clock]
     if as_json:

@@ -8,6 +8,7 @@ import typer
 
 from asyncfetch.cli.console import echo, print_json
 from asyncfetch.cli.opening import open_store
+from asyncfetch.cli.options import AsJson, Store
 from asyncfetch.cli.reports import as_plain
 from asyncfetch.errors import NotFoundError
 from asyncfetch.text import counted, shown
@@ -16,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asyncfetch.mirroring import UnfinishedRun
-    from asyncfetch.store import Store
+    from asyncfetch.store import Store as OpenStore
     from asyncfetch.store.holder import Holder
 
 __all__ = ["info", "status"]
 
 _MAX_CELL = 500
 
-Out = Annotated[str, typer.Argument(metavar="OUT", help="The store.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
+def status(out: Store, as_json: AsJson = False) -> None:
+    """Show how far the runs of a store are.
 
-def status(out: Out, as_json: AsJson = False) -> None:
-    """Tell how far the runs of a store are: sections committed of sections known, for each data set and view."""
+    Counts the committed sections and all known sections, for each data set and view.
+    """
     import msgspec
 
     from asyncfetch import mirroring
@@ -73,7 +74,7 @@ def _run_lines(
         yield f"{counted(len(left), 'unfinished run')}; go on with: asyncfetch resume {out}{base_url}"
 
 
-def _progress(opened: Store, data_set_id: int) -> list[dict[str, Any]]:
+def _progress(opened: OpenStore, data_set_id: int) -> list[dict[str, Any]]:
     data_set = opened.data_set(data_set_id)
     n_sections = len(data_set.table.get("image_id", ()))
     rows = []
@@ -93,13 +94,16 @@ def _progress(opened: Store, data_set_id: int) -> list[dict[str, Any]]:
 
 
 def info(
-    out: Out,
+    out: Store,
     data_set_id: Annotated[
         int | None, typer.Option("--dataset", metavar="ID", help="List the sections of this data set.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Describe a store: its data sets, their registered grids, and on request each section."""
+    """Describe a store and its data sets.
+
+    Lists the data sets with their registered grids and volumes, or, with --dataset, the sections of one.
+    """
     opened = open_store(out)
     if data_set_id is not None and data_set_id not in opened.data_set_ids:
         raise NotFoundError(f"{opened.location} holds no data set {data_set_id}; mirror it first")
@@ -128,7 +132,7 @@ def info(
         echo(f"{opened.location} holds no data sets yet")
 
 
-def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
+def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
     data_set = opened.data_set(data_set_id)
     registered, volumes = {}, {}
     for view in data_set.views:
@@ -149,7 +153,7 @@ def _describe(opened: Store, data_set_id: int) -> dict[str, Any]:
     return {"id": data_set_id, "views": list(data_set.views), "registered": registered, "volumes": volumes}
 
 
-def _print_sections(opened: Store, data_set_id: int, *, as_json: bool) -> None:
+def _print_sections(opened: OpenStore, data_set_id: int, *, as_json: bool) -> None:
     data_set = opened.data_set(data_set_id)
     commits = [
         (view, commit) for view in data_set.views for commit in opened.data_set(data_set_id, view).sections

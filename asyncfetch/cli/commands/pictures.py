@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, tell
 from asyncfetch.cli.opening import open_store
-from asyncfetch.cli.options import BaseUrl, Config, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import SERVER, DataSetId, Record, Store, takes
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import SelectionError, StoreError
 from asyncfetch.text import counted
@@ -24,26 +24,75 @@ if TYPE_CHECKING:
 
 __all__ = ["image", "outlines", "preview"]
 
+_PLANE_SIDE = 320
+_CUT_SIDE = 640
+
 
 def image(
     image_id: Annotated[int, typer.Argument(metavar="ID", help="The section, atlas or projection image.")],
+    given: Annotated[Given, takes(SERVER)],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The JPEG.", show_default="ID.jpg")
     ] = None,
-    kind: Annotated[str, typer.Option(help="The service: image, section, atlas or projection.")] = "image",
-    downsample: Annotated[int | None, typer.Option(metavar="N", help="Halved N times.")] = None,
-    view: Annotated[str | None, typer.Option(metavar="VIEW", help="Such as expression.")] = None,
+    kind: Annotated[
+        str, typer.Option(metavar="SERVICE", help="The service: image, section, atlas or projection.")
+    ] = "image",
+    downsample: Annotated[
+        int | None, typer.Option(metavar="N", help="The tier: the image halved N times.")
+    ] = None,
+    view: Annotated[
+        str | None, typer.Option(metavar="VIEW", help="A view instead of the image, such as expression.")
+    ] = None,
     quality: Annotated[int | None, typer.Option(metavar="Q", help="JPEG quality from 0 to 100.")] = None,
-    left: Annotated[int | None, typer.Option(metavar="X", help="In full-resolution pixels.")] = None,
-    top: Annotated[int | None, typer.Option(metavar="Y", help="In full-resolution pixels.")] = None,
-    width: Annotated[int | None, typer.Option(metavar="W", help="In pixels of the tier.")] = None,
-    height: Annotated[int | None, typer.Option(metavar="H", help="In pixels of the tier.")] = None,
-    base_url: BaseUrl = None,
-    config: Config = None,
+    left: Annotated[
+        int | None, typer.Option(metavar="X", help="Left edge of the region, in full-resolution pixels.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(metavar="Y", help="Top edge of the region, in full-resolution pixels.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(metavar="W", help="Width of the region, in pixels of the tier.")
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(metavar="H", help="Height of the region, in pixels of the tier.")
+    ] = None,
+    downsample_dimensions: Annotated[
+        bool | None,
+        typer.Option(help="Let the API adjust width and height to the tier.", show_default=False),
+    ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="R0,R1,G0,G1,B0,B1",
+            help="Lower and upper level of each channel, from 0 to 4095.",
+        ),
+    ] = None,
+    rgb: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Gain of each channel, from 0 to 1.")
+    ] = None,
+    contrast: Annotated[
+        str | None, typer.Option(metavar="GAIN,BIAS", help="Gain and bias, from 0 to 1.")
+    ] = None,
+    colormap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL,NAME", help="Lower threshold from 0 to 1, and name or id of a colour map."
+        ),
+    ] = None,
+    annotation: Annotated[
+        bool | None, typer.Option(help="Whether an atlas image has its annotations.", show_default=False)
+    ] = None,
+    atlas: Annotated[
+        int | None, typer.Option(metavar="ID", help="The atlas whose annotations are drawn.")
+    ] = None,
     record: Record = None,
 ) -> None:
-    """Download one image, or a box of one, as the API's JPEG, proved to be whole."""
-    settings = settings_from(config, base_url=base_url)
+    """Download one image, or a region of it, as a JPEG.
+
+    The JPEG is the API's own, checked to be complete.
+    """
+    settings = given.settings()
     from asyncfetch.client import Client
 
     asked = {
@@ -55,6 +104,13 @@ def image(
         "top": top,
         "width": width,
         "height": height,
+        "downsample_dimensions": downsample_dimensions,
+        "range": _numbers("range", levels),
+        "rgb": _numbers("rgb", rgb),
+        "contrast": _numbers("contrast", contrast),
+        "colormap": _colormap(colormap),
+        "annotation": annotation,
+        "atlas": atlas,
     }
     parameters = {name: value for name, value in asked.items() if value is not None}
 
@@ -65,18 +121,41 @@ def image(
     echo(run_interruptible(run))
 
 
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SelectionError(f"--{name} takes numbers such as 0,1, not {text!r}") from None
+    return tuple(int(each) if each.is_integer() else each for each in values)
+
+
+def _colormap(text: str | None) -> tuple[float, str | int] | None:
+    if text is None:
+        return None
+    threshold, _, name = text.partition(",")
+    values = _numbers("colormap", threshold) or ()
+    return (values[0], int(name) if name.isdecimal() else name)
+
+
 def outlines(
     data_set_id: Annotated[int, typer.Argument(metavar="ID", help="The data set.")],
+    given: Annotated[Given, takes(SERVER)],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The PNG.", show_default="outlines_ID.png"),
     ] = None,
-    base_url: BaseUrl = None,
-    config: Config = None,
+    um_per_pixel: Annotated[
+        float, typer.Option("--um-per-pixel", min=1.0, metavar="UM", help="Scale of the drawing.")
+    ] = 40.0,
     record: Record = None,
 ) -> None:
-    """Draw where the sections of a data set lie in the reference space; asks for metadata alone."""
-    settings = settings_from(config, base_url=base_url)
+    """Draw where the sections of a data set lie.
+
+    Shows the reference space in three projections. Only metadata are fetched.
+    """
+    settings = given.settings()
     from asyncfetch.client import Client
     from asyncfetch.geometry import REFERENCE_BOXES_UM
     from asyncfetch.views import draw_outlines, save_figure
@@ -95,7 +174,7 @@ def outlines(
         )
     path = out or Path(f"outlines_{data_set_id}.png")
     title = f"Data set {data_set_id}, reference space {data_set.reference_space_id}, {counted(len(corners), 'section')}"
-    save_figure(path, title, [draw_outlines(corners, box_um)])
+    save_figure(path, title, [draw_outlines(corners, box_um, um_per_pixel=um_per_pixel)])
     echo(path)
 
 
@@ -115,23 +194,31 @@ def _corners(data_set: SectionDataSet) -> list[NDArray[np.float64]]:
 
 
 def preview(
-    store: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
-    data_set_id: Annotated[
-        int | None,
-        typer.Option("--dataset", metavar="ID", help="Which data set.", show_default="the only one"),
-    ] = None,
+    store: Store,
+    data_set_id: DataSetId = None,
     view: Annotated[str, typer.Option(metavar="VIEW", help="Which view.")] = "image",
     columns: Annotated[int, typer.Option(min=1, metavar="N", help="Planes in a row.")] = 4,
-    side: Annotated[int, typer.Option(min=16, metavar="PIXELS", help="Longest side of a plane.")] = 320,
+    side: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            metavar="PIXELS",
+            help="Longest side of a plane or of a cut.",
+            show_default="320, or 640 for a cut",
+        ),
+    ] = None,
     volume: Annotated[
-        bool, typer.Option("--volume", help="Three cuts through the middle of the volume instead.")
+        bool, typer.Option("--volume", help="Draw three cuts through the middle of the volume instead.")
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The PNG.", show_default="data_set_ID.png"),
     ] = None,
 ) -> None:
-    """Draw all registered planes of a data set on one page, in the order of their sections, or cuts of its volume."""
+    """Draw all planes of a data set, or cuts of its volume.
+
+    The registered planes are drawn on one page, in the order of their sections.
+    """
     from asyncfetch.views import Panel, save_figure
 
     opened = open_store(store)
@@ -143,9 +230,9 @@ def preview(
         )
     data_set = opened.data_set(ids[0] if data_set_id is None else data_set_id, view)
     if volume:
-        _draw_volume(data_set, out)
+        _draw_volume(data_set, out, side or _CUT_SIDE)
         return
-    panels = [Panel(f"section {number}", pixels) for number, pixels in _planes(data_set, side)]
+    panels = [Panel(f"section {number}", pixels) for number, pixels in _planes(data_set, side or _PLANE_SIDE)]
     if not panels:
         raise SelectionError(f"data set {data_set.id} has no registered planes of the view {view} in {store}")
     path = out or Path(f"data_set_{data_set.id}.png")
@@ -157,7 +244,7 @@ def preview(
     echo(path)
 
 
-def _draw_volume(data_set: StoredDataSet, out: Path | None) -> None:
+def _draw_volume(data_set: StoredDataSet, out: Path | None, side: int) -> None:
     from asyncfetch.views import cut_panels, save_figure
 
     layout = data_set.volume_layout
@@ -170,7 +257,7 @@ def _draw_volume(data_set: StoredDataSet, out: Path | None) -> None:
     path = out or Path(f"volume_{data_set.id}.png")
     planes = counted(len(layout.planes), "plane")
     title = f"Data set {data_set.id}, {data_set.view}, volume of {layout.um:g} um, {planes}"
-    save_figure(path, title, [cut_panels(data_set.volume_levels)])
+    save_figure(path, title, [cut_panels(data_set.volume_levels, side)])
     echo(path)
 
 

@@ -6,24 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_forecast
-from asyncfetch.cli.options import (  # noqa: TC001 - typer reads annotations
-    BaseUrl,
-    Chosen,
-    Config,
-    Downsample,
-    Fetch,
-    Layers,
-    Pad,
-    Rate,
+from asyncfetch.cli.options import (
+    MACHINE,
+    RECIPE,
+    REGION,
+    SERVER,
+    AsJson,
     Record,
-    Roi,
-    RoiSpace,
-    RoiUm,
-    Um,
-    Views,
+    Selection,
+    takes,
 )
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.selections import expand_files
@@ -34,49 +28,26 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
-_MOST_LISTED = 20
+_MAX_LISTED = 20
 
 
 def plan(
-    selection: Chosen,
+    selection: Selection,
+    given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE)],
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", metavar="OUT", help="A store; what it holds already is not counted."),
+        typer.Option("--out", "-o", metavar="OUT", help="A store; what it already holds is not counted."),
     ] = None,
-    um: Um = None,
-    downsample: Downsample = None,
-    view: Views = None,
-    layers: Layers = None,
-    fetch: Fetch = None,
-    roi: Roi = None,
-    roi_um: RoiUm = None,
-    roi_space: RoiSpace = None,
-    pad: Pad = None,
-    base_url: BaseUrl = None,
-    rate: Rate = None,
-    config: Config = None,
     record: Record = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Tell what a mirror would fetch: requests, bytes, pixels and minutes; nothing is written.
+    """Estimate the requests, bytes and minutes of a mirror.
 
-    The API is asked for records alone. Each image counts as two requests, because the API answers with a redirect
-    first. Bytes are an estimate on the high side; the minutes are what the rate allows, and a slow server takes longer.
+    Takes the options of mirror. Nothing is written, and the API is asked for metadata only. Each image counts as two
+    requests, because the API answers with a redirect first. Bytes are an estimate on the high side; minutes are what
+    the rate allows, and a slow server takes longer.
     """
-    settings = settings_from(
-        config,
-        um=um,
-        downsample=downsample,
-        views=view,
-        layers=layers,
-        fetch=fetch,
-        roi=roi,
-        roi_um=roi_um,
-        roi_space=roi_space,
-        pad_um=pad,
-        base_url=base_url,
-        requests_per_s=rate,
-    )
+    settings = given.settings()
     wanted = expand_files(selection)
     from asyncfetch import mirroring
 
@@ -88,14 +59,14 @@ def plan(
         print_json(found.as_dict())
     elif found.n_data_sets:
         echo(_described(found))
-    for note in found.notes[:_MOST_LISTED]:
+    for note in found.notes[:_MAX_LISTED]:
         tell(f"note: {note}")
-    if len(found.notes) > _MOST_LISTED:
-        tell(f"note: {len(found.notes) - _MOST_LISTED} more; --json lists all")
-    for failure in found.failures[:_MOST_LISTED]:
+    if len(found.notes) > _MAX_LISTED:
+        tell(f"note: {len(found.notes) - _MAX_LISTED} more; --json lists all")
+    for failure in found.failures[:_MAX_LISTED]:
         tell(f"{failure.item}: {failure.message}")
-    if len(found.failures) > _MOST_LISTED:
-        tell(f"{len(found.failures) - _MOST_LISTED} more cannot be had; --json lists all")
+    if len(found.failures) > _MAX_LISTED:
+        tell(f"{len(found.failures) - _MAX_LISTED} more are unavailable; --json lists all")
     code = exit_code_of_forecast(found)
     if code != ExitCode.DONE:
         raise typer.Exit(code)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
-from asyncfetch.cli.options import AsJson, Memory, NumericExpression, Quiet, Wait, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.configuration import Given
+from asyncfetch.cli.options import MACHINE, AsJson, LogJson, Metrics, Quiet, Wait, takes
 from asyncfetch.cli.reports import conclude
 from asyncfetch.cli.running import run_to_report
 
@@ -19,51 +19,47 @@ if TYPE_CHECKING:
 
 __all__ = ["rebuild"]
 
+#: Settings that are as stored where they are not given, whatever the environment says.
+_AS_STORED = ("um", "codec", "interpolation", "fill", "parallel", "numeric_expression")
+_OPTIONS = takes(
+    "layers",
+    *_AS_STORED,
+    MACHINE,
+    defaults={"layers": "registered", **dict.fromkeys(_AS_STORED, "as stored"), "um": "as stored, or 25"},
+    helps={
+        "um": 'Pitch of the registered grid in µm, or "full" for full resolution.',
+        "layers": "sections, registered or both.",
+    },
+    has_config=False,
+)
+
 
 def rebuild(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A store that holds the layer source.")],
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LAYERS", help="sections, registered or both; several allowed.", show_default="registered"
-        ),
-    ] = None,
-    um: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PITCH", help="Pitch of the registered grid in µm.", show_default="as stored, or 25"
-        ),
-    ] = None,
+    given: Annotated[Given, _OPTIONS],
     data_set_ids: Annotated[
         list[int] | None,
-        typer.Option("--dataset", metavar="ID", help="Only this data set; several allowed."),
+        typer.Option("--dataset", metavar="ID", help="Only this data set. May be repeated."),
     ] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(metavar="CODEC", help="zstd, blosc-lz4, jpegxl or none.", show_default="as stored"),
+    image_ids: Annotated[
+        list[int] | None,
+        typer.Option("--image", metavar="ID", help="Only this section image. May be repeated."),
     ] = None,
-    numeric_expression: NumericExpression = None,
-    memory: Memory = None,
-    workers: Workers = None,
+    log_json: LogJson = None,
+    metrics: Metrics = None,
     wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make layers of a store from the JPEGs that it holds; nothing is fetched.
+    """Make layers again from the stored JPEGs, offline.
 
-    What is stored as wanted stays, so that the same command goes on with an interrupted one. Another pitch or another
-    codec takes the place of the one before.
+    What is already stored as wanted stays, so that the same command continues an interrupted one. Another pitch or
+    another codec replaces the one before.
     """
-    given: dict[str, Any] = {
-        "um": um,
-        "layers": layers or ["registered"],
-        "codec": codec,
-        "numeric_expression": numeric_expression,
+    settings = given.settings(layers=given["layers"] or "registered")
+    choices: dict[str, Any] = {
+        name: getattr(settings, name) for name in _AS_STORED if given[name] is not None
     }
-    settings = settings_from(None, **given, memory_bytes=memory, workers=workers)
-    # what is not given here is as stored, whatever the environment says
-    choices = {name: getattr(settings, name) for name, value in given.items() if value is not None}
-    del choices["layers"]
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
@@ -71,6 +67,7 @@ def rebuild(
             out,
             settings.layers,
             data_set_ids=data_set_ids or None,
+            image_ids=image_ids or None,
             on_event=on_event,
             drain=drain,
             wait=wait,
@@ -79,4 +76,5 @@ def rebuild(
             **choices,
         )
 
-    conclude(run_to_report(run, quiet=quiet), as_json=as_json, go_on="the same command")
+    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+    conclude(report, as_json=as_json, go_on="the same command")

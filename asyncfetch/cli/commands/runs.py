@@ -1,4 +1,4 @@
-"""``asyncfetch runs``: the runs of a store that did not come to their end, and how to be rid of them."""
+"""``asyncfetch runs``: the unfinished runs of a store, and how to dismiss them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.console import echo, print_json, tell
+from asyncfetch.cli.options import AsJson, Store
 from asyncfetch.cli.reports import as_plain
 from asyncfetch.text import counted, shown
 
@@ -22,16 +23,19 @@ _STATES = {True: "at work", None: "at work, as far as can be told from here", Fa
 
 
 def runs(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
+    out: Store,
     dismiss: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="N", help='Forget this run; several allowed, or "all". What it has stored stays.'
+            metavar="N", help='Forget this run, or "all"; what it has stored stays. May be repeated.'
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List the runs of a store that did not come to their end, or dismiss some, so that resume leaves them out."""
+    """List the unfinished runs of a store, or dismiss them.
+
+    A dismissed run is not continued by resume.
+    """
     import anyio
 
     from asyncfetch import mirroring, store

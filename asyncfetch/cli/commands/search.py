@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, is_stdout_read, print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.options import BaseUrl, Config, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import SERVER, AsJson, Record, takes
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import NotFoundError, RecordError, SelectionError
 from asyncfetch.text import counted, shown
@@ -42,49 +42,59 @@ _SECTION_FIELDS = (
 
 
 def search(
+    given: Annotated[Given, takes(SERVER)],
     selection: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SELECTION]",
-            help="dataset:ID lists the sections of that data set; gene:ACRONYM and product:ID are the options.",
+            metavar="SELECTION",
+            help="dataset:ID lists the sections of that data set; gene:ACRONYM and product:ID do what the options do.",
             show_default=False,
         ),
     ] = None,
+    data_set: Annotated[
+        list[str] | None, typer.Option("--dataset", metavar="ID", help="Id of a data set. May be repeated.")
+    ] = None,
     gene: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Acronym or id of a gene, such as Pvalb; several allowed."),
+        typer.Option(metavar="NAME", help="Acronym or id of a gene, such as Pvalb. May be repeated."),
     ] = None,
     product: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Abbreviation or id of a product, such as Mouse; several allowed."),
+        typer.Option(metavar="NAME", help="Abbreviation or id of a product, such as Mouse. May be repeated."),
     ] = None,
     plane: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Plane of section: coronal, sagittal, …, or its id; several allowed."
+            metavar="NAME", help="Plane of section: coronal, sagittal, …, or its id. May be repeated."
         ),
     ] = None,
     specimen: Annotated[
-        list[int] | None, typer.Option(metavar="ID", help="Of a specimen; several allowed.")
+        list[str] | None, typer.Option(metavar="ID", help="Id of a specimen. May be repeated.")
+    ] = None,
+    reference_space: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Reference space, such as 9. May be repeated.")
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Those that failed, instead of the others.")
+        bool, typer.Option("--failed", help="Only data sets that failed, which are otherwise left out.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
-    base_url: BaseUrl = None,
-    rate: Rate = None,
-    config: Config = None,
+    with_failed: Annotated[bool, typer.Option("--with-failed", help="Also data sets that failed.")] = False,
     record: Record = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List data sets of the API that meet all conditions, or the sections of one, as tab-separated columns.
+    """List data sets of the API, or the sections of one.
 
-    Exit code 3: records that cannot be read are named on stderr, and the others listed. 4: there are none.
+    Lists the data sets that meet all conditions, as tab-separated columns. Exit code 3: some records cannot be read;
+    they are named on stderr, and the others are listed. 4: there are none.
     """
     from asyncfetch.mirroring import parse_selection
 
-    given: dict[str, Any] = {"gene": gene, "product": product, "plane": plane, "specimen": specimen}
-    conditions: dict[str, list[Any]] = {name: _values(each) for name, each in given.items() if each}
-    settings = settings_from(config, base_url=base_url, requests_per_s=rate)
+    names: dict[str, Any] = {"gene": gene, "product": product, "plane": plane}
+    ids: dict[str, Any] = {"ids": data_set, "specimen": specimen, "reference_space": reference_space}
+    conditions: dict[str, list[Any]] = {name: _values(each) for name, each in names.items() if each}
+    conditions |= {name: _ids(name, each) for name, each in ids.items() if each}
+    settings = given.settings()
+    if failed and with_failed:
+        raise SelectionError("--failed and --with-failed contradict each other; give one of them")
     if selection is not None:
         chosen = parse_selection(selection)
         kind = chosen[0].kind
@@ -99,11 +109,15 @@ def search(
             _conclude(unreadable)
             return
         if kind in conditions:
-            raise SelectionError(f"{selection} and --{kind} contradict each other: take one of them")
+            raise SelectionError(f"{selection} and --{kind} contradict each other; give one of them")
         conditions[kind] = [each.id for each in chosen]
     if not conditions and not failed:
-        raise SelectionError("name a --gene, --product, --plane or --specimen, --failed, or a dataset:ID")
-    _conclude(run_interruptible(partial(_search, settings, conditions, failed, as_json)))
+        raise SelectionError(
+            "give a condition (--gene, --product, --plane, --specimen, --reference-space, --dataset or --failed), "
+            "or dataset:ID"
+        )
+    wanted = None if with_failed else failed
+    _conclude(run_interruptible(partial(_search, settings, conditions, wanted, as_json)))
 
 
 def _conclude(unreadable: list[str]) -> None:
@@ -116,13 +130,22 @@ def _conclude(unreadable: list[str]) -> None:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _values(given: list[str] | list[int]) -> list[str | int]:
-    words = [word.strip() for each in given for word in str(each).split(",")]
+def _ids(name: str, given: list[str]) -> list[int]:
+    words = [word.strip() for each in given for word in each.split(",")]
+    try:
+        return [int(word) for word in words if word]
+    except ValueError:
+        option = "dataset" if name == "ids" else name.replace("_", "-")
+        raise SelectionError(f"--{option} takes ids such as 1,2,3, not {','.join(words)!r}") from None
+
+
+def _values(given: list[str]) -> list[str | int]:
+    words = [word.strip() for each in given for word in each.split(",")]
     return [int(word) if word.isdecimal() and len(word) <= _MAX_DIGITS else word for word in words if word]
 
 
 async def _search(
-    settings: Settings, conditions: dict[str, list[Any]], failed: bool, as_json: bool
+    settings: Settings, conditions: dict[str, list[Any]], failed: bool | None, as_json: bool
 ) -> list[str]:
     """Print the data sets that meet all conditions; where there are none, their names as the API spells them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 # A server may run for weeks; the log file holds them all.
-_MOST_RECORDS = 10_000
+_MAX_RECORDS = 10_000
 _RECORD_BYTES = 2**24
 # How long the end may take.
 _END_S = 1.0
@@ -32,68 +32,78 @@ def serve(
     store: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STORE]", help="A mirrored store to serve.", show_default="the built-in sample atlas"
+            metavar="STORE", help="A mirrored store to serve.", show_default="the built-in sample atlas"
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; loopback unless told otherwise.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A name by which requests may ask, beside this machine's own; repeatable."
-        ),
+        typer.Option(metavar="NAME", help="A further host name that requests may use. May be repeated."),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 picks a free one.")
+    ] = 8765,
     latency_ms: Annotated[
-        float, typer.Option(min=0.0, metavar="MS", help="Milliseconds before each reply.")
+        float, typer.Option(min=0.0, metavar="MS", help="Delay before each reply, in milliseconds.")
     ] = 0.0,
     bandwidth: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Bytes a second of one connection, such as 500kB.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Maximum bytes per second of one connection, such as 500kB."),
     ] = None,
     total_bandwidth: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Bytes a second of all connections together.")
+        str | None, typer.Option(metavar="SIZE", help="Maximum bytes per second of all connections together.")
     ] = None,
     rate_limit: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Requests a second; those beyond are answered 429 with Retry-After."),
+        typer.Option(
+            metavar="N", help="Maximum requests per second; others get status 429 with Retry-After."
+        ),
     ] = None,
     faults: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A plan of what goes wrong, in TOML or JSON, with a seed."),
+        typer.Option(metavar="FILE", help="A plan of faults, in TOML or JSON."),
     ] = None,
     differences: Annotated[
         list[str] | None,
         typer.Option(
             "--break",
             metavar="NAME",
-            help="Differ from what is assumed of the API, such as RMA-4=cap4; several allowed, list shows them.",
+            help="Differ from an assumption about the API, such as RMA-4=cap4; list shows all. May be repeated.",
         ),
     ] = None,
     replay: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Answer from a recording that --record made, and from nothing else."
-        ),
+        typer.Option(metavar="FILE", help="Answer only from a recording made with --record."),
     ] = None,
     log: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Add a line of JSON to it for each request.")
+        Path | None, typer.Option(metavar="FILE", help="Append a JSON object per request to this file.")
     ] = None,
     redirect_base: Annotated[
         str,
         typer.Option(
             metavar="TEXT",
-            help="What redirects of images begin with: http://{host} as the API's own; empty, they are relative "
-            "and survive tunnels and forwarded ports.",
+            help="What image redirects start with, such as http://{host}, as those of the API do. By default they are "
+            "relative, which works through tunnels and forwarded ports.",
         ),
     ] = "",
     cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep drawn images there for the next time.")
+        Path | None, typer.Option(metavar="DIR", help="Keep drawn images in this folder for the next time.")
     ] = None,
+    cache_memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Maximum size of drawn images kept in memory.")
+    ] = "512MiB",
+    drawing_memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Maximum memory for images that are being drawn.")
+    ] = "1GiB",
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Images drawn at once.")] = 2,
+    gzip_level: Annotated[
+        int,
+        typer.Option(min=-1, max=9, metavar="N", help="Compression of image bodies; -1 sends them plain."),
+    ] = 1,
 ) -> None:
-    """Answer as the Allen Brain Atlas API does, from the built-in sample atlas or from a mirrored store.
+    """Serve the API from a store, a recording or the sample atlas.
 
-    Nothing is ever written to the store.
+    Answers as the Allen Brain Atlas API does. Nothing is ever written to the store.
     """
     import anyio
 
@@ -102,9 +112,7 @@ def serve(
         return
     if replay is not None:
         if store is not None:
-            raise SettingsError(
-                "a STORE and --replay are two things to answer from; give one", setting="replay"
-            )
+            raise SettingsError("a STORE and --replay cannot be combined; give one of them", setting="replay")
         _warn_beyond_loopback(host)
         anyio.run(_replay, replay, host, port, allow_host or ())
         return
@@ -133,7 +141,11 @@ def serve(
         "log_path": log,
         "differences": tuple(differences or ()),
         "cache_folder": cache,
-        "most_records": _MOST_RECORDS,
+        "cache_bytes": parse_size(cache_memory, setting="cache-memory"),
+        "drawing_bytes": parse_size(drawing_memory, setting="drawing-memory"),
+        "n_threads": threads,
+        "gzip_level": gzip_level,
+        "most_records": _MAX_RECORDS,
         "redirect_base": redirect_base,
         "record_bytes": _RECORD_BYTES,
         "allow_hosts": tuple(allow_host or ()),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.options import BaseUrl, Config, Jobs, Rate, Record  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import SERVER, Centers, FailedImages, Record, Ties, takes
 from asyncfetch.cli.parsing import joined
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.services import open_atlas
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ServiceName", "sync"]
 
-_MOST_LISTED = 20
-#: The corners of images lie up to 2 mm outside of the box of the reference space; beyond this no section does.
+_MAX_LISTED = 20
+#: The corners of images lie up to 2 mm outside the box of the reference space; beyond this no section does.
 _FAR_UM = 5000.0
 _FIELDS = ("section_data_set_id", "section_image_id", "section_number", "x", "y")
 
 
 class ServiceName(enum.StrEnum):
-    """Name a service on the command line."""
+    """The names of the services on the command line."""
 
     IMAGE_TO_REFERENCE = "image-to-reference"
     REFERENCE_TO_IMAGE = "reference-to-image"
@@ -50,7 +50,7 @@ class ServiceName(enum.StrEnum):
 
 @dataclass(frozen=True)
 class _Shape:
-    """Hold the options that a service takes: its seed and its targets, and the columns of its points."""
+    """The options that a service takes: its seed and its targets, and the columns of its points."""
 
     seed_option: str
     seed_column: str
@@ -79,7 +79,7 @@ _SHAPES = {
 
 @dataclass(frozen=True)
 class _Work:
-    """Hold what is asked: the rows in, by seed, and the targets that are the same for all."""
+    """What is asked: the input rows, by seed, and the targets that are the same for all."""
 
     service: ServiceName
     points: Points
@@ -109,7 +109,7 @@ class _Work:
 
 
 class _Answers:
-    """Gather columns of answers and rows that have none."""
+    """Columns of answers, and the rows that have none."""
 
     def __init__(self, work: _Work) -> None:
         self._work = work
@@ -117,7 +117,7 @@ class _Answers:
         self.bad: list[BadRow] = list(work.points.bad)
 
     def add(self, places: Sequence[int], records: list[Any]) -> None:
-        """Add the records of some rows, one a row, or one a row and target."""
+        """Add the records of some rows, one per row, or one per row and target."""
         self._parts.append((places, records))
 
     def fail(self, places: Iterable[int], error: AsyncFetchError) -> None:
@@ -173,24 +173,29 @@ class _Answers:
 
 def sync(
     service: Annotated[ServiceName, typer.Argument(metavar="SERVICE", help=", ".join(ServiceName))],
+    given: Annotated[Given, takes(SERVER)],
     image: Annotated[int | None, typer.Option(metavar="ID", help="The section image of the points.")] = None,
     space: Annotated[
         int | None, typer.Option(metavar="ID", help="The reference space of the points.")
     ] = None,
     data_set: Annotated[
-        int | None, typer.Option(metavar="ID", help="The data set in which structures are looked for.")
+        int | None, typer.Option(metavar="ID", help="The data set in which to look for structures.")
     ] = None,
-    x: Annotated[float | None, typer.Option(help="Full-resolution pixels, or µm (posterior).")] = None,
-    y: Annotated[float | None, typer.Option(help="Full-resolution pixels, or µm (inferior).")] = None,
-    z: Annotated[float | None, typer.Option(help="µm (right or left).")] = None,
+    x: Annotated[
+        float | None, typer.Option(metavar="X", help="Full-resolution pixels, or µm (posterior).")
+    ] = None,
+    y: Annotated[
+        float | None, typer.Option(metavar="Y", help="Full-resolution pixels, or µm (inferior).")
+    ] = None,
+    z: Annotated[float | None, typer.Option(metavar="Z", help="µm (right or left).")] = None,
     data_sets: Annotated[
-        list[str] | None, typer.Option(metavar="IDS", help="Target data sets: 1,2,3; several allowed.")
+        list[str] | None, typer.Option(metavar="IDS", help="Target data sets: 1,2,3. May be repeated.")
     ] = None,
     images: Annotated[
-        list[str] | None, typer.Option(metavar="IDS", help="Target images: 1,2,3; several allowed.")
+        list[str] | None, typer.Option(metavar="IDS", help="Target images: 1,2,3. May be repeated.")
     ] = None,
     structures: Annotated[
-        list[str] | None, typer.Option(metavar="IDS", help="Structures: 1,2,3; several allowed.")
+        list[str] | None, typer.Option(metavar="IDS", help="Structures: 1,2,3. May be repeated.")
     ] = None,
     atlas: Annotated[str | None, typer.Option(metavar="ID", help="The target atlas.")] = None,
     table: Annotated[
@@ -205,22 +210,9 @@ def sync(
     store: Annotated[
         str | None, typer.Option(metavar="OUT", help="Compute from this store instead of asking the API.")
     ] = None,
-    base_url: BaseUrl = None,
-    centers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Structure centres instead of those of --store: rows of the model StructureCenter as JSON or CSV, "
-            "or a reply with them.",
-        ),
-    ] = None,
-    ties: Annotated[
-        str,
-        typer.Option(metavar="WHICH", help="With --store, of two sections equally near: lower or higher."),
-    ] = "lower",
-    failed_images: Annotated[
-        str, typer.Option(metavar="WHETHER", help="With --store, images that failed: include or exclude.")
-    ] = "include",
+    centers: Centers = None,
+    ties: Ties = "lower",
+    failed_images: FailedImages = "include",
     convert_spaces: Annotated[
         bool, typer.Option("--convert-spaces", help="With --store, convert points between spaces 9 and 10.")
     ] = False,
@@ -232,17 +224,15 @@ def sync(
         typer.Option("--format", metavar="FORMAT", help="csv, json or parquet.", show_default="csv"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    jobs: Jobs = None,
-    rate: Rate = None,
-    config: Config = None,
     record: Record = None,
 ) -> None:
-    """Find positions on section images and in the reference space, from a store or from the API.
+    """Find positions on images and in the reference space.
 
-    One row comes out for each row in and target; ``row`` counts the rows of the table from 1. Rows that cannot be
-    used are named by their line, and the exit code is 3.
+    The six synchronization services, computed from a store with --store, or else asked of the API. The output has one
+    row per input row and target; its column row counts the input rows from 1. Rows that cannot be used are named by
+    their line, with exit code 3.
     """
-    given = {
+    asked = {
         "image": image,
         "space": space,
         "data_set": data_set,
@@ -255,9 +245,9 @@ def sync(
         "atlas": atlas,
     }
     wanted_format = _format(fmt, as_json=as_json)
-    work = _gather(service, given, table)
-    if store is not None and base_url is not None:
-        raise SettingsError("--store computes and --base-url asks: take one of them", setting="store")
+    work = _gather(service, asked, table)
+    if store is not None and given["base_url"] is not None:
+        raise SettingsError("--store computes and --base-url asks; give one of them", setting="store")
     answers = _Answers(work)
     if store is not None:
         opened = open_atlas(
@@ -265,14 +255,13 @@ def sync(
         )
         if service is ServiceName.STRUCTURE_TO_IMAGE and not len(opened.catalogue.structure_centers):
             raise SettingsError(
-                f"{store} holds no structure centres: mirror a data set into it once more, give them as "
-                "--centers FILE, or ask with --base-url",
+                f"{store} holds no structure centres: mirror a data set into it again, give them with "
+                "--centers FILE, or ask the API with --base-url",
                 setting="centers",
             )
         _compute(opened, work, answers)
     else:
-        settings = settings_from(config, base_url=base_url, jobs=jobs, requests_per_s=rate)
-        _ask(settings, work, answers)
+        _ask(given.settings(), work, answers)
     answered = answers.table()
     write_table(answered, output, wanted_format)
     _tell_far_points(work, answered)
@@ -357,7 +346,7 @@ def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
     parts = [
         (seed, part)
         for seed, places in work.groups().items()
-        # one request a point; structures share one
+        # one request per point; structures share one
         for part in (
             [places] if work.service is ServiceName.STRUCTURE_TO_IMAGE else [[place] for place in places]
         )
@@ -408,15 +397,15 @@ def _tell_far_points(work: _Work, answered: pa.Table) -> None:
         is_far |= (position < -_FAR_UM) | (position > side_um + _FAR_UM)
     if n := int(is_far.sum()):
         points = counted(n, "point lies", "points lie")
-        tell(f"note: {points} more than {_FAR_UM / 1000:g} mm outside of the reference space")
+        tell(f"note: {points} more than {_FAR_UM / 1000:g} mm outside the reference space")
 
 
 def _conclude(bad: list[BadRow]) -> None:
     if not bad:
         return
     bad.sort(key=lambda each: each.line)
-    for each in bad[:_MOST_LISTED]:
+    for each in bad[:_MAX_LISTED]:
         tell(f"line {each.line}: {each.message}")
-    if len(bad) > _MOST_LISTED:
-        tell(f"{counted(len(bad) - _MOST_LISTED, 'more row')} could not be used")
+    if len(bad) > _MAX_LISTED:
+        tell(f"{counted(len(bad) - _MAX_LISTED, 'more row')} could not be used")
     raise typer.Exit(ExitCode.SOME_FAILED)

@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.options import AsJson, BaseUrl, Config, Jobs, Memory, Quiet, Rate, Wait, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import (
+    MACHINE,
+    SERVER,
+    AsJson,
+    LogJson,
+    Metrics,
+    Quiet,
+    Record,
+    Store,
+    Wait,
+    takes,
+)
 from asyncfetch.cli.running import run_to_report
 from asyncfetch.text import counted
 
@@ -25,12 +36,13 @@ _MAX_LISTED = 20
 
 
 def verify(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The store.")],
+    out: Store,
+    given: Annotated[Given, takes(SERVER, MACHINE)],
     full: Annotated[
         bool,
         typer.Option(
             "--full",
-            help="Read every byte: the digest of every JPEG, every chunk of pixels. Without it sizes, the ends of "
+            help="Read every byte: the digest of every JPEG and every chunk of pixels. Otherwise sizes, the ends of "
             "shards and the digests of a sample are compared.",
         ),
     ] = False,
@@ -41,23 +53,18 @@ def verify(
             help="Make again what is broken: from the stored JPEGs where they are sound, else from the API.",
         ),
     ] = False,
-    base_url: BaseUrl = None,
-    jobs: Jobs = None,
-    rate: Rate = None,
-    memory: Memory = None,
-    workers: Workers = None,
+    record: Record = None,
+    log_json: LogJson = None,
+    metrics: Metrics = None,
     wait: Wait = False,
-    config: Config = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare what a store holds with what its commits say.
+    """Compare a store with its commits, and repair it.
 
-    Exit code 0 where nothing is wrong, or nothing any more after --repair; 6 where something is.
+    Exit code 0: nothing is wrong, or nothing is left after --repair; 6: something is.
     """
-    settings = settings_from(
-        config, base_url=base_url, jobs=jobs, requests_per_s=rate, memory_bytes=memory, workers=workers
-    )
+    settings = given.settings()
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> VerifyReport:
@@ -65,7 +72,7 @@ def verify(
             out, full=full, repair=repair, settings=settings, on_event=on_event, drain=drain, wait=wait
         )
 
-    report = run_to_report(run, quiet=quiet)
+    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
     if as_json:
         print_json(report.as_dict())
     tell(_describe(report, out))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfetch.cli.configuration import settings_from
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.opening import tell_damage
-from asyncfetch.cli.options import AsJson, Quiet, Wait, Workers  # noqa: TC001 - typer reads annotations
+from asyncfetch.cli.options import AsJson, DataSetId, Quiet, Wait, takes
 from asyncfetch.cli.running import run_until_interrupted
 from asyncfetch.text import counted
 
@@ -25,46 +25,41 @@ if TYPE_CHECKING:
 __all__ = ["volume"]
 
 _MAX_LISTED = 20
+_OF_THE_PLANES = "that of the planes"
+_OPTIONS = takes(
+    "um",
+    "codec",
+    "workers",
+    defaults={"um": _OF_THE_PLANES, "codec": _OF_THE_PLANES},
+    helps={"um": "Pitch in µm: that of the planes or a whole multiple of it."},
+    has_config=False,
+)
 
 
 def volume(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A store that holds registered planes.")],
-    data_set_id: Annotated[
-        int | None,
-        typer.Option("--dataset", metavar="ID", help="Which data set.", show_default="the only one"),
-    ] = None,
+    given: Annotated[Given, _OPTIONS],
+    data_set_id: DataSetId = None,
     view: Annotated[str, typer.Option(metavar="VIEW", help="Which view.")] = "image",
-    um: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PITCH",
-            help="Pitch in µm: that of the planes or a whole multiple.",
-            show_default="of the planes",
-        ),
-    ] = None,
-    max_gap: Annotated[
+    max_gap_um: Annotated[
         float | None,
         typer.Option(
+            "--max-gap",
             metavar="UM",
-            help="Leave wider gaps between planes empty.",
+            help="Leave gaps between planes that are wider than this empty, in µm.",
             show_default="2.5 times the usual gap, at most 500",
         ),
     ] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(metavar="CODEC", help="zstd, blosc-lz4, jpegxl or none.", show_default="of the planes"),
-    ] = None,
-    workers: Workers = None,
     wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fill the reference space between the registered planes of a data set, as an OME-Zarr volume beside them.
+    """Fill the space between registered planes, as a volume.
 
-    What is up to date stays as it is, and an interrupted volume is continued. Planes that are damaged are left out by
-    name, with exit code 3.
+    The volume is an OME-Zarr image beside the planes. What is up to date stays, and an interrupted volume is continued.
+    Damaged planes are left out and named, with exit code 3.
     """
-    settings = settings_from(None, um=um, codec=codec, workers=workers)
+    settings = given.settings()
     if settings.um == "full":
         from asyncfetch.errors import SettingsError
 
@@ -77,9 +72,9 @@ def volume(
                 out,
                 data_set_id,
                 view=view,
-                um=None if um is None else float(um),
-                max_gap_um=max_gap,
-                codec=None if codec is None else settings.codec,
+                um=None if given["um"] is None else float(settings.um),
+                max_gap_um=max_gap_um,
+                codec=None if given["codec"] is None else settings.codec,
                 workers=settings.workers,
                 on_progress=on_progress,
                 drain=drain,
@@ -89,8 +84,8 @@ def volume(
 
     report = run_until_interrupted(
         run,
-        on_first="stopping when the shards in work are done; interrupt again to stop at once",
-        on_second="stopped; the same command goes on from there",
+        on_first="stopping when the shards in progress are done; interrupt again to stop at once",
+        on_second="stopped; the same command continues from there",
     )
     if as_json:
         print_json(report.as_dict())
@@ -106,7 +101,7 @@ def _describe(report: VolumeReport) -> str:
     n_p, n_i, n_r = report.shape
     what = f"volume of data set {report.data_set_id} {report.view}"
     if report.interrupted:
-        return f"{what} interrupted after {counted(report.n_written, 'shard')}; the same command goes on"
+        return f"{what} interrupted after {counted(report.n_written, 'shard')}; the same command continues it"
     voxels = f"{n_p} x {n_i} x {n_r} voxels (p, i, r) of {report.um:g} µm"
     if report.n_written or report.n_kept:
         line = (
@@ -130,7 +125,7 @@ def _gaps(report: VolumeReport, *, bridged: bool) -> list[str]:
     usual = (
         ""
         if report.usual_gap_um is None
-        else f"; the usual distance of planes is {report.usual_gap_um:.0f} µm"
+        else f"; the usual distance between planes is {report.usual_gap_um:.0f} µm"
     )
     n_gaps = counted(len(gaps), "gap")
     if bridged:

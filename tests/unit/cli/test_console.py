@@ -20,13 +20,11 @@ SCRIPT = """
 import sys, warnings
 from asyncfetch.cli import app, main
 from asyncfetch.cli.console import echo, print_json, tell
-from asyncfetch.cli.failures import report_errors
 from asyncfetch.cli.progress import _LiveLine, show_progress
 from asyncfetch.events import DataSetPlanned
 from rich.console import Console
 
 @app.command()
-@report_errors
 def noise(n: int, data: bool = False, code: int = 0) -> None:
     event = DataSetPlanned(data_set_id=1, view="image", n_sections=1, n_to_fetch=1, n_committed=0, estimated_pixels=1)
     with show_progress() as show, _LiveLine(Console(stderr=True, force_terminal=True)) as live:

@@ -91,13 +91,13 @@ def test_a_bug_without_room_for_a_file_or_on_request_shows_its_traceback(monkeyp
 )
 def test_every_end_of_a_command_has_its_exit_code(raised, code, words, monkeypatch):
     monkeypatch.setenv("ASYNCFETCH_TRACEBACK", "1")
-    app = App()
+    app = App(report_errors)
+    app.callback()(lambda: None)
 
     @app.command()
-    @report_errors
     def fail() -> None:
         raise raised
 
-    done = typer.testing.CliRunner().invoke(app, [])
+    done = typer.testing.CliRunner().invoke(app, ["fail"])
     assert done.exit_code == code
     assert words in done.stderr
