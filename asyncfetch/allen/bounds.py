@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from asyncfetch.text import shown
+
 __all__ = [
     "Coordinate",
     "Id",
@@ -27,7 +29,7 @@ __all__ = [
     "shown_value",
 ]
 
-_MAX_SHOWN = 60
+_MAX_SHOWN = 61
 
 #: An id: a positive integer below 2^63 (REC-2).
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -69,5 +71,4 @@ def row_id(row: Any, name: str = "id") -> int | None:
 
 def shown_value(value: Any) -> str:
     """Return a value that came from outside, escaped and short enough for a message."""
-    text = reprlib.repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    return shown(reprlib.repr(value), _MAX_SHOWN)

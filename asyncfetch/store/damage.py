@@ -88,9 +88,7 @@ def parse_document(data: bytes) -> dict[str, Any]:
     msgspec.DecodeError, ValueError, RecursionError
         They are not the metadata of a Zarr v3 group.
     """
-    _GROUPS.decode(data)
-    document: dict[str, Any] = msgspec.json.decode(data)
-    return document
+    return _whole(_GROUPS, data)
 
 
 def parse_array(data: bytes) -> dict[str, Any]:
@@ -101,6 +99,11 @@ def parse_array(data: bytes) -> dict[str, Any]:
     msgspec.DecodeError, ValueError, RecursionError
         They are not the metadata of a Zarr v3 array.
     """
-    _ARRAYS.decode(data)
+    return _whole(_ARRAYS, data)
+
+
+def _whole(checked: msgspec.json.Decoder[Any], data: bytes) -> dict[str, Any]:
+    """Return a document that a decoder takes, with the fields that it does not know."""
+    checked.decode(data)
     document: dict[str, Any] = msgspec.json.decode(data)
     return document
