@@ -7,7 +7,23 @@ from typing import Annotated
 
 from msgspec import Meta
 
-__all__ = ["Digest", "Extent", "Id", "Level", "Pitch", "Position", "SectionNumber", "Side", "Size", "Tier"]
+__all__ = [
+    "MAX_OBJECT_BYTES",
+    "Digest",
+    "Extent",
+    "Id",
+    "Level",
+    "Pitch",
+    "Position",
+    "SectionNumber",
+    "Side",
+    "Size",
+    "Tier",
+]
+
+#: The most that is read of one object at once. Shards take some 12 MB, and metadata some kB, but a copy of all metadata
+#: that Zarr has put into a group of a large store takes 100 MB. What is larger was not written for this store.
+MAX_OBJECT_BYTES = 2**28
 
 #: An id of the API.
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]

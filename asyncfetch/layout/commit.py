@@ -9,6 +9,7 @@ import numpy as np
 
 from asyncfetch.errors import AlignmentError, StoreItemError
 from asyncfetch.layout.bounds import (
+    MAX_OBJECT_BYTES,
     Digest,
     Extent,
     Id,
@@ -149,6 +150,12 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     tool: str = "asyncfetch"
     tool_version: str = __version__
     layout: Annotated[int, msgspec.Meta(ge=LAYOUT_VERSION, le=LAYOUT_VERSION)] = LAYOUT_VERSION
+
+    @property
+    def max_jpeg_bytes(self) -> int:
+        """The most that is read of the JPEG, whatever `size_bytes` says: as many bytes as its pixels take."""
+        height, width = self.shape
+        return max(MAX_OBJECT_BYTES, 3 * height * width)
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the commit as the JSON value of ``attributes.asyncfetch``."""

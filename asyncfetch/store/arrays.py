@@ -55,6 +55,11 @@ Document = dict[str, Any]
 
 _LEVEL = re.compile(r"scale\d+")
 
+#: The most that the metadata of an array have; ours have 2 kB, and others may add attributes.
+_MAX_METADATA_BYTES = 2**22
+#: The most that a column takes: 230 000 sections with a 3 x 3 matrix each.
+_MAX_COLUMN_BYTES = 2**24
+
 # Names the one chunk of an array ``c.0.0`` beside its metadata; with ``/`` each axis would be a folder of its own.
 _ONE_CHUNK_KEYS = {"name": "default", "separator": "."}
 # From (c, z, y, x) to (z, y, x, c): pixels stay interleaved, as they were decoded and as JPEG XL wants them.
@@ -241,6 +246,9 @@ def read_column(place: Place, path: str) -> NDArray[Any]:
         It is missing or cannot be read; Zarr would read a chunk that is lost as zeros.
     """
     array = open_array(place, path)
+    is_whole = array.chunks == tuple(max(1, side) for side in array.shape)
+    if not is_whole or array.size * array.dtype.itemsize > _MAX_COLUMN_BYTES:
+        raise place.damaged_item(path, f"has the shape {array.shape}, as no column has")
     key = f"{path}/{one_chunk_key(array.ndim)}"
     # as it was named at first
     earlier = f"{path}/c{'/0' * array.ndim}"
@@ -266,6 +274,10 @@ def open_array(place: Place, path: str, shape: tuple[int, ...] | None = None) ->
     StoreItemError
         There is none that can be read, though there should be.
     """
+    # Zarr makes objects of all that they say; those of a place that is far away are looked at by nobody before
+    document = place.tail(metadata_key(path), 0) if place.is_near else None
+    if document is not None and document[0] > _MAX_METADATA_BYTES:
+        raise place.damaged_item(path, f"cannot be read (its metadata have {document[0]} bytes)")
     with place.mapped_errors(path):
         try:
             found = bounded(zarr.open_array(place.store, path=path, mode="r", zarr_format=3).async_array)

@@ -1,7 +1,8 @@
 """Codecs that decode a chunk of the size that the array's metadata say, and nothing else.
 
 What a compressed chunk claims to hold is in its header, and 30 kB of zstd can hold a gigabyte of zeros. The claim is
-compared with the layout before anything is allocated, and what is decoded goes into an array of that size.
+compared with the layout before anything is allocated, and what is decoded goes into an array of that size. Codecs that
+are never written, of which nobody knows how much they make of how little, are refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ import numcodecs.zstd
 import numpy as np
 import zarr
 from imagecodecs.zarr import Jpegxl
-from zarr.codecs import BloscCodec, BytesCodec, ShardingCodec, ZstdCodec
+from zarr.codecs import (
+    BloscCodec,
+    BytesCodec,
+    Crc32cCodec,
+    ShardingCodec,
+    TransposeCodec,
+    VLenUTF8Codec,
+    ZstdCodec,
+)
 
 from asyncfetch.text import counted
 
@@ -62,6 +71,20 @@ class _Jpegxl(Jpegxl):
         raise error
 
 
+class _Text(VLenUTF8Codec):
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        # a number of texts, and each with its length before it: four bytes each
+        data, n_texts = chunk_bytes.as_numpy_array(), prod(chunk_spec.shape)
+        claimed = int.from_bytes(data[:4].tobytes(), "little")
+        if claimed != n_texts or len(data) < 4 * (n_texts + 1):
+            raise ValueError(f"the chunk claims {claimed} texts, and the layout says {n_texts}")
+        return super()._decode_sync(chunk_bytes, chunk_spec)
+
+
+# Zarr looks at the name of the class to tell whether the codec is one for text
+_Text.__name__ = VLenUTF8Codec.__name__
+
+
 def _image_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return what a chunk (z, y, x, c) can be as an image, which has no axis for one frame or one colour."""
     as_written = shape[1:] if len(shape) > 3 and shape[0] == 1 else shape
@@ -79,7 +102,7 @@ def bounded(array: Any) -> Any:
     Raises
     ------
     ValueError
-        Its chunks are larger than any that are written.
+        Its chunks are larger than any that are written, or of a codec that is never written.
     """
     metadata = array.metadata
     item_bytes = metadata.data_type.to_native_dtype().itemsize
@@ -115,20 +138,33 @@ def _check(shape: tuple[int, ...], item_bytes: int, most: int) -> None:
 
 
 def _bounded_codecs(codecs: tuple[Any, ...]) -> tuple[Any, ...]:
-    # text takes as many bytes as it takes, so that the layout says nothing of it
-    is_fixed = any(isinstance(each, BytesCodec | Jpegxl | ShardingCodec) for each in codecs)
-    return tuple(map(_bounded_codec, codecs)) if is_fixed else codecs
+    kinds = {type(each) for each in codecs}
+    if VLenUTF8Codec in kinds and len(codecs) > 1:
+        # text takes as many bytes as it takes, so that the layout says nothing of what a compressor may make
+        raise ValueError("its texts are compressed, which is never written")
+    return tuple(map(_bounded_codec, codecs))
 
 
 def _bounded_codec(codec: Any) -> Any:
     if isinstance(codec, ShardingCodec):
         return replace(codec, codecs=_bounded_codecs(codec.codecs))
-    for kind, ours in ((ZstdCodec, _Zstd), (BloscCodec, _Blosc), (Jpegxl, _Jpegxl)):
+    for kind, ours in _BOUNDED.items():
         if type(codec) is kind:
             same: Any = object.__new__(ours)
             same.__dict__.update(codec.__dict__)
             return same
+    if not isinstance(codec, _HARMLESS):
+        raise ValueError(f"the codec {_name_of(codec)} is never written")
     return codec
+
+
+def _name_of(codec: Any) -> str:
+    return str(codec.to_dict().get("name"))
+
+
+#: What decodes by the layout, and what is replaced by what does.
+_HARMLESS = (BytesCodec, Crc32cCodec, TransposeCodec)
+_BOUNDED = {ZstdCodec: _Zstd, BloscCodec: _Blosc, Jpegxl: _Jpegxl, VLenUTF8Codec: _Text}
 
 
 def _into(

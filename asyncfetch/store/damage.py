@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from asyncfetch.allen.envelope import MAX_MADE_BYTES, made_bytes
+
 __all__ = ["UNREADABLE", "Damage", "parse_array", "parse_document", "parse_group"]
 
 #: What parsing raises for content of any kind; RecursionError for brackets without end.
@@ -45,14 +47,21 @@ class Damage:
         return [f"{key} {reason} and counts as missing" for key, reason in self.found.items()]
 
 
-class _Group(msgspec.Struct):
+class _GroupNode(msgspec.Struct):
     node_type: str
     zarr_format: int
-    attributes: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         if self.node_type != "group" or self.zarr_format != 3:
             raise ValueError("it does not describe a Zarr v3 group")
+
+
+class _Group(_GroupNode):
+    attributes: dict[str, Any] = {}
+
+
+class _LongGroup(_GroupNode):
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Array(msgspec.Struct):
@@ -67,6 +76,13 @@ class _Array(msgspec.Struct):
 
 # Made here, before there are threads: msgspec ends the process where two of them meet a type for the first time.
 _GROUPS, _ARRAYS = msgspec.json.Decoder(_Group), msgspec.json.Decoder(_Array)
+_LONG_GROUPS = msgspec.json.Decoder(_LongGroup)
+_OBJECTS, _FIELDS = msgspec.json.Decoder(dict[str, Any]), msgspec.json.Decoder(dict[str, msgspec.Raw])
+_VALUES = msgspec.json.Decoder(Any)
+#: The copy of all metadata below a group, which Zarr writes and nobody here looks into.
+_COPY = "consolidated_metadata"
+#: As much as cannot become too many objects, whatever it says.
+_MAX_UNCOUNTED_BYTES = 2**20
 
 
 def parse_group(data: bytes) -> dict[str, Any]:
@@ -77,18 +93,25 @@ def parse_group(data: bytes) -> dict[str, Any]:
     msgspec.DecodeError, ValueError, RecursionError
         They are not the metadata of a Zarr v3 group.
     """
-    return _GROUPS.decode(data).attributes
+    if len(data) <= _MAX_UNCOUNTED_BYTES:
+        return _GROUPS.decode(data).attributes
+    return _OBJECTS.decode(_bounded(_LONG_GROUPS.decode(data).attributes))
 
 
 def parse_document(data: bytes) -> dict[str, Any]:
-    """Return the whole metadata of a group, fields of others included.
+    """Return the whole metadata of a group, fields of others included; a consolidated copy stays as it is written.
 
     Raises
     ------
     msgspec.DecodeError, ValueError, RecursionError
         They are not the metadata of a Zarr v3 group.
     """
-    return _whole(_GROUPS, data)
+    attributes = parse_group(data)
+    if len(data) <= _MAX_UNCOUNTED_BYTES:
+        return _OBJECTS.decode(data)
+    fields = _FIELDS.decode(data).items()
+    document = {name: raw if name == _COPY else _VALUES.decode(_bounded(raw)) for name, raw in fields}
+    return {**document, "attributes": attributes}
 
 
 def parse_array(data: bytes) -> dict[str, Any]:
@@ -99,11 +122,14 @@ def parse_array(data: bytes) -> dict[str, Any]:
     msgspec.DecodeError, ValueError, RecursionError
         They are not the metadata of a Zarr v3 array.
     """
-    return _whole(_ARRAYS, data)
+    _ARRAYS.decode(_bounded(data))
+    return _OBJECTS.decode(data)
 
 
-def _whole(checked: msgspec.json.Decoder[Any], data: bytes) -> dict[str, Any]:
-    """Return a document that a decoder takes, with the fields that it does not know."""
-    checked.decode(data)
-    document: dict[str, Any] = msgspec.json.decode(data)
-    return document
+def _bounded[T: (bytes, msgspec.Raw)](data: T) -> T:
+    """Return JSON of which objects can be made; made of 256 MB, they would take 10 GB."""
+    if memoryview(data).nbytes > _MAX_UNCOUNTED_BYTES:
+        size_bytes = made_bytes(bytes(data))
+        if size_bytes > MAX_MADE_BYTES:
+            raise ValueError(f"it would take {size_bytes / 1e6:.0f} MB as objects")
+    return data

@@ -25,13 +25,15 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
 from asyncfetch.errors import StoreAccessError, StoreError, StoreItemError, StoreLayoutError, StoreSpaceError
+from asyncfetch.layout.bounds import MAX_OBJECT_BYTES
 from asyncfetch.layout.paths import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.damage import UNREADABLE, Damage, parse_array, parse_document, parse_group
 from asyncfetch.store.location import Location, open_zarr_store
-from asyncfetch.store.wall import WalledStore, checked_key
+from asyncfetch.store.wall import WalledStore, checked_key, require_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from io import FileIO
     from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
@@ -137,21 +139,34 @@ class Place:
             location=f"{self.name}/{path}",
         )
 
-    def get(self, key: str) -> bytes | None:
-        """Return the object of that key, or None if there is none."""
+    def get(self, key: str, limit_bytes: int = MAX_OBJECT_BYTES) -> bytes | None:
+        """Return the object of that key, or None if there is none.
+
+        Raises
+        ------
+        StoreItemError
+            A file of that name has more than `limit_bytes`.
+        """
         with self.mapped_errors(key):
             if self._folder is not None:
                 file = self._folder.wall.open_file(key)
                 if file is None:
                     return None
                 with file:
-                    return file.readall()
+                    return self._read_file(key, file, limit_bytes)
             checked_key(key, self.name)
             if self._memory is not None:
                 buffer = self._memory.get_sync(key)
             else:
                 buffer = sync(self.store.get(key, default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
+
+    def _read_file(self, key: str, file: FileIO, limit_bytes: int) -> bytes:
+        try:
+            require_bounded(os.fstat(file.fileno()).st_size, limit_bytes)
+        except ValueError as error:
+            raise self.damaged_item(key, f"cannot be read ({error})") from error
+        return file.readall()
 
     def tail(self, key: str, n_bytes: int) -> tuple[int, bytes] | None:
         """Return the size of an object and its last bytes, None if there is none."""
@@ -259,10 +274,10 @@ class Place:
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
-    def read[T](self, key: str, parse: Callable[[bytes], T]) -> T | None:
+    def read[T](self, key: str, parse: Callable[[bytes], T], limit_bytes: int = MAX_OBJECT_BYTES) -> T | None:
         """Return an object as parsed; None where it is missing, or damaged, which `damage` then remembers."""
         try:
-            data = self.get(key)
+            data = self.get(key, limit_bytes)
         except StoreItemError as error:
             reason = getattr(error.__cause__, "strerror", None) or error.__cause__
             self.damage.add(key, f"cannot be read ({reason})")
@@ -340,10 +355,9 @@ class Place:
 
     def notes_on_array(self, path: str) -> dict[str, Any]:
         """Return the attributes that others have put on an array of ours."""
-        data = self.get(metadata_key(path))
         try:
-            attributes = parse_array(data or b"").get("attributes")
-        except UNREADABLE:
+            attributes = parse_array(self.get(metadata_key(path)) or b"").get("attributes")
+        except (StoreItemError, *UNREADABLE):
             return {}
         return (
             {}
@@ -380,7 +394,7 @@ class Place:
             if group in self._without_copy:
                 continue
             with self._copies:
-                data = self.get(metadata_key(group))
+                data = self.read(metadata_key(group), bytes)
                 # most groups have none, and nothing has to be parsed to tell
                 found = self._group(group) if data is not None and _COPY.encode() in data else None
                 if len(self._without_copy) >= _MAX_REMEMBERED:

@@ -467,10 +467,10 @@ class StoredSection:
                 f"section {commit.image_id} was stored without its JPEG; mirror it with the layer source"
             )
         path = source_path(commit.data_set_id, commit.view, commit.image_id)
-        data = self._place.get(f"{path}/{one_chunk_key(3)}")
+        data = self._place.get(f"{path}/{one_chunk_key(3)}", commit.max_jpeg_bytes)
         if data is None:
             # as it was named at first
-            data = self._place.get(f"{path}/c/0/0/0")
+            data = self._place.get(f"{path}/c/0/0/0", commit.max_jpeg_bytes)
         if data is None:
             raise self._place.damaged_item(path, "is missing though it is committed")
         return data

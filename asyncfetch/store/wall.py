@@ -15,9 +15,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.storage import LocalStore
 
 from asyncfetch.errors import StoreAccessError
+from asyncfetch.layout.bounds import MAX_OBJECT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
-__all__ = ["Wall", "WalledStore", "checked_key"]
+__all__ = ["Wall", "WalledStore", "checked_key", "require_bounded"]
+
 
 #: An empty part, ``.`` or ``..``, or a character that some system takes for the end of a part.
 _LEADS_ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\\\0]")
@@ -51,6 +54,18 @@ def checked_key(key: str, location: str) -> str:
     if _LEADS_ELSEWHERE.search(key):
         raise StoreAccessError(f"{key!r} is not the name of anything in a store", location=location)
     return key
+
+
+def require_bounded(n_bytes: int, limit_bytes: int = MAX_OBJECT_BYTES) -> None:
+    """Make sure that memory is only taken for as many bytes as an object of a store can have.
+
+    Raises
+    ------
+    ValueError
+        There are more.
+    """
+    if n_bytes > limit_bytes:
+        raise ValueError(f"it has {n_bytes} bytes, and no more than {limit_bytes} are read at once")
 
 
 class Wall:
@@ -147,6 +162,28 @@ class Wall:
             return True
         return stat.S_ISREG(mode)
 
+    def require_bounded(self, key: str, byte_range: ByteRequest | None) -> None:
+        """Make sure that what is asked for of an object can be read at once.
+
+        Raises
+        ------
+        ValueError
+            It is too much.
+        """
+        try:
+            n_bytes = os.stat(self.path(key)).st_size  # noqa: PTH116 - for each chunk
+        except OSError:
+            return
+        match byte_range:
+            case RangeByteRequest(start, end):
+                # memory is taken for all of it, even where a file has less
+                n_bytes = end - start
+            case OffsetByteRequest(offset):
+                n_bytes -= offset
+            case SuffixByteRequest(suffix):
+                n_bytes = min(suffix, n_bytes)
+        require_bounded(n_bytes)
+
     def _resolves_inside(self, key: str) -> bool:
         try:
             target = Path(self._root, key).resolve(strict=True)
@@ -172,13 +209,17 @@ class WalledStore(LocalStore):
         """Return an object, or a part of one."""
         if not self.wall.is_readable(key):
             return None
+        self.wall.require_bounded(key, byte_range)
         return super().get_sync(key, prototype=prototype, byte_range=byte_range)
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return an object, or a part of one."""
-        return await super().get(key, prototype, byte_range) if self.wall.is_readable(key) else None
+        if not self.wall.is_readable(key):
+            return None
+        self.wall.require_bounded(key, byte_range)
+        return await super().get(key, prototype, byte_range)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]

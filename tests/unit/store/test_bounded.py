@@ -13,7 +13,13 @@ from imagecodecs.zarr import Jpegxl
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from asyncfetch.errors import StoreItemError
-from asyncfetch.store.arrays import block_document, open_array, write_array_metadata
+from asyncfetch.store.arrays import (
+    block_document,
+    open_array,
+    read_column,
+    write_array_metadata,
+    write_column,
+)
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
 from asyncfetch.store.bounded import zstd_content_bytes
 from asyncfetch.store.place import Place
@@ -79,6 +85,45 @@ def test_chunks_beyond_any_that_are_written_are_refused_unread(tmp_path):
     place = stored(tmp_path, "zstd", chunk_grid=grid)
     with pytest.raises(StoreItemError, match="no more than 268435456 are read at once"):
         open_array(place, "image")
+
+
+@pytest.mark.parametrize("n_texts", [0, 1, 4, 2**32 - 1])
+def test_a_column_of_texts_that_claims_another_number_of_them_is_damaged(tmp_path, n_texts):
+    place = Place(tmp_path)
+    write_column(place, "names", np.array(["a", "bc", ""], dtype=np.dtypes.StringDType()))
+    path = tmp_path / "names" / "c.0"
+    assert list(read_column(place, "names")) == ["a", "bc", ""]
+    path.write_bytes(n_texts.to_bytes(4, "little") + path.read_bytes()[4:])
+    with pytest.raises(StoreItemError, match=f"claims {n_texts} texts, and the layout says 3"):
+        read_column(place, "names")
+
+
+@pytest.mark.parametrize("codec", ["gzip", "numcodecs.lzma"])
+@pytest.mark.parametrize("kind", ["pixels", "texts"])
+def test_codecs_that_are_never_written_are_refused_unread(tmp_path, kind, codec):
+    place = Place(tmp_path)
+    write_column(place, "image", np.array(["a"] if kind == "texts" else [1]))
+    path = tmp_path / "image" / "zarr.json"
+    document = msgspec.json.decode(path.read_bytes())
+    packer = {"name": codec, "configuration": {"level": 1} if codec == "gzip" else {}}
+    document["codecs"].append(packer)
+    path.write_bytes(msgspec.json.encode(document))
+    with pytest.raises(StoreItemError, match="never written"):
+        open_array(place, "image")
+
+
+@pytest.mark.parametrize("shape", [[2**36], [2**60], [5], [3, 2**40], [2**22]])
+def test_a_column_of_a_shape_that_none_has_is_damaged_and_takes_no_memory(tmp_path, shape):
+    place = Place(tmp_path)
+    write_column(place, "width", np.arange(4.0))
+    path = tmp_path / "width" / "zarr.json"
+    document = msgspec.json.decode(path.read_bytes()) | {"shape": shape}
+    chunk = shape if shape == [2**22] else [4] * len(shape)
+    document["chunk_grid"]["configuration"]["chunk_shape"] = chunk
+    document["dimension_names"] = ["section"] * len(shape)
+    path.write_bytes(msgspec.json.encode(document))
+    with pytest.raises(StoreItemError, match="as no column has"):
+        read_column(place, "width")
 
 
 def test_an_array_of_another_shape_than_its_commit_says_is_damaged(tmp_path):

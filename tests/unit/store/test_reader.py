@@ -86,6 +86,15 @@ def test_a_layer_that_was_not_stored_is_named(mirror, opened):
         _ = opened.data_set(70813257).section(101349753).jpeg
 
 
+def test_a_jpeg_longer_than_its_pixels_is_damaged_unread(opened, mirror):
+    path = mirror.writer.store.root / "data_sets/70813257/image/source/101349756/c.0.0.0"
+    section = opened.data_set(70813257).section(101349756)
+    with path.open("ab") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(StoreItemError, match="bytes, and no more than 268435456 are read at once"):
+        _ = section.jpeg
+
+
 def test_a_jpeg_is_found_under_the_name_that_it_first_had(opened, mirror):
     folder = mirror.writer.store.root / "data_sets/70813257/image/source/101349756"
     section = opened.data_set(70813257).section(101349756)

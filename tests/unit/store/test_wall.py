@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 
+import numpy as np
 import pytest
 import zarr
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 
 import asyncfetch.store as store
-from asyncfetch.errors import SelectionError, StoreAccessError
+from asyncfetch.errors import SelectionError, StoreAccessError, StoreItemError
+from asyncfetch.layout.bounds import MAX_OBJECT_BYTES
+from asyncfetch.store import arrays
 from asyncfetch.store.place import Place
 
 SECRET = b"not of the store"
@@ -158,3 +166,81 @@ def test_a_section_whose_folder_leads_out_is_written_again_inside(mirror, outsid
     assert stored.section(101349750).commit.image_id == 101349750
     assert not section.is_symlink()
     assert (outside / "section" / "zarr.json").read_bytes() == before
+
+
+HUGE = MAX_OBJECT_BYTES + 1
+
+
+def enlarge(path):
+    """Make a file longer than any that is written, without taking room on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.truncate(HUGE)
+
+
+def test_metadata_longer_than_any_that_are_written_count_as_missing_unread(place, tmp_path):
+    place.write_group("a", {"asyncfetch": {}})
+    enlarge(tmp_path / "a.zarr" / "a" / "zarr.json")
+    assert place.attributes("a") is None
+    words = f"cannot be read (it has {HUGE} bytes, and no more than {MAX_OBJECT_BYTES} are read at once)"
+    assert place.damage.found == {"a/zarr.json": words}
+    # the group is made again, and so are those below it
+    place.write_group("a", {"asyncfetch": {"made": "again"}})
+    place.write_group("a/b", {"asyncfetch": {}})
+    assert place.ours("a") == {"made": "again"}
+
+
+def test_metadata_that_would_become_more_objects_than_memory_holds_count_as_missing(place, tmp_path):
+    place.write_group("a", {"asyncfetch": {}})
+    document = b'{"zarr_format": 3, "node_type": "group", "attributes": {"x": [%s]}}' % b",".join(
+        [b"[]"] * (2 * 10**6)
+    )
+    (tmp_path / "a.zarr" / "a" / "zarr.json").write_bytes(document)
+    assert place.attributes("a") is None
+    assert re.fullmatch(
+        r"cannot be read \(it would take \d+ MB as objects\)", place.damage.found["a/zarr.json"]
+    )
+
+
+def test_a_group_with_a_copy_of_a_hundred_thousand_metadata_is_read_and_loses_it_when_it_is_changed(
+    place, tmp_path
+):
+    copy = {"metadata": {str(number): {"attributes": {"of": [{}, {}]}} for number in range(10**5)}}
+    document = {"zarr_format": 3, "node_type": "group", "attributes": {"asyncfetch": {"layout": 1}}}
+    path = tmp_path / "a.zarr" / "zarr.json"
+    path.write_bytes(json.dumps({**document, "consolidated_metadata": copy, "note": [1]}).encode())
+    assert place.ours("") == {"layout": 1}
+    place.write_group("a", {"asyncfetch": {}})
+    assert json.loads(path.read_bytes()) == {**document, "note": [1]}
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "c.0"])
+def test_an_array_longer_than_any_that_is_written_is_damaged_unread(place, tmp_path, name):
+    arrays.write_column(place, "column", np.arange(5))
+    enlarge(tmp_path / "a.zarr" / "column" / name)
+    with pytest.raises(StoreItemError, match=f"{HUGE} bytes"):
+        arrays.read_column(place, "column")
+
+
+@pytest.mark.parametrize(
+    ("byte_range", "is_read"),
+    [
+        (None, False),
+        (RangeByteRequest(5, 9), True),
+        (RangeByteRequest(5, 2**60), False),
+        (SuffixByteRequest(4), True),
+        (SuffixByteRequest(2**60), False),
+        (OffsetByteRequest(HUGE - 4), True),
+        (OffsetByteRequest(0), False),
+    ],
+)
+def test_no_more_of_a_long_object_is_read_at_once_than_a_shard_can_have(place, tmp_path, byte_range, is_read):
+    enlarge(tmp_path / "a.zarr" / "c" / "0")
+    prototype = default_buffer_prototype()
+    if is_read:
+        assert sync(place.store.get("c/0", prototype, byte_range)).to_bytes() == bytes(4)
+        return
+    with pytest.raises(ValueError, match="are read at once"):
+        sync(place.store.get("c/0", prototype, byte_range))
+    with pytest.raises(ValueError, match="are read at once"):
+        place.store.get_sync("c/0", prototype=prototype, byte_range=byte_range)
