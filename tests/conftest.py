@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -91,6 +92,75 @@ class _Killed(subprocess.Popen):
         super().__exit__(*exc)
 
 
+_FORKED = """
+import os, sys
+os.chdir(folder)
+os.environ.clear()
+os.environ.update(environment)
+os.dup2(out.fileno(), 1)
+os.dup2(err.fileno(), 2)
+sys.argv = ["asyncfetch", *arguments]
+from asyncfetch.cli import main
+main()
+"""
+
+
+class ForkedCommand(Command):
+    """Run ``asyncfetch`` in forks of a process that has imported it: a start takes milliseconds, not seconds."""
+
+    def start(self, *args: object, **environment: str) -> ForkedProcess:
+        return self._stack.enter_context(
+            ForkedProcess([str(each) for each in args], str(self.folder), _environment(environment))
+        )
+
+
+class ForkedProcess:
+    """A command in a fork, with what the tests use of Popen."""
+
+    _context = multiprocessing.get_context("forkserver") if sys.platform != "win32" else None
+
+    def __init__(self, args: list[str], folder: str, environment: dict[str, str]) -> None:
+        self.args = args
+        self._context.set_forkserver_preload(["asyncfetch.mirroring", "asyncfetch.cli.mirror", "zarr"])
+        (out, out_of_child), (err, err_of_child) = (self._context.Pipe(duplex=False) for _ in range(2))
+        names = {"arguments": args, "folder": folder, "environment": environment}
+        names |= {"out": out_of_child, "err": err_of_child}
+        self._process = self._context.Process(target=exec, args=(_FORKED, names))
+        self._process.start()
+        self.pid = self._process.pid
+        self.stdout, self.stderr = (os.fdopen(os.dup(end.fileno())) for end in (out, err))
+        for end in (out, out_of_child, err, err_of_child):
+            end.close()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        # what they print fits into a pipe
+        self.wait(timeout)
+        return self.stdout.read(), self.stderr.read()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+        self._process.join()
+        self._process.close()
+        self.stdout.close()
+        self.stderr.close()
+
+
 class ReplicaProcess:
     """Be a replica in a process of its own, which a command that is killed does not take along."""
 
@@ -112,6 +182,15 @@ class ReplicaProcess:
 def command(tmp_path):
     with ExitStack() as stack:
         yield Command(tmp_path, stack)
+
+
+@pytest.fixture
+def forked_command(tmp_path):
+    """Return what runs commands in forks, for tests that start hundreds."""
+    if sys.platform == "win32":
+        pytest.skip("there are no forks")
+    with ExitStack() as stack:
+        yield ForkedCommand(tmp_path, stack)
 
 
 @pytest.fixture(scope="session")

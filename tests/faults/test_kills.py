@@ -62,13 +62,15 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(command, start_repl
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_kills_at_fifty_random_moments_change_nothing(command, start_replica, stored_objects, tmp_path):
+def test_kills_at_fifty_random_moments_change_nothing(
+    forked_command, start_replica, stored_objects, tmp_path
+):
     replica = start_replica(cache_folder=str(tmp_path / "cache"), latency_s=0.05)
     wanted = ("dataset:69289763", "--downsample", "2", "--layers", ",".join(LAYERS), "--rate", "1000")
     wanted += ("--base-url", replica.base_url, "--jobs", "1", "--workers", "1")
     # the first run has the images drawn, which is not to be waited for in the second
     for name in ("drawn.zarr", "peace.zarr"):
-        process = command.start("mirror", *wanted, "--out", name)
+        process = forked_command.start("mirror", *wanted, "--out", name)
         assert "18 sections" in process.stderr.readline()
         begin = time.monotonic()
         process.communicate()
@@ -81,12 +83,14 @@ def test_kills_at_fifty_random_moments_change_nothing(command, start_replica, st
     n_committed = []
     for number in range(50):
         store = tmp_path / f"killed-{number}.zarr"
-        process = command.start("mirror", *wanted, "--out", store)
+        process = forked_command.start("mirror", *wanted, "--out", store)
         assert "18 sections" in process.stderr.readline()
         kill_after(process, moments.uniform(0, seconds))
         committed, n_seen = committed_ids(store), len(replica.image_ids)
         n_committed.append(len(committed))
-        done = command("resume", store, "--rate", "1000", "--jobs", "4", "--base-url", replica.base_url)
+        done = forked_command(
+            "resume", store, "--rate", "1000", "--jobs", "4", "--base-url", replica.base_url
+        )
         assert done.returncode == 0, done.stderr
         assert set(replica.image_ids[n_seen:]) == image_ids - committed
         assert stored_objects(store) == undisturbed

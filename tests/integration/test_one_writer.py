@@ -177,19 +177,19 @@ def test_of_three_commands_started_at_once_one_works_and_the_others_name_it(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_three_and_five_commands_started_at_once_twenty_times_leave_what_one_leaves(
-    command, start_replica, stored_objects
+    forked_command, start_replica, stored_objects
 ):
     replica = start_replica(latency_s=0.05)
-    check_that_one_worked(start_at_once(command, replica, "alone.zarr", 1))
-    alone, n_seen = stored_objects(command.folder / "alone.zarr"), len(replica.image_ids)
+    check_that_one_worked(start_at_once(forked_command, replica, "alone.zarr", 1))
+    alone, n_seen = stored_objects(forked_command.folder / "alone.zarr"), len(replica.image_ids)
     for number in range(20):
         for n_runs in (2, 3, 5):
             name = f"{number}-{n_runs}.zarr"
-            check_that_one_worked(start_at_once(command, replica, name, n_runs))
+            check_that_one_worked(start_at_once(forked_command, replica, name, n_runs))
             asked = replica.image_ids[n_seen:]
             n_seen += len(asked)
             assert (len(asked), len(set(asked))) == (10, 10)
-            assert stored_objects(command.folder / name) == alone
+            assert stored_objects(forked_command.folder / name) == alone
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ import copy
 import faulthandler
 import functools
 import io
+import itertools
 import json
 import os
 import random
+import re
 import shutil
 import sys
 from functools import partial
@@ -27,10 +29,12 @@ import asyncfetch
 from asyncfetch.cli.app import app, register_commands
 from asyncfetch.engine.transport import AiohttpTransport, Reply
 from asyncfetch.errors import AsyncFetchError, NotFoundError
-from asyncfetch.mirroring import build_volume, verify
+from asyncfetch.mirroring import build_volume, parse_selection, resume, verify
+from asyncfetch.mirroring.runs import begin_run
 from asyncfetch.replica import MirroredAtlas, open_replica
 from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings
+from asyncfetch.store import StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +71,8 @@ HOSTILE: tuple[Any, ...] = (
     1e-300,
     1e300,
     1.7976931348623157e308,
+    float("nan"),
+    -float("inf"),
     "",
     "nan",
     "Infinity",
@@ -137,10 +143,66 @@ def changed_value(value: Any, draw: random.Random) -> Any:
     return holder[""] if key == "" else root
 
 
-def changed_document(data: bytes, draw: random.Random) -> bytes:
-    """Return a JSON document changed as a value or as bytes."""
-    if draw.random() < 0.3:
+def segments_of(jpeg: bytes) -> list[bytes]:
+    """Return the parts of a JPEG: its marker segments, each with the entropy-coded data after it."""
+    # within coded data only restarts (D0 to D7) and stuffed zeros come after FF
+    starts = [match.start() for match in re.finditer(rb"\xff[\xc0-\xcf\xd8-\xfe]", jpeg)]
+    return [jpeg[start:end] for start, end in itertools.pairwise([*starts, len(jpeg)])] or [jpeg]
+
+
+def changed_jpeg(data: bytes, draw: random.Random) -> bytes:
+    """Return a JPEG changed as bytes, or one of whose segments says something else, is gone, doubled or moved."""
+    if draw.random() < 0.5:
         return changed_bytes(data, draw)
+    parts = segments_of(data)
+    at = draw.randrange(len(parts))
+    kind = draw.randrange(6)
+    if kind == 0:
+        del parts[at]
+    elif kind == 1:
+        parts[at:at] = [parts[at]] * draw.choice((1, 3, 2000))
+    elif kind == 2:
+        draw.shuffle(parts)
+    elif kind == 3:
+        # a scan of another kind, or a size of another order
+        (frame,) = [k for k, part in enumerate(parts) if part[:2] == b"\xff\xc0"][:1] or [at]
+        header = bytearray(parts[frame].ljust(9, b"\0"))
+        header[draw.choice((1, 4, 5, 6, 7, 8))] = draw.choice((0, 1, 0xC2, 0xC9, 0xFF))
+        parts[frame] = bytes(header)
+    elif kind == 4:
+        header = bytearray(parts[at].ljust(6, b"\0"))
+        header[draw.randrange(1, min(len(header), 20))] = draw.randrange(256)
+        parts[at] = bytes(header)
+    else:
+        # a restart interval, or a comment as long as can be
+        parts[at:at] = [draw.choice((b"\xff\xdd\0\4\0\1", b"\xff\xfe\xff\xff" + bytes(65533)))]
+    return b"".join(parts)
+
+
+def changed_encoding(data: bytes, draw: random.Random) -> bytes:
+    """Return a document that is written in another way, or another document altogether."""
+    return draw.choice(
+        (
+            b"\xef\xbb\xbf" + data,
+            data.decode(errors="replace").encode("utf-16"),
+            b"[" * 100_000,
+            b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+            b"<html><body>502 Bad Gateway</body></html>",
+            re.sub(rb"\d+", b"1e400", data, count=draw.choice((1, 0))),
+            re.sub(rb"\d+", b"9" * 5000, data, count=1),
+            re.sub(rb"{", b'{"id": 7, "id": 8, "zarr_format": 2, ', data, count=draw.choice((1, 0))),
+            data + data,
+        )
+    )
+
+
+def changed_document(data: bytes, draw: random.Random) -> bytes:
+    """Return a JSON document changed as a value, as bytes, or written in another way."""
+    die = draw.random()
+    if die < 0.3:
+        return changed_bytes(data, draw)
+    if die < 0.4:
+        return changed_encoding(data, draw)
     value = json.loads(data)
     for _ in range(draw.choice((1, 1, 1, 2, 5))):
         value = changed_value(value, draw)
@@ -182,7 +244,7 @@ class Replayer:
             return reply
         if url not in self._changed:
             is_image = reply.body[:2] == b"\xff\xd8"
-            change = changed_bytes if is_image else changed_document
+            change = changed_jpeg if is_image else changed_document
             self._changed[url] = change(bytes(reply.body), self._draw)
         return reply._replace(body=self._changed[url])
 
@@ -228,6 +290,9 @@ def kept(tmp_path_factory) -> tuple[Settings, dict[str, Reply], Path]:
             )
             assert (report.n_committed, report.failures) == (N_SECTIONS, [])
         await build_volume(place, DATA_SET)
+        writer = StoreWriter.open(place, command="mirror")
+        begin_run(writer, parse_selection(f"dataset:{DATA_SET}"), settings)
+        writer.close()
         return settings, recorder.replies
 
     settings, replies = anyio.run(go)
@@ -253,37 +318,53 @@ def test_changed_replies_end_in_a_report_or_an_error_of_ours(kept):
     assert rss_bytes() - before < BUDGET_BYTES + BESIDE_BYTES
 
 
-def tree(folder: Path) -> dict[str, tuple[int, ...]]:
+def tree(folder: Path | str, prefix: str = "") -> dict[str, tuple[int, ...]]:
     """Return what tells of each path below a folder whether it was touched."""
-    found = {}
-    for path in folder.rglob("*"):
-        stat = path.lstat()
-        is_file = path.is_file() and not path.is_symlink()
-        found[str(path.relative_to(folder))] = (
-            (stat.st_mode, stat.st_size, stat.st_mtime_ns) if is_file else (stat.st_mode,)
-        )
+    found: dict[str, tuple[int, ...]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stat = entry.stat(follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                found[prefix + entry.name] = (stat.st_mode,)
+                found |= tree(entry.path, f"{prefix}{entry.name}/")
+            else:
+                found[prefix + entry.name] = (stat.st_mode, stat.st_size, stat.st_mtime_ns)
     return found
 
 
-def change_path(path: Path, outside: Path, draw: random.Random) -> None:
-    """Change what a file says, or put something else in its place."""
-    kind = draw.randrange(12)
-    if path.is_symlink():
+def change_path(store: Path, name: Path, outside: Path, draw: random.Random) -> None:
+    """Change what a file says, or put something else in its place or in that of a folder above it."""
+    path = store / name
+    folders = [store / each for each in name.parents if each.name]
+    kind = draw.randrange(15)
+    if any(each.is_symlink() for each in (path, *folders)):
         # what it leads to is not of the store
         return
-    if kind > 3:
-        change = changed_document if path.name == "zarr.json" else changed_bytes
-        with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ValueError, OSError):
+        if kind == 14:
+            # as long as memory has no room for, though it takes none on the disk
+            os.truncate(path, 2**31)
+        elif kind > 5:
+            is_jpeg = "source" in name.parts and path.name != "zarr.json"
+            change = (
+                changed_jpeg if is_jpeg else changed_document if path.name == "zarr.json" else changed_bytes
+            )
             path.write_bytes(change(path.read_bytes(), draw))
-        return
-    with contextlib.suppress(OSError):
-        path.unlink()
-        if kind == 1:
-            path.mkdir()
-        elif kind == 2:
-            os.mkfifo(path)
-        elif kind == 3:
-            path.symlink_to(draw.choice(sorted(outside.rglob("zarr.json"))))
+        elif kind == 5:
+            # what another file of the same store says
+            path.write_bytes(draw.choice(sorted(store.rglob(path.name))).read_bytes())
+        elif kind == 4 and folders:
+            folder = draw.choice(folders)
+            shutil.rmtree(folder)
+            folder.symlink_to(draw.choice(sorted(each for each in outside.rglob("*") if each.is_dir())))
+        else:
+            path.unlink()
+            if kind == 1:
+                path.mkdir()
+            elif kind == 2:
+                os.mkfifo(path)
+            elif kind == 3:
+                path.symlink_to(draw.choice(sorted(outside.rglob("zarr.json"))))
 
 
 def restore(store: Path, peace: Path, wanted: dict[str, tuple[int, ...]]) -> None:
@@ -338,6 +419,8 @@ async def serve_and_ask(store: Path) -> None:
             f"/api/v2/data/SectionDataSet/{DATA_SET}.json?include=alignment3d,section_images(alignment2d)",
             f"/api/v2/data/query.json?criteria=model::SectionImage,rma::criteria,[data_set_id$eq{DATA_SET}]",
             f"/api/v2/section_image_download/{image}?downsample=3",
+            f"/api/v2/image_download/{image}?left=64&top=32&width=200&height=100",
+            f"/api/v2/reference_to_image/10.json?x=5000&y=3000&z=5000&section_data_set_ids={DATA_SET}",
             f"/api/v2/image_to_reference/{image}.json?x=1&y=2",
         ):
             async with session.get(replica.base_url + path) as reply:
@@ -365,14 +448,19 @@ def test_changed_stores_end_in_an_exit_code_and_one_line(kept, tmp_path, monkeyp
     point = ("--image", DATA_SET + 1000, "--x", 1, "--y", 2)
 
     async def mirror() -> None:
-        await asyncfetch.mirror(
+        report = await asyncfetch.mirror(
             f"dataset:{DATA_SET}", store, settings=settings, transport=Replayer(replies, None)
         )
+        n_stored = report.n_committed + report.n_skipped
+        assert n_stored == N_SECTIONS or report.failures, "sections are lost in silence"
+
+    async def go_on() -> None:
+        await resume(store, settings=settings, transport=Replayer(replies, None))
 
     async def repair() -> None:
         await verify(store, repair=True, full=True, settings=settings, transport=Replayer(replies, None))
 
-    verbs = {"mirror": mirror, "repair": repair, "serve": partial(serve_and_ask, store)}
+    verbs = {"mirror": mirror, "go on": go_on, "repair": repair, "serve": partial(serve_and_ask, store)}
     commands = {
         "status": (("status", store), ("runs", store), ("status", store, "--json")),
         "info": (("info", store), ("info", store, "--dataset", DATA_SET), ("info", store, "--json")),
@@ -387,12 +475,13 @@ def test_changed_stores_end_in_an_exit_code_and_one_line(kept, tmp_path, monkeyp
         "rebuild": (("rebuild", store, "--um", 200), ("rebuild", store, "--layers", "sections")),
         "resume": (("resume", store, *asked),),
         "verify": (("verify", store), ("verify", store, "--full", "--json")),
+        "dismiss": (("runs", store, "--json"), ("runs", store, "--dismiss", "all")),
         **dict.fromkeys(verbs, ()),
     }
     for seed in range(FIRST_SEED, FIRST_SEED + max(1, N_INPUTS // 2)):
         draw = random.Random(seed)
         for _ in range(draw.choice((1, 1, 1, 3))):
-            change_path(store / draw.choice(files), outside, draw)
+            change_path(store, draw.choice(files), outside, draw)
         name = draw.choice(list(commands))
         with ends_in_time(seed):
             if name in verbs:
