@@ -37,10 +37,15 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
 
 
+#: Tests run in as many processes as there are cores, a file in one of them, because its tests share what it prepares.
+IN_PARALLEL = ("-n", "logical", "--maxprocesses", "8", "--dist", "loadfile")
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
+    """Run the tests on all cores; ``nox -s tests -- -n0 -x`` runs them one after another."""
     install(session, "tests")
-    session.run("pytest", "-m", "not slow", *session.posargs)
+    session.run("pytest", "-m", "not slow", *IN_PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -84,7 +89,7 @@ def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows."""
     wanted = nox.project.dependency_groups(PYPROJECT, "tests")
     session.install("--resolution", "lowest-direct", "-e", ".", *wanted)
-    session.run("pytest", "-m", "not slow", *session.posargs)
+    session.run("pytest", "-m", "not slow", *IN_PARALLEL, *session.posargs)
 
 
 #: The clients that judge the replica, and the newest Python that each is known to run on.
