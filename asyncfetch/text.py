@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-__all__ = ["UnreadableTextError", "counted", "decode_text", "shown"]
+__all__ = ["UnreadableTextError", "counted", "decode_text", "shown", "sized"]
 
 # UTF-32 first: its little-endian mark begins as that of UTF-16 does
 _MARKS = (
@@ -121,6 +121,21 @@ def counted(n: int, singular: str, plural: str | None = None) -> str:
     ('1 section', '0 sections', '2 points lie')
     """
     return f"{n} {singular if n == 1 else plural or f'{singular}s'}"
+
+
+def sized(n_bytes: float) -> str:
+    """Return a number of bytes for people, in the unit that leaves one to three digits before the point.
+
+    Examples
+    --------
+    >>> sized(20_300), sized(1_250_000), sized(999)
+    ('20 kB', '1.2 MB', '999 bytes')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        # rounded up, what is just below it reads as one of it
+        if n_bytes >= 0.9995 * size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes / 1e3:.0f} kB" if n_bytes >= 1000 else counted(round(n_bytes), "byte")
 
 
 def _escaped(character: str) -> str:

@@ -22,7 +22,7 @@ __all__ = ["ExitCode", "exit_code_of_error", "exit_code_of_forecast", "exit_code
 
 
 class ExitCode(enum.IntEnum):
-    """Say how a command ended."""
+    """How a command ended."""
 
     DONE = 0
     ERROR = 1

@@ -88,8 +88,8 @@ def _check_places(arguments: Mapping[str, Any]) -> None:
     for name in ("out", "store"):
         if arguments.get(name) == "memory":
             raise SettingsError(
-                "a store in memory ends with the command, so that it is only for Python; "
-                "for a directory of that name write ./memory",
+                "memory names a store in memory, which would end with the command; "
+                "for a directory of that name, use ./memory",
                 setting=name,
             )
 

@@ -76,7 +76,7 @@ def _open_log(path: str) -> Iterator[Listener]:
 
 
 class _Log:
-    """Add each event as one line of JSON, with the time; stop where the disk is full, and say so."""
+    """A log of one JSON object per event, with the time; where the disk is full it ends with a message."""
 
     def __init__(self, file: FileIO, path: str) -> None:
         self._file: FileIO | None = file
@@ -102,7 +102,8 @@ def _open_metrics(place: str) -> Iterator[Listener]:
         import prometheus_client
     except ImportError:
         raise SettingsError(
-            "metrics need prometheus-client: pip install 'asyncfetch[metrics]'", setting="metrics"
+            "metrics require prometheus-client; install it with: pip install 'asyncfetch[metrics]'",
+            setting="metrics",
         ) from None
     figures = Figures()
     registry = prometheus_client.CollectorRegistry()
@@ -162,7 +163,7 @@ def _open_metrics(place: str) -> Iterator[Listener]:
 
 
 class _Collector:
-    """Hand figures to Prometheus in its own terms."""
+    """Metrics of a run in the terms of Prometheus."""
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures

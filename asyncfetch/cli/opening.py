@@ -39,10 +39,10 @@ def _tell_damage_of(opened: Store) -> None:
 
 
 def tell_damage(sentences: Sequence[str], location: str) -> None:
-    """Print what is damaged in a store, and how to mend it."""
+    """Print what is damaged in a store, and how to repair it."""
     for sentence in sentences[:_MAX_LISTED]:
         tell(f"note: {sentence}")
     if len(sentences) > _MAX_LISTED:
         tell(f"note: {counted(len(sentences) - _MAX_LISTED, 'more object')} cannot be read")
     if sentences:
-        tell(f"mend the store with: asyncfetch verify {location} --repair")
+        tell(f"repair the store with: asyncfetch verify {location} --repair")

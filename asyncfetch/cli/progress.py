@@ -61,7 +61,7 @@ def show_progress(*, quiet: bool = False) -> Iterator[Listener]:
 
 
 class _Tally:
-    """Count what the events say, for either kind of display."""
+    """Counts from the events, for either kind of display."""
 
     def __init__(self) -> None:
         self.started_s = time.monotonic()
@@ -95,22 +95,22 @@ def _story(event: Event) -> str | None:
     if isinstance(event, DataSetPlanned):
         return (
             f"data set {event.data_set_id} {event.view}: {counted(event.n_sections, 'section')}, "
-            f"{event.n_committed} stored already, {event.n_to_fetch} to fetch"
+            f"{event.n_committed} already stored, {event.n_to_fetch} to fetch"
         )
     if isinstance(event, StoreAwaited):
         return f"waiting: {event.cause}"
     if isinstance(event, SectionFailed):
         return f"image {event.image_id} failed: {event.cause}"
     if isinstance(event, RequestRetried):
-        return f"again in {event.delay_s:.1f} s (attempt {event.attempt} failed): {event.cause}"
+        return f"retrying in {event.delay_s:.1f} s (attempt {event.attempt} failed): {event.cause}"
     if isinstance(event, HostPaused):
-        return f"the server asks for a pause; going on in {event.delay_s:.1f} s: {event.cause}"
+        return f"the server asks for a pause; continuing in {event.delay_s:.1f} s: {event.cause}"
     if isinstance(event, OutageBegan):
         what = "does not answer" if event.is_silent else "answers with errors"
-        return f"the server {what}; it is asked again from time to time: {event.cause}"
+        return f"the server {what}; probing until it is back: {event.cause}"
     if isinstance(event, OutageProbed):
         return (
-            f"the server is not back after {_lasting(event.elapsed_s)}; asking again in {_lasting(event.next_s)}: "
+            f"the server is not back after {_lasting(event.elapsed_s)}; next probe in {_lasting(event.next_s)}: "
             f"{event.cause}"
         )
     if isinstance(event, OutageEnded):
@@ -126,7 +126,7 @@ def _lasting(seconds: float) -> str:
 
 
 class _PlainLines:
-    """Print what is worth a line, and how far the run is every few seconds."""
+    """Plain lines: what is worth one, and every few seconds how far the run is."""
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
         self._print = print_line
@@ -145,7 +145,7 @@ class _PlainLines:
 
 
 class _LiveLine:
-    """Keep one line of progress at the bottom of a terminal."""
+    """One line of progress at the bottom of a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -8,12 +8,12 @@ import typer
 
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
-from asyncfetch.text import counted
+from asyncfetch.text import counted, sized
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Report, UnfinishedRun
 
-__all__ = ["as_plain", "conclude", "describe"]
+__all__ = ["as_plain", "conclude", "describe", "megapixels"]
 
 _MAX_LISTED = 20
 _HOLDERS = {
@@ -46,14 +46,14 @@ def describe(report: Report, go_on: str | None = None) -> str:
     report : Report
         The run.
     go_on : str, optional
-        The command that goes on with a run that was interrupted; ``asyncfetch resume`` unless told otherwise.
+        The command that continues an interrupted run; ``asyncfetch resume`` by default.
     """
     lines = [
         (
-            f"{counted(report.n_committed, 'section')} written, {report.n_skipped} stored already, "
+            f"{counted(report.n_committed, 'section')} written, {report.n_skipped} already stored, "
             f"{report.n_failed} failed; {counted(report.n_requests, 'request')} "
-            f"({counted(report.n_retries, 'retry', 'retries')}), {report.received_bytes / 1e6:.1f} MB, "
-            f"{report.pixels / 1e6:.0f} MPix in {report.elapsed_s:.1f} s; {report.location}"
+            f"({counted(report.n_retries, 'retry', 'retries')}), {sized(report.received_bytes)}, "
+            f"{megapixels(report.pixels)} in {report.elapsed_s:.1f} s; {report.location}"
         )
     ]
     if held := report.figures.held_back_by():
@@ -66,8 +66,14 @@ def describe(report: Report, go_on: str | None = None) -> str:
     lines += [f"note: {note}" for note in report.notes]
     lines += _listed("stored but not registered", report.unplaced)
     if report.interrupted:
-        lines.append(f"interrupted; go on with: {go_on or f'asyncfetch resume {report.location}'}")
+        lines.append(f"interrupted; continue with: {go_on or f'asyncfetch resume {report.location}'}")
     return "\n".join(lines)
+
+
+def megapixels(pixels: float) -> str:
+    """Return a number of pixels for people."""
+    number = pixels / 1e6
+    return f"{number:.1f} MPix" if number < 10 else f"{number:.0f} MPix"
 
 
 def _listed(title: str, failures: list[Any]) -> list[str]:

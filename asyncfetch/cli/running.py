@@ -242,5 +242,5 @@ def run_to_report[T](
         return run_until_interrupted(
             lambda drain: run(listener, drain),
             on_first="stopping when the sections in flight are done; interrupt again to stop at once",
-            on_second="stopped; what is committed stays, and `asyncfetch resume` goes on from there",
+            on_second="stopped; what is committed stays, and `asyncfetch resume` continues from there",
         )

@@ -27,7 +27,7 @@ _FORMATS: dict[str, TableFormat] = {".json": "json", ".parquet": "parquet", ".pq
 
 @dataclass(frozen=True)
 class BadRow:
-    """Name a row that could not be used, by its line in the file (by its number in Parquet), and say why."""
+    """A row that could not be used, by its line in the file (by its number in Parquet), and why."""
 
     line: int
     message: str
@@ -35,7 +35,7 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Points:
-    """Hold the usable rows of a table.
+    """The usable rows of a table.
 
     Attributes
     ----------

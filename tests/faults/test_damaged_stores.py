@@ -221,4 +221,4 @@ def test_commands_that_read_a_damaged_store_name_the_damage_and_what_mends_it(pl
     told = typer.testing.CliRunner().invoke(app, [command, str(planted)])
     assert told.exit_code == 0
     assert f"note: {SECTION}/zarr.json" in told.stderr
-    assert told.stderr.endswith(f"mend the store with: asyncfetch verify {planted} --repair\n")
+    assert told.stderr.endswith(f"repair the store with: asyncfetch verify {planted} --repair\n")

@@ -64,7 +64,7 @@ def test_a_mirror_of_a_faulty_server_ends_with_3_and_says_which_and_why(mirrored
     done, _, log = mirrored
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
-    assert "2 sections written, 0 stored already, 2 failed" in done.stderr
+    assert "2 sections written, 0 already stored, 2 failed" in done.stderr
     failed = {line.split(": ")[1]: line for line in done.stderr.splitlines() if line.startswith("failed: ")}
     assert failed.keys() == {f"image:{image_id} image" for image_id in WORDS}
     for image_id, words in WORDS.items():

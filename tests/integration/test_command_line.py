@@ -56,7 +56,7 @@ def test_a_mirror_is_told_listed_and_never_fetched_twice(at_replica, replica_pro
     n_images = len(replica_process.image_ids)
     again = at_replica("mirror", SMALL, "--out", "out.zarr", *FAST)
     assert (again.code, again.out, len(replica_process.image_ids)) == (0, "", n_images)
-    assert "0 sections written, 10 stored already, 0 failed" in again.err
+    assert "0 sections written, 10 already stored, 0 failed" in again.err
     assert at_replica("resume", "out.zarr").code == 0
     status = at_replica("status", "out.zarr")
     assert status.out.startswith("data set 900000005 image: 10 of 10 sections, ")
@@ -132,7 +132,7 @@ def test_no_server_is_said_shortly(invoke):
     told = invoke("status", "out.zarr").out
     assert "an unfinished run of dataset:479, which asked http://127.0.0.1:9" in told
     go_on = "resume out.zarr --base-url http://127.0.0.1:9"
-    assert f"1 unfinished run; go on with: asyncfetch {go_on}" in told
+    assert f"1 unfinished run; continue with: asyncfetch {go_on}" in told
     as_json = invoke(*go_on.split(), "--json", "--quiet")
     assert as_json.code == 5
     assert "criteria=model::SectionDataSet" in as_json.json["failures"][0]["url"]
@@ -250,7 +250,7 @@ def test_a_place_that_is_no_store_of_ours_is_left_as_it_is(invoke, tmp_path, pla
     [
         ("s3://bucket/brains.zarr", "object storage can only be used from Python"),
         ("gs://bucket/brains.zarr", "GCSStore"),
-        ("memory", "write ./memory"),
+        ("memory", "use ./memory"),
         ("memory://", "cannot be opened"),
         ("hdfs://host/a.zarr", "not a kind of address"),
         ("", "an empty name"),

@@ -189,7 +189,7 @@ def test_one_signal_drains_and_leaves_a_store_that_resumes(
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "stopping when the sections in flight are done" in err
-    assert "interrupted; go on with: asyncfetch resume" in err
+    assert "interrupted; continue with: asyncfetch resume" in err
     assert "Traceback" not in err
     assert '"interrupted": true' in out
     asked = {request["image_id"] for request in replica.requests[n_seen:] if request["kind"] == "download"}
@@ -266,7 +266,7 @@ def test_interrupts_end_a_mirror_whose_decoder_never_returns(command, start_repl
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=15)
     assert process.returncode == 130
-    assert "stopped; what is committed stays, and `asyncfetch resume` goes on from there" in err
+    assert "stopped; what is committed stays, and `asyncfetch resume` continues from there" in err
     assert '"error": "Interrupted"' in out
     assert "Traceback" not in err
     assert committed(command.folder / "out.zarr") == set()

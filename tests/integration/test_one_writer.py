@@ -155,7 +155,7 @@ def check_that_one_worked(outcomes):
     # one that started after the first had ended found everything there
     assert sum("10 sections written" in err for err in worked) == 1
     assert all(
-        "0 sections written, 10 stored already" in err or "10 sections written" in err for err in worked
+        "0 sections written, 10 already stored" in err or "10 sections written" in err for err in worked
     )
     assert all("error: another run is" in err for err in refused)
 
@@ -206,18 +206,18 @@ def test_status_tells_a_run_at_work_from_one_that_was_killed(command, start_repl
     )
     assert "10 sections" in process.stderr.readline()
     told = invoke("status", "out.zarr").stdout
-    assert f"a run is at work: mirror {DATA_SET}, process {process.pid} on " in told
+    assert f"a run is in progress: mirror {DATA_SET}, process {process.pid} on " in told
     assert "resume" not in told
     as_json = json.loads(invoke("status", "out.zarr", "--json").stdout)
     assert (as_json["writer"]["pid"], as_json["writer"]["is_alive"]) == (process.pid, True)
     assert [run["is_alive"] for run in as_json["unfinished_runs"]] == [True]
-    assert "at work" in invoke("runs", "out.zarr").stdout
+    assert "in progress" in invoke("runs", "out.zarr").stdout
     process.kill()
     process.wait()
     told = invoke("status", "out.zarr").stdout
-    assert "at work" not in told
+    assert "in progress" not in told
     assert f"an unfinished run of {DATA_SET}, which asked {replica.base_url}" in told
-    assert f"go on with: asyncfetch resume out.zarr --base-url {replica.base_url}" in told
+    assert f"continue with: asyncfetch resume out.zarr --base-url {replica.base_url}" in told
     as_json = json.loads(invoke("status", "out.zarr", "--json").stdout)
     assert [run["is_alive"] for run in as_json["unfinished_runs"]] == [False]
 

@@ -194,7 +194,7 @@ def test_a_forecast_on_a_damaged_store_counts_what_is_sound_and_names_the_rest(r
     (damaged / section).write_text("")
     options = ("--out", damaged, "--base-url", replica.base_url, "--downsample", 4, "--layers", "source")
     told = run("plan", f"dataset:{SMALL}", *options)
-    assert re.search(rf"1 images? to fetch, {N_SMALL - 1} stored already", told.output)
+    assert re.search(rf"1 images? to fetch, {N_SMALL - 1} already stored", told.output)
     assert section in told.output
 
 
@@ -314,7 +314,7 @@ def test_a_plan_tells_what_a_mirror_would_fetch(replica, whole, tmp_path):
     assert fresh["minutes"] == pytest.approx(fresh["n_requests"] / 10 / 60)
     assert 0 < fresh["estimated_bytes"] < fresh["pixels"]
     held = run("plan", f"dataset:{SMALL}", *options, "--out", whole)
-    assert f"0 images to fetch, {N_SMALL} stored already" in held.stdout
+    assert f"0 images to fetch, {N_SMALL} already stored" in held.stdout
     assert not list(tmp_path.iterdir())
     run("plan", "dataset:5", *options, code=4)
 

@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from asyncfetch.text import UnreadableTextError, counted, decode_text, shown
+from asyncfetch.text import UnreadableTextError, counted, decode_text, shown, sized
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,21 @@ def test_what_follows_a_number_may_have_a_plural_of_its_own():
         "1 box is",
         "2 boxes are",
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (20_300, "20 kB"),
+        (999_499, "999 kB"),
+        (999_600, "1.0 MB"),
+        (1_250_000, "1.2 MB"),
+        (999_990_000, "1.0 GB"),
+        (2.5e12, "2500.0 GB"),
+    ],
+)
+def test_a_size_is_told_in_the_unit_that_fits_it(n_bytes, words):
+    assert sized(n_bytes) == words

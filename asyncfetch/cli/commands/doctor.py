@@ -114,6 +114,6 @@ def _print_service(found: Examination) -> None:
         )
     elif found.has_differences:
         typer.echo(
-            "lines with ! differ in what asyncfetch leans on; report them with: "
+            "lines with ! differ in what asyncfetch relies on; report them with: "
             "asyncfetch doctor --service --record FILE"
         )

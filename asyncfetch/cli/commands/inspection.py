@@ -11,7 +11,7 @@ from asyncfetch.cli.opening import open_store
 from asyncfetch.cli.options import AsJson, Store
 from asyncfetch.cli.reports import as_plain
 from asyncfetch.errors import NotFoundError
-from asyncfetch.text import counted, shown
+from asyncfetch.text import counted, shown, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def status(out: Store, as_json: AsJson = False) -> None:
         view = shown(row["view"], _MAX_CELL)
         echo(
             f"data set {row['data_set_id']} {view}: {row['n_committed']} of {counted(row['n_sections'], 'section')}, "
-            f"{row['size_bytes'] / 1e6:.1f} MB of JPEGs, layers {', '.join(row['layers']) or 'none'}"
+            f"{sized(row['size_bytes'])} of JPEGs, layers {', '.join(row['layers']) or 'none'}"
         )
     if not rows:
         echo(f"{opened.location} holds no data sets yet")
@@ -58,11 +58,11 @@ def status(out: Store, as_json: AsJson = False) -> None:
 def _run_lines(
     out: str, unfinished: list[UnfinishedRun], holder: Holder | None, *, is_alive: bool | None
 ) -> Iterator[str]:
-    """Yield what is at work, what was left, and how to go on."""
+    """Yield what is in progress, what is unfinished, and how to continue."""
     if is_alive:
-        yield f"a run is at work: {shown(holder, _MAX_CELL)}"
+        yield f"a run is in progress: {shown(holder, _MAX_CELL)}"
     elif is_alive is None:
-        yield f"a run may be at work: {holder or 'it does not say which'}"
+        yield f"a run may be in progress: {holder or 'it does not say which'}"
     left = [run for run in unfinished if run.is_alive is False]
     for run in left:
         asked = f", which asked {run.address}" if run.address else ""
@@ -71,7 +71,7 @@ def _run_lines(
         addresses = {run.address for run in left}
         named = next(iter(addresses)) if len(addresses) == 1 else None
         base_url = f" --base-url {named}" if named else ""
-        yield f"{counted(len(left), 'unfinished run')}; go on with: asyncfetch resume {out}{base_url}"
+        yield f"{counted(len(left), 'unfinished run')}; continue with: asyncfetch resume {out}{base_url}"
 
 
 def _progress(opened: OpenStore, data_set_id: int) -> list[dict[str, Any]]:

@@ -19,9 +19,10 @@ from asyncfetch.cli.options import (
     Selection,
     takes,
 )
+from asyncfetch.cli.reports import megapixels
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.selections import expand_files
-from asyncfetch.text import counted
+from asyncfetch.text import counted, sized
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Forecast
@@ -75,10 +76,10 @@ def plan(
 def _described(found: Forecast) -> str:
     sets = counted(found.n_data_sets, "data set")
     lines = [
-        f"{sets}: {counted(found.n_to_fetch, 'image')} to fetch, {found.n_committed} stored already",
+        f"{sets}: {counted(found.n_to_fetch, 'image')} to fetch, {found.n_committed} already stored",
         f"{counted(found.n_requests, 'request')}, {found.n_metadata_requests} of them for records",
-        f"about {found.estimated_bytes / 1e6:.1f} MB, {found.pixels / 1e6:.1f} MPix",
-        f"at least {_time(found.minutes)} at {found.requests_per_s:g} requests a second",
+        f"about {sized(found.estimated_bytes)}, {megapixels(found.pixels)}",
+        f"at least {_time(found.minutes)} at {found.requests_per_s:g} requests per second",
     ]
     if found.n_unplaced:
         lines.insert(1, f"{found.n_unplaced} of them cannot be registered")

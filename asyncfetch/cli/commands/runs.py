@@ -19,7 +19,7 @@ __all__ = ["describe_run", "runs"]
 # what a store says of its runs may be anything
 _MAX_CELL = 300
 
-_STATES = {True: "at work", None: "at work, as far as can be told from here", False: "not running"}
+_STATES = {True: "in progress", None: "in progress, as far as can be told from here", False: "not running"}
 
 
 def runs(

@@ -101,7 +101,7 @@ def search(
         is_data_set = kind == "dataset" and len(chosen) == 1 and not conditions and not failed
         if {each.kind for each in chosen} != {kind} or not (is_data_set or kind in {"gene", "product"}):
             raise SelectionError(
-                f"{selection!r} cannot be searched: write one dataset:ID alone, a gene:ACRONYM or a product:ID"
+                f"{selection!r} cannot be searched; give one dataset:ID, a gene:ACRONYM or a product:ID"
             )
         if is_data_set:
             rows, unreadable = run_interruptible(partial(_sections, settings, int(chosen[0].id)))
@@ -159,7 +159,7 @@ async def _search(
     async with Client(settings=settings) as client:
         if await _print_data_sets(client, data_sets_query(**conditions, failed=failed), as_json, unreadable):
             return unreadable
-        advice = "ask for fewer conditions"
+        advice = "use fewer conditions"
         spelled: dict[str, list[Any]] = {}
         for kind, values in conditions.items():
             spelled[kind] = []

@@ -95,6 +95,12 @@ def serve(
     drawing_memory: Annotated[
         str, typer.Option(metavar="SIZE", help="Maximum memory for images that are being drawn.")
     ] = "1GiB",
+    max_connections: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Open connections at most; others get status 503.", show_default="512"
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Images drawn at once.")] = 2,
     gzip_level: Annotated[
         int,
@@ -144,6 +150,7 @@ def serve(
         "cache_bytes": parse_size(cache_memory, setting="cache-memory"),
         "drawing_bytes": parse_size(drawing_memory, setting="drawing-memory"),
         "n_threads": threads,
+        **({} if max_connections is None else {"max_connections": max_connections}),
         "gzip_level": gzip_level,
         "most_records": _MAX_RECORDS,
         "redirect_base": redirect_base,
@@ -170,8 +177,8 @@ def _warn_beyond_loopback(host: str) -> None:
 
     if not is_loopback(host):
         tell(
-            f"warning: {host} can be reached from other machines, and whoever reaches it reads all that is served; "
-            "leave --host out to serve this machine alone"
+            f"warning: {host} can be reached from other machines, which can read everything that is served; "
+            "omit --host to serve this machine only"
         )
 
 

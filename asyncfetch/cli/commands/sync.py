@@ -247,7 +247,9 @@ def sync(
     wanted_format = _format(fmt, as_json=as_json)
     work = _gather(service, asked, table)
     if store is not None and given["base_url"] is not None:
-        raise SettingsError("--store computes and --base-url asks; give one of them", setting="store")
+        raise SettingsError(
+            "--store computes locally and --base-url asks the API; give one of them", setting="store"
+        )
     answers = _Answers(work)
     if store is not None:
         opened = open_atlas(
@@ -286,7 +288,7 @@ def _gather(service: ServiceName, given: dict[str, Any], table: str | None) -> _
     ]
     if strange:
         raise SettingsError(
-            f"{service} {'of a table ' if table else ''}does not take {', '.join(strange)}",
+            f"{'with --table, ' if table else ''}{service} does not take {', '.join(strange)}",
             setting=strange[0],
         )
     by_structure = service is ServiceName.STRUCTURE_TO_IMAGE

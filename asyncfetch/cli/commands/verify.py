@@ -1,4 +1,4 @@
-"""``asyncfetch verify``: a store held against its own commits, and mended on request."""
+"""``asyncfetch verify``: a store compared with its own commits, and repaired on request."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def _describe(report: VerifyReport, out: str) -> str:
     ]
     left = {flaw.path for flaw in report.left}
     for flaw in report.flaws[:_MAX_LISTED]:
-        is_mended = report.was_repaired and flaw.path not in left
-        done = "; made again" if is_mended else ""
+        is_repaired = report.was_repaired and flaw.path not in left
+        done = "; made again" if is_repaired else ""
         lines.append(f"{flaw.item}: {flaw.path} {flaw.problem}{done}")
     if len(report.flaws) > _MAX_LISTED:
         lines.append(f"{len(report.flaws) - _MAX_LISTED} more; --json lists all")
@@ -98,10 +98,12 @@ def _describe(report: VerifyReport, out: str) -> str:
         lines.append("everything is as it was written")
     elif report.was_repaired and report.is_sound:
         lines.append(
-            f"{counted(len(report.flaws), 'flaw')} mended with {counted(report.n_requests, 'request')}"
+            f"{counted(len(report.flaws), 'flaw')} repaired with {counted(report.n_requests, 'request')}"
         )
     elif not report.was_repaired:
-        lines.append(f"mend with: asyncfetch verify {out} --repair")
+        lines.append(f"repair with: asyncfetch verify {out} --repair")
     else:
-        lines.append(f"{len(report.left)} flaws are left; try again later, or mirror the items again")
+        lines.append(
+            f"{counted(len(report.left), 'flaw is', 'flaws are')} left; try again later, or mirror the items again"
+        )
     return "\n".join(lines)

@@ -31,8 +31,8 @@ def test_lines_tell_of_plans_retries_and_failures(capsys):
             listener(event)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "data set 7 image: 3 sections, 1 stored already, 2 to fetch",
-        "again in 2.0 s (attempt 1 failed): image 1: slow",
+        "data set 7 image: 3 sections, 1 already stored, 2 to fetch",
+        "retrying in 2.0 s (attempt 1 failed): image 1: slow",
         "image 2 failed: none",
     ]
 
