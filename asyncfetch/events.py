@@ -244,6 +244,18 @@ class SectionStored(Event, frozen=True, tag="section_stored"):
     elapsed_s: float
 
 
+class ShardMade(Event, frozen=True, tag="shard_made"):
+    """Say that a shard of a volume is in the store, ``n_done`` of ``n_shards``; ``is_new`` unless it was there."""
+
+    data_set_id: int
+    view: str
+    level: int
+    is_new: bool
+    n_done: int
+    n_shards: int
+    elapsed_s: float
+
+
 class RunFinished(Event, frozen=True, tag="run_finished"):
     """Say that a run ended, and how."""
 

@@ -26,6 +26,7 @@ from asyncfetch.events import (
     RequestRetried,
     RequestStarted,
     SectionStored,
+    ShardMade,
     WindowChanged,
 )
 
@@ -203,6 +204,10 @@ class Figures(msgspec.Struct, kw_only=True):
     def _stored(self, event: SectionStored) -> None:
         self._wait("write", event.elapsed_s)
 
+    def _shard(self, event: ShardMade) -> None:
+        if event.is_new:
+            self._wait("write", event.elapsed_s)
+
     def _window(self, event: WindowChanged) -> None:
         self.window = event.after
         self.most_window = max(self.most_window, event.before, event.after)
@@ -226,6 +231,7 @@ _COUNTERS: dict[type[Event], Any] = {
     RequestHedged: Figures._hedged,
     BudgetGranted: Figures._granted,
     SectionStored: Figures._stored,
+    ShardMade: Figures._shard,
     WindowChanged: Figures._window,
     HostPaused: Figures._paused,
     OutageBegan: Figures._outage_began,

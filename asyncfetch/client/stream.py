@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
 from asyncfetch.allen import ImageRequest
+from asyncfetch.engine.groups import share_out
 from asyncfetch.errors import (
     AlignmentError,
     AsyncFetchError,
@@ -20,32 +22,26 @@ from asyncfetch.errors import (
     SelectionError,
     SettingsError,
 )
-from asyncfetch.geometry import (
-    REFERENCE_BOXES_UM,
-    ReferenceGrid,
-    full_to_tier,
-    tier_for,
-    tier_of_shape,
-    tier_shape,
-)
+from asyncfetch.geometry import full_to_tier
 from asyncfetch.imaging import DisplacementField, decode, expression_level, prepare_source, warp
+from asyncfetch.layout.recipe import Recipe
+from asyncfetch.planning import SectionPlan, plan_section, registered_grid, tier_of
+from asyncfetch.planning.section import PIXELS_PER_JPEG_BYTE, detection_point, placed
+from asyncfetch.settings import Settings
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
     from numpy.typing import DTypeLike, NDArray
 
     from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.client.client import Client, Parked
-    from asyncfetch.geometry import Affine2D
+    from asyncfetch.geometry import Affine2D, ReferenceGrid
     from asyncfetch.imaging import Interpolation
 
 __all__ = ["FetchedSection", "SectionStream", "open_sections"]
-
-#: The largest image whose bytes are known has 0.16 a pixel (2980 x 1888 in 898 kB, IMG-8).
-_PIXELS_A_JPEG_BYTE = 6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -237,45 +233,32 @@ class _Choices:
         # A number of halvings that breaks its rule is told before anything is asked.
         ImageRequest(image_id=0, downsample=self.downsample)
 
-    def tier_of(self, section: SectionImage) -> int:
-        """Return the tier that is fetched."""
-        if self.downsample is not None:
-            return self.downsample
-        return tier_for(self.um, section.resolution, section.tier_count) if section.resolution else 0
+    @property
+    def settings(self) -> Settings:
+        """The choices, as settings by which sections are planned."""
+        return Settings(um=self.um, downsample=self.downsample, parallel=self.parallel)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """Say how one section is fetched, and where it lies: the fields of its record that tell that."""
+    """How one section is fetched, and where it lies: its plan, the mask beside it, and fields of what comes."""
 
-    section: SectionImage
+    image: SectionPlan
     requests: tuple[ImageRequest, ...]
-    shape: tuple[int, int]
-    downsample: int
     place: dict[str, Any]
-    grid_to_image: Affine2D | None
     error: AlignmentError | None
-
-    def tier_of(self, shape: tuple[int, int]) -> int | None:
-        """Return the tier that an image of a shape is of the section, None where it is none."""
-        count = self.section.tier_count
-        return tier_of_shape(shape, self.section.shape, self.downsample, count - 1 if count else None)
-
-    def admits(self, shape: tuple[int, int]) -> bool:
-        """Tell whether the image can have a shape, be it rounded otherwise than is expected, or another tier's."""
-        return self.tier_of(shape) is not None
 
     def place_of(self, downsample: int) -> dict[str, Any]:
         """Return where pixels of a tier lie, as fields of a `FetchedSection`."""
-        if self.grid_to_image is None:
+        if self.image.grid_to_image is None:
             return self.place
-        return self.place | {"grid_to_pixels": full_to_tier(downsample) @ self.grid_to_image}
+        return self.place | {"grid_to_pixels": full_to_tier(downsample) @ self.image.grid_to_image}
 
     @property
     def working_bytes(self) -> int:
         """Most bytes of decoded pixels and of one JPEG, as it came and as it is kept."""
-        n_pixels = self.shape[0] * self.shape[1]
-        return 3 * n_pixels * len(self.requests) + 2 * n_pixels // _PIXELS_A_JPEG_BYTE
+        n_pixels = self.image.n_pixels
+        return 3 * n_pixels * len(self.requests) + 2 * n_pixels // PIXELS_PER_JPEG_BYTE
 
 
 @asynccontextmanager
@@ -298,17 +281,13 @@ async def open_sections(
         detection_xy=detection_xy,
     )
     data_set = await client.data_set(data_set_id)
-    grid, no_grid = _grid(data_set, um)
+    grid, no_grid = _grid(data_set, choices.settings)
     ordered = sorted(data_set.section_images, key=lambda each: (each.section_number or 0, each.id))
     plans = [_plan(data_set, section, grid, no_grid, choices) for section in ordered]
     send, receive = anyio.create_memory_object_stream[_Offer](0)
-    to_fetch = iter(plans)
     try:
         async with receive, anyio.create_task_group() as group:
-            async with send:
-                # One more than there are places: the section that the consumer holds keeps its worker.
-                for _ in range(min(client.settings.most_images_at_once + 1, len(plans))):
-                    group.start_soon(_work, client, to_fetch, send.clone())
+            group.start_soon(_work, client, plans, send)
             yield SectionStream(data_set, grid, receive)
             group.cancel_scope.cancel()
         return
@@ -320,10 +299,14 @@ async def open_sections(
     raise failure
 
 
-async def _work(client: Client, to_fetch: Iterator[_Plan], send: MemoryObjectSendStream[_Offer]) -> None:
+async def _work(client: Client, plans: list[_Plan], send: MemoryObjectSendStream[_Offer]) -> None:
+    """Fetch all sections and hand them over, one more at a time than there are places.
+
+    The section that the consumer holds keeps its worker.
+    """
     async with send:
-        for plan in to_fetch:
-            await _bring(client, plan, send)
+        n_workers = min(client.settings.most_images_at_once + 1, len(plans))
+        await share_out(plans, lambda plan: _bring(client, plan, send), n_workers)
 
 
 async def _bring(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer]) -> None:
@@ -331,7 +314,12 @@ async def _bring(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offe
     try:
         await _offer(client, plan, send, is_last=False)
     except ImageTierError as error:
-        await _offer(client, replace(plan, shape=error.actual or plan.shape), send, is_last=True)
+        await _offer(
+            client,
+            replace(plan, image=replace_fields(plan.image, shape=error.actual or plan.image.shape)),
+            send,
+            is_last=True,
+        )
 
 
 async def _offer(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer], *, is_last: bool) -> None:
@@ -339,7 +327,7 @@ async def _offer(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offe
     async with client.reserve(plan.working_bytes) as reservation:
         is_done_with = anyio.Event()
         section = await _fetch(client, plan, reservation.lent)
-        if not is_last and plan.downsample and isinstance(section.error, ImageTierError):
+        if not is_last and plan.image.downsample and isinstance(section.error, ImageTierError):
             raise section.error
         await send.send((section, is_done_with))
         await is_done_with.wait()
@@ -348,20 +336,21 @@ async def _offer(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offe
 async def _fetch(client: Client, plan: _Plan, parked: Parked) -> FetchedSection:
     found: list[NDArray[np.uint8] | None] = [None, None]
     error: AsyncFetchError | None = plan.error
-    downsample = plan.downsample
+    image = plan.image
+    downsample = image.downsample
     for k, request in enumerate(plan.requests):
         try:
             jpeg, pixels = await client.fetch_jpeg(
                 request,
-                plan.shape,
-                admits=plan.admits,
+                image.shape,
+                admits=image.admits,
                 check=lambda jpeg, _accept: decode(jpeg.data),
                 parked=parked,
             )
-            tier = plan.tier_of(jpeg.shape)
+            tier = image.tier_of(jpeg.shape)
             if k and tier != downsample:
                 raise ImageSizeError(
-                    f"the expression mask of image {plan.section.id} is tier {tier}, not {downsample} as the image",
+                    f"the expression mask of image {image.section.id} is tier {tier}, not {downsample} as the image",
                     actual=jpeg.shape,
                 )
         except AsyncFetchError as failure:
@@ -369,9 +358,9 @@ async def _fetch(client: Client, plan: _Plan, parked: Parked) -> FetchedSection:
                 error = failure
             break
         found[k] = pixels
-        downsample = plan.downsample if tier is None else tier
+        downsample = image.downsample if tier is None else tier
     return FetchedSection(
-        section=plan.section,
+        section=image.section,
         downsample=downsample,
         pixels=found[0],
         expression=found[1],
@@ -380,15 +369,9 @@ async def _fetch(client: Client, plan: _Plan, parked: Parked) -> FetchedSection:
     )
 
 
-def _grid(data_set: SectionDataSet, um: float) -> tuple[ReferenceGrid | None, AlignmentError | None]:
-    box_um = REFERENCE_BOXES_UM.get(data_set.reference_space_id or 0)
-    if box_um is None:
-        return None, AlignmentError(
-            f"data set {data_set.id} cannot be placed: the extent of reference space "
-            f"{data_set.reference_space_id} is not known"
-        )
+def _grid(data_set: SectionDataSet, settings: Settings) -> tuple[ReferenceGrid | None, AlignmentError | None]:
     try:
-        return ReferenceGrid(plane=data_set.plane, um=um, box_um=box_um), None
+        return registered_grid(data_set, settings), None
     except AlignmentError as error:
         return None, error
 
@@ -400,30 +383,23 @@ def _plan(
     no_grid: AlignmentError | None,
     choices: _Choices,
 ) -> _Plan:
-    downsample = choices.tier_of(section)
-    height, width = section.shape
-    detection_xy = choices.detection_xy or (width / 2, height / 2)
+    settings = choices.settings
+    recipe = Recipe.of("image", settings, grid)
+    image = plan_section(data_set, section, "image", recipe, downsample=tier_of(section, settings))
+    detection_xy = choices.detection_xy or detection_point(section)
     place: dict[str, Any] = {}
-    grid_to_image: Affine2D | None = None
     error = no_grid
     if grid is not None:
         try:
-            geometry = data_set.geometry(section)
-            to_image = grid.grid_to_image(geometry, parallel=choices.parallel, detection_xy=detection_xy)
-            across_um = geometry.image_to_reference(detection_xy)[grid.plane.slice_axis]
+            image = placed(image, data_set, detection_xy)
+            across_um = data_set.geometry(section).image_to_reference(detection_xy)[grid.plane.slice_axis]
+            place = {"grid": grid, "slice_coordinate_um": float(across_um)}
         except AlignmentError as failure:
             error = failure
-        else:
-            grid_to_image = to_image
-            place = {"grid": grid, "slice_coordinate_um": float(across_um)}
-    request = ImageRequest(image_id=section.id, downsample=downsample or None)
-    mask = ImageRequest(image_id=section.id, downsample=downsample or None, view="expression")
+    mask = replace_fields(image.request, view="expression")
     return _Plan(
-        section=section,
-        requests=(request, mask) if choices.view_expression else (request,),
-        shape=tier_shape(height, width, downsample),
-        downsample=downsample,
+        image=image,
+        requests=(image.request, mask) if choices.view_expression else (image.request,),
         place=place,
-        grid_to_image=grid_to_image,
         error=error,
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-import anyio
 import numpy as np
 
 from asyncfetch.allen.sync import ImageSync, SyncRequest, parse_sync_json, parse_sync_xml
 from asyncfetch.engine import Request
-from asyncfetch.errors import AsyncFetchError, ReplyError, SelectionError
+from asyncfetch.engine.groups import share_out
+from asyncfetch.errors import ReplyError, SelectionError
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
@@ -177,24 +177,11 @@ class SyncServices:
     async def _gather(self, requests: list[SyncRequest]) -> list[Any]:
         """Return the answers in the order of the requests."""
         answers: list[Any] = [None] * len(requests)
-        failures: list[AsyncFetchError] = []
-        waiting = iter(range(len(requests)))
 
-        async def work() -> None:
-            for k in waiting:
-                try:
-                    answers[k] = _in_order(requests[k], await self.ask(requests[k]))
-                except AsyncFetchError as error:
-                    # carried out of the task group by hand, which would wrap it in a group
-                    failures.append(error)
-                    group.cancel_scope.cancel()
-                    return
+        async def ask(k: int) -> None:
+            answers[k] = _in_order(requests[k], await self.ask(requests[k]))
 
-        async with anyio.create_task_group() as group:
-            for _ in range(min(self._n_workers, len(requests))):
-                group.start_soon(work)
-        if failures:
-            raise failures[0]
+        await share_out(range(len(requests)), ask, min(self._n_workers, len(requests)))
         return answers
 
 

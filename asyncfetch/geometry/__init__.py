@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncfetch.geometry.affine import Affine2D, Affine3D
+from asyncfetch.geometry.footprint import MARGINS, WARP_BLOCK, Footprint, n_means_of, step_of
 from asyncfetch.geometry.grid import REFERENCE_BOXES_UM, Plane, ReferenceGrid
 from asyncfetch.geometry.section import SectionGeometry
 from asyncfetch.geometry.soundness import are_sound_2d, are_sound_3d
@@ -18,10 +19,13 @@ from asyncfetch.geometry.tiers import (
 from asyncfetch.geometry.tiles import Box, source_box, tiles_of
 
 __all__ = [
+    "MARGINS",
     "REFERENCE_BOXES_UM",
+    "WARP_BLOCK",
     "Affine2D",
     "Affine3D",
     "Box",
+    "Footprint",
     "Plane",
     "ReferenceGrid",
     "SectionGeometry",
@@ -30,7 +34,9 @@ __all__ = [
     "full_to_tier",
     "is_tier_shape",
     "last_tier",
+    "n_means_of",
     "source_box",
+    "step_of",
     "tier_for",
     "tier_of_shape",
     "tier_shape",

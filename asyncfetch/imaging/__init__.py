@@ -10,18 +10,14 @@ from asyncfetch.imaging.jpeg import JpegHeader, decode, encode, read_header
 from asyncfetch.imaging.pool import Pool
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.imaging.warp import (
-    WARP_BLOCK,
     Interpolation,
     PlaneWarp,
     average,
-    n_means_of,
     prepare_source,
-    step_of,
     warp,
 )
 
 __all__ = [
-    "WARP_BLOCK",
     "Border",
     "Buffers",
     "DisplacementField",
@@ -35,10 +31,8 @@ __all__ = [
     "encode",
     "expression_level",
     "halve",
-    "n_means_of",
     "prepare_source",
     "put_levels",
     "read_header",
-    "step_of",
     "warp",
 ]

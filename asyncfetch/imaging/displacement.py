@@ -12,9 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from asyncfetch.errors import SelectionError, StoreError
-from asyncfetch.geometry import Box, tiles_of
-from asyncfetch.imaging.opencv import MARGINS, Interpolation, lanczos_weights, sample
-from asyncfetch.imaging.warp import WARP_BLOCK
+from asyncfetch.geometry import MARGINS, WARP_BLOCK, Box, tiles_of
+from asyncfetch.imaging.opencv import Interpolation, lanczos_weights, sample
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -202,7 +201,7 @@ class DisplacementField:
 
         It samples at points: where the field steps over pixels they are left out, unlike in
         :func:`asyncfetch.imaging.warp`, which averages. The result is the same bit for bit whatever boxes it is
-        asked for in, because it is computed in aligned blocks of :data:`asyncfetch.imaging.WARP_BLOCK` pixels.
+        asked for in, because it is computed in aligned blocks of :data:`asyncfetch.geometry.WARP_BLOCK` pixels.
 
         Parameters
         ----------

@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MARGINS", "Interpolation", "area_mean", "lanczos_weights", "sample", "warp_affine"]
+__all__ = ["Interpolation", "area_mean", "lanczos_weights", "sample", "warp_affine"]
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 
-#: Pixels that an interpolation touches beyond the two on either side of a position.
-MARGINS: dict[Interpolation, int] = {"nearest": 0, "linear": 0, "cubic": 1, "lanczos": 3}
 
 # Parallelism is one level up: several images or bands at once, each on one thread.
 cv2.setNumThreads(1)
@@ -138,7 +136,7 @@ def sample(
     ----------
     source : (y, x, c) array of uint8
         Neither side may be beyond 32 767 px, the limit of OpenCV's integer coordinates. It must hold every pixel
-        that is touched: those around a position and :data:`MARGINS` more.
+        that is touched: those around a position and `asyncfetch.geometry.MARGINS` more.
     x, y : (h, w) array of float64
         Positions in pixels of ``source``. Linear and cubic sampling takes them as float32: keep them small.
     out : (h, w, c) array of uint8

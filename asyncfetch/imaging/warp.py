@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from asyncfetch.errors import SelectionError
-from asyncfetch.geometry import Affine2D, Box, full_to_tier, source_box
+from asyncfetch.geometry import WARP_BLOCK, Affine2D, Box, Footprint, full_to_tier, n_means_of
 from asyncfetch.imaging.buffers import Scratch
-from asyncfetch.imaging.opencv import MARGINS, Interpolation, area_mean, warp_affine
+from asyncfetch.imaging.opencv import Interpolation, area_mean, warp_affine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,47 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "WARP_BLOCK",
     "Interpolation",
     "PlaneWarp",
     "average",
-    "n_means_of",
     "prepare_source",
-    "step_of",
     "warp",
 ]
 
-#: Side of the aligned blocks of samples in which every warp is computed. OpenCV's results differ by one grey
-#: level with the place of a pixel in the call, so the calls must not depend on what was asked for. Boxes
-#: whose sides are multiples of it waste nothing. None is faster: 325 MPix/s on one core against 240 for 128, 325
-#: for 512 and 250 for 1024 (8992 x 4936 x 3, linear, into a reused array, medians of 7).
-WARP_BLOCK = 256
-
-# From this many source pixels a grid step on, sampling at points would skip pixels.
-_AREA_STEP = 1.5
-# Most source pixels between two samples of a mean. Pixels that are means themselves hold little that is as fine
-# as they are. For steps of 9 to 31 over images halved to steps of 4 to 8, 1.2 instead of 1 takes up to 30 % fewer
-# samples. The RMSE then changes by -22 to +4 % for noise of sigma 8 px and edges, and rises by 12 % or 0.04 levels
-# at most for tissue of the phantom and by 10 % for white noise.
-_SAMPLE_SPACING = 1.0
-_SAMPLE_SPACING_OF_MEANS = 1.2
-# From this step on the source is averaged first. For a step of 24 from 44 MPix, 4 instead of 8 would save 30 ms
-# of 67 and raise the error by 60 %.
-_HALVING_STEP = 8.0
-# A step that is a whole number must not count as more by the rounding of its computation.
-_STEP_SLACK = 1e-9
 
 _scratch = Scratch()
-
-
-def step_of(grid_to_source: Affine2D) -> float:
-    """Return the size of a grid step in source pixels, in the direction where it is longest.
-
-    It is the larger singular value of the linear part.
-    """
-    # that of a 2 x 2 matrix is half the sum of two lengths; a decomposition would take twenty times as long
-    (a, b), (c, d) = grid_to_source.linear.tolist()
-    return (math.hypot(a + d, b - c) + math.hypot(a - d, b + c)) / 2
 
 
 def warp(
@@ -162,22 +129,13 @@ class PlaneWarp:
                 f"interpolation is one of {', '.join(get_args(Interpolation))}, not {interpolation!r}"
             )
         self._shape = shape
-        self._source_shape = source_shape
         self._window = Box.of_shape(source_shape) if window is None else window
         self._fill = fill
-        n = self._n_samples = _samples_per_pixel(grid_to_source, interpolation, averaged=averaged)
-        self._interpolation: Interpolation = "linear" if n > 1 else interpolation
-        self._block = _block_side(n)
-        # Sample j of pixel k lies at k + (j + ½) / n - ½.
-        offset = (1 / n - 1) / 2
-        sample_to_grid = Affine2D.translation(offset, offset) @ Affine2D.scaling(1 / n)
-        self._sample_to_source = grid_to_source @ sample_to_grid
+        self._footprint = Footprint(
+            grid_to_source, source_shape, interpolation=interpolation, averaged=averaged
+        )
+        self._block = _block_side(self._footprint.n_samples)
         self._crops: dict[Box, Box] = {}
-
-    def reach(self, box: Box) -> Box:
-        """Return the part of the image, there or not, that the samples of a part of the grid touch."""
-        margin = MARGINS[self._interpolation]
-        return source_box(self._sample_to_source, self._samples(box), margin, self._source_shape)
 
     def source_of(self, box: Box) -> Box:
         """Return the part of the image that rendering a part of the grid reads; empty where it sees nothing."""
@@ -246,14 +204,10 @@ class PlaneWarp:
             for x0 in range(region.x0 // side * side, region.x1, side):
                 yield Box(y0, x0, min(y0 + side, height), min(x0 + side, width))
 
-    def _samples(self, block: Box) -> Box:
-        n = self._n_samples
-        return Box(block.y0 * n, block.x0 * n, block.y1 * n, block.x1 * n)
-
     def _crop(self, block: Box) -> Box:
         # asked for when the sources are looked for, when the empty chunks are, and when it is rendered
         if (crop := self._crops.get(block)) is None:
-            crop = self._crops[block] = self.reach(block).intersect(self._window)
+            crop = self._crops[block] = self._footprint.reach(block).intersect(self._window)
         return crop
 
     def _render_block(
@@ -263,9 +217,9 @@ class PlaneWarp:
         if crop.is_empty:
             out[...] = self._fill
             return
-        samples, n = self._samples(block), self._n_samples
+        samples, n = self._footprint.samples_of(block), self._footprint.n_samples
         # plain floats, as for the crop
-        (a, b, c), (d, e, f) = self._sample_to_source.matrix.tolist()
+        (a, b, c), (d, e, f) = self._footprint.sample_to_source.matrix.tolist()
         x, y = samples.x0, samples.y0
         matrix = np.array([[a, b, a * x + b * y + c - crop.x0], [d, e, d * x + e * y + f - crop.y0]])
         pixels = source[crop.shift(-origin[0], -origin[1]).slices]
@@ -274,19 +228,11 @@ class PlaneWarp:
                 f"{crop} of the image is not among the {source.shape[:2]} pixels at {origin}"
             )
         if n == 1:
-            warp_affine(pixels, matrix, out, self._interpolation, self._fill)
+            warp_affine(pixels, matrix, out, self._footprint.interpolation, self._fill)
             return
         sampled = _scratch.take("sampled", (*samples.shape, source.shape[2]))
-        warp_affine(pixels, matrix, sampled, self._interpolation, self._fill)
+        warp_affine(pixels, matrix, sampled, self._footprint.interpolation, self._fill)
         area_mean(sampled, n, out)
-
-
-def n_means_of(grid_to_source: Affine2D, source_shape: tuple[int, int]) -> int:
-    """Return how often :func:`prepare_source` halves an image before it is sampled."""
-    step, n_halvings = step_of(grid_to_source), 0
-    while step >= _HALVING_STEP * 2**n_halvings and min(source_shape) >> (n_halvings + 1):
-        n_halvings += 1
-    return n_halvings
 
 
 def prepare_source(source: NDArray[np.uint8], grid_to_source: Affine2D) -> tuple[NDArray[np.uint8], Affine2D]:
@@ -326,18 +272,6 @@ def average(source: NDArray[np.uint8], n_halvings: int) -> NDArray[np.uint8]:
     averaged = np.empty((height, width, source.shape[2]), dtype=np.uint8)
     area_mean(source[: height * factor, : width * factor], factor, averaged)
     return averaged
-
-
-def _samples_per_pixel(grid_to_source: Affine2D, interpolation: Interpolation, *, averaged: bool) -> int:
-    step = step_of(grid_to_source)
-    if step > WARP_BLOCK:
-        raise SelectionError(
-            f"a grid step of {step:.0f} source pixels is too long: halve with prepare_source first"
-        )
-    if interpolation == "nearest" or step < _AREA_STEP * (1 - _STEP_SLACK):
-        return 1
-    spacing = _SAMPLE_SPACING_OF_MEANS if averaged else _SAMPLE_SPACING
-    return math.ceil(step / spacing * (1 - _STEP_SLACK))
 
 
 def _block_side(n_samples: int) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 import numpy as np
 
-from asyncfetch.errors import AlignmentError, StoreItemError
+from asyncfetch.errors import AlignmentError
 from asyncfetch.layout.bounds import (
     MAX_OBJECT_BYTES,
     Digest,
     Extent,
     Id,
-    Level,
     Pitch,
     Position,
     SectionNumber,
@@ -22,11 +21,12 @@ from asyncfetch.layout.bounds import (
     Tier,
 )
 from asyncfetch.layout.paths import LAYOUT_VERSION
-from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.recipe import MadeByRecipe
+from asyncfetch.settings import Layer  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
-    from asyncfetch.allen import SectionDataSet, SectionImage
+    from asyncfetch.geometry import SectionGeometry
 
 __all__ = ["Commit", "SectionAffine"]
 
@@ -51,10 +51,10 @@ class SectionAffine(msgspec.Struct, frozen=True, kw_only=True):
     to_unit: str = "micrometer"
 
     @classmethod
-    def of(cls, data_set: SectionDataSet, section: SectionImage) -> Self | None:
-        """Return the affine of a section of a data set, None when a matrix that it needs is missing or overflows."""
+    def of(cls, geometry: SectionGeometry) -> Self | None:
+        """Return the affine of a section, None when a matrix that it needs is missing or overflows."""
         try:
-            matrix = data_set.geometry(section).image_to_reference_matrix()
+            matrix = geometry.image_to_reference_matrix()
         except AlignmentError:
             return None
         if not np.isfinite(matrix).all():
@@ -63,8 +63,8 @@ class SectionAffine(msgspec.Struct, frozen=True, kw_only=True):
         return cls(matrix=(first, second, third))
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold all that resume, verify and status need to know about one stored section.
+class Commit(MadeByRecipe, frozen=True, kw_only=True):
+    """All that resume, verify and status need to know about one stored section.
 
     Attributes
     ----------
@@ -95,16 +95,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         pixels.
     section_number : int or None
         The section's number in its set.
-    um : float or None
-        Pitch of the registered grid, None when that layer was not written.
-    codec, interpolation : str
-        Compressor of the pixels, and how the warp sampled.
-    parallel : bool
-        Whether the registered plane is atldld's approximation.
-    numeric_expression : bool
-        Whether the pixels are levels of expression, three times the same, instead of the mask's colours.
-    fill : int
-        Grey level of the registered plane beside the image.
+    recipe : Recipe
+        How the pixels were made; its pitch is None when no plane was written.
     fetch : str
         Whether the pixels came as one image or as tiles.
     region : tuple of int or None
@@ -122,6 +114,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         The layout version.
     """
 
+    _recipe_behind: ClassVar[str] = "section_number"
+    _left_out: ClassVar[tuple[str, ...]] = ("plane", "box_um")
+
     image_id: Id
     data_set_id: Id
     view: str
@@ -137,16 +132,10 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     quality: int | None = None
     asked_downsample: Tier | None = None
     section_number: SectionNumber | None = None
-    um: Pitch | None = None
-    codec: Codec = "zstd"
-    interpolation: Interpolation = "linear"
-    parallel: bool = False
-    numeric_expression: bool = False
-    fill: Level = 0
     fetch: Literal["images", "tiles"] = "images"
     region: tuple[Extent, Extent, Extent, Extent] | None = None
     image_to_reference: SectionAffine | None = None
-    n_shards: dict[Layer, Size] = {}
+    n_shards: dict[Layer, Size] = msgspec.field(default_factory=dict)
     tool: str = "asyncfetch"
     tool_version: str = __version__
     layout: Annotated[int, msgspec.Meta(ge=LAYOUT_VERSION, le=LAYOUT_VERSION)] = LAYOUT_VERSION
@@ -157,24 +146,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         height, width = self.shape
         return max(MAX_OBJECT_BYTES, 3 * height * width)
 
-    def to_attributes(self) -> dict[str, Any]:
-        """Return the commit as the JSON value of ``attributes.asyncfetch``."""
-        attributes: dict[str, Any] = msgspec.to_builtins(self)
-        return attributes
-
-    @classmethod
-    def from_attributes(cls, attributes: Any, *, location: str) -> Self:
-        """Read the JSON value of ``attributes.asyncfetch``.
-
-        Raises
-        ------
-        StoreItemError
-            It is not a commit of this layout version.
-        """
-        try:
-            return msgspec.convert(attributes, cls)
-        except msgspec.ValidationError as error:
-            raise StoreItemError(
-                f"{location} cannot be committed: its commit could not be read back ({error})",
-                location=location,
-            ) from error
+    def vouching_for(self, layers: tuple[Layer, ...]) -> Self:
+        """Return the commit for fewer layers; without a plane it has no pitch."""
+        recipe = self.recipe if "registered" in layers else self.recipe.without_grid
+        return msgspec.structs.replace(self, layers=layers, recipe=recipe)

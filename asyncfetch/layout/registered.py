@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 
-from asyncfetch.geometry import Plane, ReferenceGrid
-from asyncfetch.layout.bounds import Level, Pitch  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.bounds import Pitch  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.recipe import MadeByRecipe, Recipe
 from asyncfetch.layout.slots import Slot, plan_slots, slot_spacing, slots_of
-from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.settings import Layer  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
+    from asyncfetch.geometry import ReferenceGrid
 
 __all__ = ["RegisteredLayout", "ViewLayout"]
 
 
-#: What must be the same of all planes of a registered image, in the order in which a difference is told.
-_GRID_FIELDS = (
-    "um",
-    "plane",
-    "box_um",
-    "codec",
-    "numeric_expression",
-    "interpolation",
-    "parallel",
-    "fill",
-    "section_thickness_um",
-)
+class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
+    """The registered image of a view: its slots, and how its planes are made.
 
-
-class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """Say on which grid a view is registered; this is ``attributes.asyncfetch`` of ``registered``.
+    This is ``attributes.asyncfetch`` of ``registered``.
 
     Attributes
     ----------
-    um : float
-        Pitch of the grid in µm.
-    plane : Plane
-        Coronal (y = i, x = r), sagittal (y = i, x = p) or transverse (y = p, x = r).
-    box_um : tuple of float
-        Extent of the reference space along (p, i, r), in µm.
+    recipe : Recipe
+        The grid, and how the planes are made.
     reference_space_id : int or None
         The API's id of the space.
     slots : tuple of Slot
@@ -51,56 +36,44 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
         Section numbers from one slot to the next.
     section_thickness_um : float
         What one section number is worth along z of the volume frame, in µm.
-    codec : str
-        Compressor of the pixels.
-    interpolation : str
-        How the warp sampled.
-    parallel : bool
-        Grid points at k · um, with a constant slice coordinate, instead of voxel centres at (k + ½) · um on
-        the section's own plane.
-    numeric_expression : bool
-        Whether voxels are levels of expression, three times the same, instead of the mask's colours.
-    fill : int
-        What pixels beside an image hold, and those of slots without one.
     frame, axes, unit : str
         What y and x of the image are measured in; z is the volume frame's.
     """
 
-    um: Pitch
-    plane: Plane
-    box_um: tuple[Pitch, Pitch, Pitch]
+    _leading: ClassVar[tuple[str, ...]] = ("um", "plane", "box_um")
+    _recipe_behind: ClassVar[str] = "reference_space_id"
+
     slots: tuple[Slot, ...]
     spacing: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
     section_thickness_um: Pitch
     reference_space_id: int | None = None
-    codec: Codec = "zstd"
-    interpolation: Interpolation = "linear"
-    parallel: bool = False
-    numeric_expression: bool = False
-    fill: Level = 0
     frame: str = "reference"
     axes: tuple[str, str, str] = ("p", "i", "r")
     unit: str = "micrometer"
     z_frame: str = "volume"
 
+    def __post_init__(self) -> None:
+        if self.recipe.grid is None:
+            raise ValueError("a registered image needs um, plane and box_um")
+
     @property
     def grid(self) -> ReferenceGrid:
         """The grid of one plane."""
-        return ReferenceGrid(plane=self.plane, um=self.um, box_um=self.box_um)
+        grid = self.recipe.grid
+        assert grid is not None, "it was looked at when this was made"
+        return grid
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(z, y, x) of the array."""
         return (len(self.slots), *self.grid.shape)
 
-    @property
-    def origin_um(self) -> float:
-        """Where the first grid point of y and x lies, in µm."""
-        return 0.0 if self.parallel else self.um / 2
-
     def differences(self, other: RegisteredLayout) -> list[str]:
         """Return the names of what makes the planes of two registered images differ, but for their slots."""
-        return [name for name in _GRID_FIELDS if getattr(self, name) != getattr(other, name)]
+        found = self.recipe.differences(other.recipe)
+        if self.section_thickness_um != other.section_thickness_um:
+            found.append("section_thickness_um")
+        return found
 
     def extended_by(self, later: RegisteredLayout) -> RegisteredLayout | None:
         """Return a later registered image with the sections of both; None where planes would have to move.
@@ -135,34 +108,21 @@ class RegisteredLayout(msgspec.Struct, frozen=True, kw_only=True):
     def of_data_set(
         cls,
         data_set: SectionDataSet,
-        grid: ReferenceGrid,
-        *,
-        codec: Codec = "zstd",
-        interpolation: Interpolation = "linear",
-        parallel: bool = False,
-        numeric_expression: bool = False,
-        fill: int = 0,
+        recipe: Recipe,
     ) -> RegisteredLayout:
-        """Lay out the registered image of all sections of a data set."""
+        """Lay out the registered image of all sections of a data set, by a recipe with a grid."""
         slots = slots_of(data_set)
         return cls(
-            um=grid.um,
-            plane=grid.plane,
-            box_um=grid.box_um,
+            recipe=recipe,
             slots=slots,
             spacing=slot_spacing(slot.section_number for slot in slots),
             section_thickness_um=_thickness_um(data_set),
             reference_space_id=data_set.reference_space_id,
-            codec=codec,
-            interpolation=interpolation,
-            parallel=parallel,
-            numeric_expression=numeric_expression,
-            fill=fill,
         )
 
 
 class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what of one view of a data set is going to be stored.
+    """What of one view of a data set is going to be stored.
 
     Attributes
     ----------
@@ -174,8 +134,8 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
         Which of ``source``, ``sections`` and ``registered``.
     record : dict
         The API's row of the data set, verbatim, from which `StoredDataSet.geometry` is made.
-    codec : str
-        Compressor of ``sections``.
+    recipe : Recipe
+        How the pixels are made.
     section_thickness_um : float
         Extent of a section along z of the volume frame, in µm.
     registered : RegisteredLayout or None
@@ -186,7 +146,7 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
     view: str
     layers: tuple[Layer, ...]
     record: dict[str, Any]
-    codec: Codec = "zstd"
+    recipe: Recipe
     section_thickness_um: float = 1.0
     registered: RegisteredLayout | None = None
 
@@ -197,32 +157,19 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
         view: str,
         *,
         layers: tuple[Layer, ...],
-        codec: Codec = "zstd",
-        grid: ReferenceGrid | None = None,
-        interpolation: Interpolation = "linear",
-        parallel: bool = False,
-        numeric_expression: bool = False,
-        fill: int = 0,
+        recipe: Recipe,
     ) -> ViewLayout:
-        """Lay out one view of a data set; without `grid` there is no registered image."""
+        """Lay out one view of a data set; without a grid in its recipe there is no registered image."""
         registered = None
-        if grid is not None and "registered" in layers:
-            registered = RegisteredLayout.of_data_set(
-                data_set,
-                grid,
-                codec=codec,
-                interpolation=interpolation,
-                parallel=parallel,
-                numeric_expression=numeric_expression,
-                fill=fill,
-            )
+        if recipe.grid is not None and "registered" in layers:
+            registered = RegisteredLayout.of_data_set(data_set, recipe)
             registered = registered if registered.slots else None
         return cls(
             data_set_id=data_set.id,
             view=view,
             layers=layers,
             record=data_set.record,
-            codec=codec,
+            recipe=recipe,
             section_thickness_um=_thickness_um(data_set),
             registered=registered,
         )

@@ -115,3 +115,7 @@ def volume_shapes(shape: Shape3) -> tuple[Shape3, ...]:
         z, y, x = (side // 2 for side in shapes[-1])
         shapes.append((z, y, x))
     return tuple(shapes)
+
+
+# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
+_MET = msgspec.json.Decoder(VolumeLayout)

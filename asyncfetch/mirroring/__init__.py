@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asyncfetch.mirroring.forecasting import Forecast, ViewForecast, forecast
 from asyncfetch.mirroring.gaps import VolumeGap
-from asyncfetch.mirroring.plan import SectionPlan, ViewPlan, plan_view, registered_grid
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Failure, Report
 from asyncfetch.mirroring.run import mirror, resume
@@ -13,6 +12,7 @@ from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_sel
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.verify import Flaw, VerifyReport, verify
 from asyncfetch.mirroring.volume import VolumeReport, build_volume
+from asyncfetch.planning import SectionPlan, ViewPlan, plan_view, registered_grid
 
 __all__ = [
     "SELECTION_FORMS",

@@ -8,13 +8,14 @@ import anyio
 import msgspec
 
 from asyncfetch.client import Client
+from asyncfetch.engine.groups import first_error
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
 from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_data_sets
-from asyncfetch.mirroring.plan import plan_view, view_layout
-from asyncfetch.mirroring.report import Failure, first_error
+from asyncfetch.mirroring.report import Failure
 from asyncfetch.mirroring.selection import parse_selection
 from asyncfetch.mirroring.structures import find_region
+from asyncfetch.planning import plan_view, view_layout
 from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
-    from asyncfetch.mirroring.plan import ViewPlan
-    from asyncfetch.mirroring.region_of_space import RegionOfSpace
+    from asyncfetch.planning import ViewPlan
+    from asyncfetch.planning.region_of_space import RegionOfSpace
     from asyncfetch.settings import View
     from asyncfetch.store import Commit, Location, Store
 

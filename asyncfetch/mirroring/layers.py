@@ -10,7 +10,6 @@ from asyncfetch.imaging import Jobs, PlaneWarp, average
 from asyncfetch.layout.paths import shard_shape
 from asyncfetch.mirroring.levels import LevelJobs
 from asyncfetch.mirroring.pixels import Decoded, Pixels
-from asyncfetch.mirroring.plan import interpolation_of, is_numeric
 from asyncfetch.mirroring.planes import PlaneJobs
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
     from asyncfetch.client import Jpeg
     from asyncfetch.imaging import Buffers
-    from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
-    from asyncfetch.settings import Layer, Settings
+    from asyncfetch.planning import SectionPlan
+    from asyncfetch.settings import Layer
     from asyncfetch.store import StoreWriter
 
 __all__ = ["LayerJobs"]
@@ -40,7 +39,7 @@ class LayerJobs:
         Lends the large arrays.
     writer : StoreWriter
         The store; the view is begun.
-    view_plan, plan, settings
+    plan : SectionPlan
         What is to be done.
 
     Attributes
@@ -53,22 +52,18 @@ class LayerJobs:
         self,
         buffers: Buffers,
         writer: StoreWriter,
-        view_plan: ViewPlan,
         plan: SectionPlan,
-        settings: Settings,
     ) -> None:
         self.jobs = Jobs()
         self._buffers = buffers
         self._writer = writer
-        self._view_plan = view_plan
         self._plan = plan
-        self._settings = settings
-        self._place = (view_plan.data_set.id, plan.view, plan.section.id)
+        self._place = (plan.data_set_id, plan.view, plan.section.id)
 
     @property
     def are_heavy(self) -> bool:
         """Whether there is work for more than one thread."""
-        grid = self._view_plan.grid
+        grid = self._plan.grid
         is_large = (
             grid is not None and next(tiles_of(grid.shape, shard_shape(grid.shape))).shape != grid.shape
         )
@@ -105,7 +100,7 @@ class LayerJobs:
         list of Pixels
             In the order of the boxes; to be brought.
         """
-        plan, grid, settings = self._plan, self._view_plan.grid, self._settings
+        plan, grid, recipe = self._plan, self._plan.grid, self._plan.recipe
         if grid is None or plan.grid_to_image is None or plan.z is None:
             raise AssertionError(
                 "a section planned for the layer registered has a grid, a place on it and a slot"
@@ -121,13 +116,13 @@ class LayerJobs:
             full_to_tier(plan.n_means) @ grid_to_tier if plan.n_means else grid_to_tier,
             grid.shape,
             whole.shape,
-            interpolation=interpolation_of(plan.view, settings),
-            fill=settings.fill,
+            interpolation=recipe.interpolation,
+            fill=recipe.fill,
             averaged=plan.downsample + plan.n_halvings + plan.n_means > 0,
             window=window,
         )
-        write = partial(self._writer.write_registered_shard, self._view_plan.data_set.id, plan.view, plan.z)
-        PlaneJobs(self.jobs, self._buffers, warp, grid.shape, sources, write, fill=settings.fill)
+        write = partial(self._writer.write_registered_shard, plan.data_set_id, plan.view, plan.z)
+        PlaneJobs(self.jobs, self._buffers, warp, grid.shape, sources, write, fill=recipe.fill)
         return decoded
 
     def bring(
@@ -160,8 +155,8 @@ class LayerJobs:
             self._buffers,
             n_halvings,
             shape=target.box.shape,
-            has_levels=is_numeric(self._plan.view, self._settings),
-            fill=self._settings.fill,
+            has_levels=self._plan.recipe.numeric_expression,
+            fill=self._plan.recipe.fill,
         )
         target.fill(decoded.decode(jpeg.data), decoded.give_back)
 

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 
 from asyncfetch.errors import AsyncFetchError
+from asyncfetch.layout.recipe import CHOSEN
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Failure
 from asyncfetch.mirroring.run import mirror
@@ -31,8 +32,6 @@ __all__ = ["Mender"]
 type Section = tuple[int, str, int]
 
 _LAYERS: tuple[Layer, ...] = get_args(Layer)
-#: Choices of a plane that a commit and a registered layout know.
-_AS_STORED = ("codec", "interpolation", "parallel", "numeric_expression", "fill")
 
 
 class Mender:
@@ -205,15 +204,15 @@ class Mender:
                 layers = Counter(each.layers for each in others).most_common(1)[0][0]
                 commit = next(each for each in others if each.layers == layers)
         if commit is not None:
-            fields |= {name: getattr(commit, name) for name in _AS_STORED}
+            fields |= {name: getattr(commit.recipe, name) for name in CHOSEN if name != "um"}
             fields |= {"layers": commit.layers, "roi": commit.region, "fetch": commit.fetch}
-            if commit.um is not None:
-                fields["um"] = commit.um
+            if commit.recipe.um is not None:
+                fields["um"] = commit.recipe.um
         layout = None
         if data_set_id in store.data_set_ids:
             layout = store.data_set(data_set_id, view).registered_layout
         if layout is not None and "registered" in fields.get("layers", ("registered",)):
-            fields |= {name: getattr(layout, name) for name in (*_AS_STORED, "um")}
+            fields |= {name: getattr(layout.recipe, name) for name in CHOSEN}
         if view == "expression" and fields.get("numeric_expression") is False:
             # colours are sampled by the nearest whatever was chosen
             fields.pop("interpolation", None)

@@ -7,16 +7,12 @@ layers that change, then they are written, and the new commit takes the place of
 from __future__ import annotations
 
 import hashlib
-import time
-from contextlib import asynccontextmanager
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
 
 from asyncfetch.client import Jpeg
-from asyncfetch.engine import ByteBudget, Ticket
 from asyncfetch.errors import (
     AsyncFetchError,
     CorruptImageError,
@@ -29,37 +25,39 @@ from asyncfetch.errors import (
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
-    RunStarted,
-    SectionCommitted,
-    SectionFailed,
     SectionSkipped,
     ignore,
 )
 from asyncfetch.imaging import Pool, read_header
-from asyncfetch.mirroring.plan import interpolation_of, is_numeric, plan_view, tier_of, view_layout
-from asyncfetch.mirroring.report import Failure, Report, first_error
+from asyncfetch.mirroring.outcomes import SectionOutcomes
+from asyncfetch.mirroring.report import Failure, Report
+from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.stages import write_layers
 from asyncfetch.mirroring.turns import open_writer, teller
+from asyncfetch.planning import stale_layers, view_layout
+from asyncfetch.planning.rebuilding import (
+    LAYERS,
+    StoredView,
+    as_stored,
+    has_to_be_laid_out_again,
+    plan_rebuild,
+    sharpness_notes,
+)
 from asyncfetch.settings import Layer, Settings, View
 from asyncfetch.store import open as open_store
-from asyncfetch.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from asyncfetch.allen import SectionDataSet
-    from asyncfetch.events import Event, Listener
-    from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
+    from asyncfetch.events import Listener
+    from asyncfetch.mirroring.flights import Flight
+    from asyncfetch.planning import SectionPlan, ViewPlan
     from asyncfetch.store import Commit, Location, Store, StoredDataSet, StoreWriter
 
 __all__ = ["rebuild"]
 
-#: The order of layers in a commit.
-_LAYERS: tuple[Layer, ...] = get_args(Layer)
 _SOURCE: frozenset[Layer] = frozenset({"source"})
 _REGISTERED: frozenset[Layer] = frozenset({"registered"})
-#: Choices of a view that a later run takes over from what is stored, unless it is told otherwise.
-_TAKEN_OVER = ("um", "codec", "interpolation", "parallel", "fill", "numeric_expression")
 
 
 async def rebuild(
@@ -116,31 +114,20 @@ async def rebuild(
     wanted = _checked_layers(layers)
     chosen = {name: value for name, value in choices.items() if value is not None}
     settings = Settings.from_layers(chosen)
-    started_s = time.monotonic()
     async with open_writer(location, "rebuild", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
         if writer is None:
             return Report(selection=(), location=str(location), interrupted=True)
         store = await anyio.to_thread.run_sync(open_store, location)
-        report = Report(selection=(), location=store.location)
         ids = await anyio.to_thread.run_sync(_checked_ids, store, data_set_ids)
-
-        def listen(event: Event) -> None:
-            report.count(event)
-            on_event(event)
-
-        listen(RunStarted(selection=tuple(f"dataset:{each}" for each in ids), location=store.location))
-        async with Pool(settings.workers) as pool:
-            run = _Rebuild(
-                pool, writer, settings.memory_bytes, report, listen, drain or anyio.Event(), image_ids
-            )
-            try:
+        report = Report(selection=tuple(f"dataset:{each}" for each in ids), location=store.location)
+        with reported(report, on_event) as listen:
+            async with Pool(settings.workers) as pool:
+                run = _Rebuild(
+                    pool, writer, settings.memory_bytes, report, listen, drain or anyio.Event(), image_ids
+                )
                 for data_set_id in ids:
                     await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
-            except* AsyncFetchError as group:
-                raise first_error(group) from None
-        report.notes.extend(merged_damage(store, writer))
-    report.elapsed_s = time.monotonic() - started_s
-    listen(report.as_event())
+            report.notes.extend(merged_damage(store, writer))
     return report
 
 
@@ -151,7 +138,7 @@ def merged_damage(store: Store, writer: StoreWriter) -> list[str]:
 
 def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     wanted = tuple(layers)
-    unknown = [layer for layer in wanted if layer not in _LAYERS or layer == "source"]
+    unknown = [layer for layer in wanted if layer not in LAYERS or layer == "source"]
     if unknown or not wanted or len(set(wanted)) != len(wanted):
         raise SettingsError(
             f"layers = {','.join(wanted)} is not allowed: sections, registered or both can be made from source",
@@ -169,7 +156,7 @@ def _checked_ids(store: Store, wanted: Collection[int] | None) -> tuple[int, ...
 
 
 class _Rebuild:
-    """Hold what the tasks of one run share."""
+    """One rebuild: what its tasks share."""
 
     def __init__(
         self,
@@ -187,8 +174,7 @@ class _Rebuild:
         self._report = report
         self._listen = listen
         self._drain = drain
-        self._budget = ByteBudget(memory_bytes)
-        self._admitted: dict[Ticket, anyio.Event] = {}
+        self._memory_bytes = memory_bytes
 
     async def make_data_set(
         self, data_set: StoredDataSet, layers: tuple[Layer, ...], chosen: dict[str, Any]
@@ -206,7 +192,7 @@ class _Rebuild:
             await self._make_view(view_run)
 
     async def _make_view(self, view: _ViewRun) -> None:
-        plans = await self._pool.run(view.plan, self._writer)
+        plans = await self._pool.run(view.begin, self._writer)
         n_to_make = sum(len(plan.to_fetch) for plan in plans)
         self._listen(
             DataSetPlanned(
@@ -225,46 +211,42 @@ class _Rebuild:
                 Failure.of(f"image:{section.id}", error, view.view) for section, error in plan.unplaced
             )
         self._report.notes.extend(view.notes(plans))
-        work = iter([(plan, each) for plan in plans for each in plan.to_fetch])
-        async with anyio.create_task_group() as tasks:
+        work = _ViewWork(self._pool, self._writer, view, SectionOutcomes(self._report, self._listen))
+        runner = Runner["SectionPlan", "Commit"](
+            work,
+            work.make,
             # one more than there are threads reads its JPEG meanwhile
-            for _ in range(self._pool.n_threads + 1):
-                tasks.start_soon(self._make_sections, view, work)
+            n_workers=self._pool.n_threads + 1,
+            drain=self._drain,
+            budget_bytes=self._memory_bytes,
+        )
+        await runner.run([each for plan in plans for each in plan.to_fetch])
+        self._report.interrupted |= runner.is_interrupted
         if self._report.interrupted:
             return
         await self._pool.run(self._writer.finish_view, view.stored.id, view.view)
         self._listen(DataSetCompleted(data_set_id=view.stored.id))
 
-    async def _make_sections(self, view: _ViewRun, work: Iterator[tuple[ViewPlan, SectionPlan]]) -> None:
-        for plan, section in work:
-            if self._drain.is_set():
-                self._report.interrupted = True
-                return
-            image_id = section.section.id
-            try:
-                async with self._room(section.working_bytes):
-                    commit = await self._make_section(view, plan, section)
-            except (ImageError, SelectionError, StoreItemError) as error:
-                self._fail(view, image_id, error)
-            else:
-                self._listen(
-                    SectionCommitted(
-                        data_set_id=view.stored.id,
-                        image_id=image_id,
-                        view=view.view,
-                        size_bytes=commit.size_bytes,
-                        pixels=section.n_pixels,
-                    )
-                )
 
-    async def _make_section(self, view: _ViewRun, plan: ViewPlan, section: SectionPlan) -> Commit:
+class _ViewWork:
+    """The sections of one view, made from their JPEGs."""
+
+    def __init__(self, pool: Pool, writer: StoreWriter, view: _ViewRun, outcomes: SectionOutcomes) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._view = view
+        self._outcomes = outcomes
+
+    async def make(self, section: SectionPlan, _flight: object) -> Commit:
+        """Make the layers of a section, and commit it."""
+        view = self._view
         stored = view.commits[section.section.id]
         try:
             jpeg = await self._pool.run(view.read_jpeg, stored)
             stale = view.stale(stored)
-            rest = await self._pool.run(self._writer.disown, stored, stale) if stale else stored
-            section = msgspec.structs.replace(section, stored=rest)
-            return await write_layers(self._pool, self._writer, plan, section, jpeg, None, view.settings)
+            if stale:
+                await self._pool.run(self._writer.disown, stored, stale)
+            return await write_layers(self._pool, self._writer, section, jpeg)
         except ImageError:
             # what is not what it was said to be has to be fetched again
             standing = await self._pool.run(view.commit_of, stored.image_id)
@@ -272,31 +254,23 @@ class _Rebuild:
                 await self._pool.run(self._writer.disown, standing, _SOURCE)
             raise
 
-    def _fail(self, view: _ViewRun, image_id: int, error: AsyncFetchError) -> None:
-        self._report.failures.append(Failure.of(f"image:{image_id}", error, view.view))
-        self._listen(
-            SectionFailed(
-                data_set_id=view.stored.id,
-                image_id=image_id,
-                view=view.view,
-                error=type(error).__name__,
-                cause=error.message,
-            )
-        )
+    def bytes_of(self, item: SectionPlan) -> int:
+        """Return what a section takes while it is made."""
+        return item.working_bytes
 
-    @asynccontextmanager
-    async def _room(self, size_bytes: int) -> AsyncGenerator[None]:
-        """Hold bytes of the memory budget for the length of a block."""
-        ticket = self._budget.request(size_bytes)
-        self._admitted[ticket] = anyio.Event()
-        try:
-            if not ticket.is_admitted:
-                await self._admitted[ticket].wait()
-            yield
-        finally:
-            del self._admitted[ticket]
-            for each in self._budget.release(ticket):
-                self._admitted[each].set()
+    def done(self, item: SectionPlan, result: Commit, flight: Flight) -> None:
+        """Tell of a section that is made."""
+        self._outcomes.committed(item, result, flight)
+
+    def failed(self, item: SectionPlan, error: AsyncFetchError) -> bool:
+        """Take an error as the section's own, unless the store cannot be written."""
+        if costs_one_item(error):
+            self._outcomes.failed(f"image:{item.section.id}", item, error)
+            return True
+        return False
+
+    async def ended(self, item: SectionPlan) -> None:
+        """Do nothing: a view ends with its items."""
 
 
 def _commits_of(data_set: StoredDataSet) -> dict[int, Commit]:
@@ -304,7 +278,7 @@ def _commits_of(data_set: StoredDataSet) -> dict[int, Commit]:
 
 
 class _ViewRun:
-    """Say what is made of one view, from what is stored of it."""
+    """What is made of one view, from what is stored of it."""
 
     def __init__(
         self,
@@ -315,32 +289,23 @@ class _ViewRun:
         commits: dict[int, Commit],
         image_ids: Collection[int] | None = None,
     ) -> None:
-        self._image_ids = image_ids
         self.stored = stored
         self.view: View = msgspec.convert(view, type=View)
         self.commits = commits
+        self._image_ids = image_ids
         self._wanted = layers
-        self.settings = self._settings(chosen)
+        self._before = stored.registered_layout
+        self._data_set = stored.section_data_set
+        self.settings = as_stored(self._there, layers, chosen)
+        self._layout = view_layout(self._data_set, self.view, self.settings)
 
-    def _settings(self, chosen: dict[str, Any]) -> Settings:
-        """Return the settings as chosen, else as stored, else the defaults."""
-        taken: dict[str, Any] = {}
-        for record in (*self.commits.values(), self.stored.registered_layout):
-            if record is not None:
-                found = {name: getattr(record, name) for name in _TAKEN_OVER}
-                taken |= {name: value for name, value in found.items() if value is not None}
-        if self.view == "expression":
-            # a mask of colours is nearest whatever was chosen, which is no choice for one of levels
-            taken.pop("interpolation", None)
-        layers = self._layers_with(layer for commit in self.commits.values() for layer in commit.layers)
-        return Settings.from_layers(chosen, {"layers": layers}, taken)
+    @property
+    def _there(self) -> StoredView:
+        return StoredView(
+            data_set=self._data_set, view=self.view, commits=self.commits, registered=self._before
+        )
 
-    def _layers_with(self, stored: Iterable[Layer]) -> tuple[Layer, ...]:
-        """Return the layers wanted and those stored, in the order in which a commit names them."""
-        both = {*self._wanted, *stored}
-        return tuple(layer for layer in _LAYERS if layer in both)
-
-    def plan(self, writer: StoreWriter) -> list[ViewPlan]:
+    def begin(self, writer: StoreWriter) -> list[ViewPlan]:
         """Make room for the layers, and return what there is to do, a plan for each tier and set of layers.
 
         Raises
@@ -348,87 +313,27 @@ class _ViewRun:
         SettingsError
             Planes would be lost that cannot be made again.
         """
-        data_set = self.stored.section_data_set
-        layout = view_layout(data_set, self.view, self.settings)
-        before = self.stored.registered_layout
-        if (
-            before is not None
-            and layout.registered is not None
-            and not before.is_same_grid(layout.registered)
-        ):
-            self._check_nothing_is_lost()
+        if has_to_be_laid_out_again(self._there, self._layout.registered):
             for image_id, commit in self.commits.items():
                 if "registered" in commit.layers:
                     rest = writer.disown(commit, _REGISTERED)
                     assert rest is not None, "it vouches for source"
                     self.commits[image_id] = rest
-            writer.drop_registered(data_set.id, self.view)
-        layout = writer.begin_view(layout)
-        if before is None:
+            writer.drop_registered(self._data_set.id, self.view)
+        layout = writer.begin_view(self._layout)
+        if self._before is None:
             # planes whose layout was lost have lost their claims, unless they were adopted
             self.commits = _commits_of(self.stored)
         slots = layout.registered.z_by_image if layout.registered else {}
-        return [self._plan_group(data_set, slots, *group) for group in self._groups()]
-
-    def _groups(self) -> Iterator[tuple[int, tuple[Layer, ...], list[Commit]]]:
-        def key(commit: Commit) -> tuple[int, tuple[Layer, ...]]:
-            return commit.downsample, self._layers_with(commit.layers)
-
-        chosen = [
-            each
-            for each in self.commits.values()
-            if self._image_ids is None or each.image_id in self._image_ids
-        ]
-        for (downsample, layers), commits in groupby(sorted(chosen, key=key), key=key):
-            yield downsample, layers, list(commits)
-
-    def _plan_group(
-        self,
-        data_set: SectionDataSet,
-        slots: dict[int, int],
-        downsample: int,
-        layers: tuple[Layer, ...],
-        commits: list[Commit],
-    ) -> ViewPlan:
-        # the JPEG is there, whatever it was fetched for
-        settings = self.settings.replace(downsample=downsample, layers=layers, fetch="images")
-        rest = {commit.image_id: self._without_stale(commit) for commit in commits}
-        plan = plan_view(data_set, self.view, settings, rest, slots, rest.keys())
-        in_order = [
-            msgspec.structs.replace(each, layers=tuple(layer for layer in _LAYERS if layer in each.layers))
-            for each in plan.to_fetch
-        ]
-        return msgspec.structs.replace(plan, to_fetch=tuple(in_order))
-
-    def _without_stale(self, commit: Commit) -> Commit:
-        stale = self.stale(commit)
-        layers = tuple(layer for layer in commit.layers if layer not in stale)
-        return msgspec.structs.replace(commit, layers=layers, um=None if "registered" in stale else commit.um)
+        return plan_rebuild(self._there, self.settings, self._wanted, slots, self._image_ids)
 
     def stale(self, commit: Commit) -> set[Layer]:
         """Return the layers of a commit that were made otherwise than they are wanted now."""
-        settings = self.settings
-        stale: set[Layer] = set()
-        if (commit.codec, commit.numeric_expression) != (settings.codec, is_numeric(self.view, settings)):
-            stale |= {"sections", "registered"}
-        how = (interpolation_of(self.view, settings), settings.parallel, settings.fill)
-        if (commit.interpolation, commit.parallel, commit.fill) != how:
-            stale.add("registered")
-        return stale & set(commit.layers)
+        return stale_layers(commit, self._layout.recipe)
 
-    def _check_nothing_is_lost(self) -> None:
-        lost = [
-            commit.image_id
-            for commit in self.commits.values()
-            if "registered" in commit.layers and "source" not in commit.layers
-        ]
-        if lost:
-            raise SettingsError(
-                f"data set {self.stored.id}, view {self.view}, cannot be registered otherwise: {len(lost)} of its "
-                f"sections, such as image:{lost[0]}, are stored without their JPEG, so that their planes would be "
-                "lost; mirror them with the layer source first",
-                setting="um",
-            )
+    def notes(self, plans: list[ViewPlan]) -> Iterator[str]:
+        """Yield what is worth knowing though nothing failed."""
+        return sharpness_notes(self._there, self.settings, plans)
 
     def read_jpeg(self, commit: Commit) -> Jpeg:
         """Return the stored JPEG of a section.
@@ -467,18 +372,3 @@ class _ViewRun:
             return self.stored.section(image_id).commit
         except SelectionError:
             return None
-
-    def notes(self, plans: Iterable[ViewPlan]) -> Iterator[str]:
-        """Yield what is worth knowing though nothing failed."""
-        free = self.settings.replace(downsample=None)
-        n_coarse = sum(
-            each.z is not None and tier_of(each.section, free) < each.downsample
-            for plan in plans
-            for each in plan.to_fetch
-        )
-        if n_coarse:
-            yield (
-                f"data set {self.stored.id}, view {self.view}: {counted(n_coarse, 'section is', 'sections are')} "
-                f"stored coarser than {free.um} µm call for; planes of them are less sharp than those of a mirror "
-                "at that pitch"
-            )

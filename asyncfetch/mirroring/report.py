@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
     from asyncfetch.events import Event
 
-__all__ = ["Failure", "Report", "first_error"]
+__all__ = ["Failure", "Report"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,11 +200,3 @@ class Report(msgspec.Struct, kw_only=True):
     def goodput_bytes_per_s(self) -> float:
         """Bytes of bodies that came whole, over the wall time."""
         return self.received_bytes / self.elapsed_s if self.elapsed_s else 0.0
-
-
-def first_error(group: BaseExceptionGroup[Any]) -> BaseException:
-    """Return the first error in a group of a task group, however deep it lies."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import anyio.lowlevel
@@ -13,6 +11,7 @@ import msgspec
 from asyncfetch.address import credentials_of
 from asyncfetch.client import Client
 from asyncfetch.engine import sharing
+from asyncfetch.engine.groups import first_error
 from asyncfetch.errors import (
     AsyncFetchError,
     NotFoundError,
@@ -25,18 +24,14 @@ from asyncfetch.errors import (
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
-    RunStarted,
-    SectionCommitted,
-    SectionFailed,
     SectionSkipped,
-    SectionStored,
     ignore,
 )
 from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, FoundNote, find_data_sets
-from asyncfetch.mirroring.flights import Flights
-from asyncfetch.mirroring.plan import plan_view, view_layout
-from asyncfetch.mirroring.report import Failure, Report, first_error
+from asyncfetch.mirroring.outcomes import SectionOutcomes
+from asyncfetch.mirroring.report import Failure, Report
+from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.runs import begin_run, go_on_with, records_of
 from asyncfetch.mirroring.selection import Selection, parse_selection
 from asyncfetch.mirroring.sizes import SizeLog
@@ -44,6 +39,7 @@ from asyncfetch.mirroring.stages import mirror_section
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished
+from asyncfetch.planning import plan_view, view_layout
 from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, prepare_documents
 
@@ -51,17 +47,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anyio.abc import TaskGroup
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+    from anyio.streams.memory import MemoryObjectSendStream
 
     from asyncfetch.allen import SectionDataSet
-    from asyncfetch.engine import Transport
-    from asyncfetch.events import Event, Listener
+    from asyncfetch.engine import Companion, Transport
+    from asyncfetch.events import Listener
     from asyncfetch.mirroring.flights import Flight
-    from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
-    from asyncfetch.mirroring.region_of_space import RegionOfSpace
     from asyncfetch.mirroring.runs import UnfinishedRun
+    from asyncfetch.planning import SectionPlan, ViewPlan
+    from asyncfetch.planning.region_of_space import RegionOfSpace
     from asyncfetch.settings import View
-    from asyncfetch.store import Location, StoreWriter
+    from asyncfetch.store import Commit, Location, StoreWriter
 
 __all__ = ["mirror", "resume"]
 
@@ -234,30 +230,29 @@ async def _run(
     transport: Transport | None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location)
-
-    def listen(event: Event) -> None:
-        report.count(event)
-        on_event(event)
-
-    started_s = time.monotonic()
-    listen(RunStarted(selection=report.selection, location=report.location))
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(
-            Client(settings=settings, on_event=listen, transport=transport)
-        )
-        run = _Run(client, writer, settings, report, listen, Unfinished(selections))
-        try:
-            await run.go(selections, drain or anyio.Event())
-        except* AsyncFetchError as group:
-            raise first_error(group) from None
-    report.notes.extend(each for each in writer.damage if each not in report.notes)
-    report.elapsed_s = time.monotonic() - started_s
-    listen(report.as_event())
+    with reported(report, on_event) as listen:
+        async with Client(settings=settings, on_event=listen, transport=transport) as client:
+            run = _Run(client, writer, settings, report, listen, selections, drain or anyio.Event())
+            failure: BaseException | None = None
+            try:
+                await run.go(selections)
+            except* AsyncFetchError as group:
+                failure = first_error(group)
+        if failure is not None:
+            raise failure
+        report.notes.extend(each for each in writer.damage if each not in report.notes)
     return report
 
 
+class _Item(NamedTuple):
+    """A section on its way, and the view that it belongs to."""
+
+    opened: OpenView
+    section: SectionPlan
+
+
 class _Run:
-    """Hold what the tasks of one run share."""
+    """One run: what its tasks share. It is the `Work` of its runner, whose items are sections of open views."""
 
     def __init__(
         self,
@@ -266,15 +261,24 @@ class _Run:
         settings: Settings,
         report: Report,
         listen: Listener,
-        unfinished: Unfinished,
+        selections: Iterable[Selection],
+        drain: anyio.Event,
     ) -> None:
         self._client = client
         self._writer = writer
         self._settings = settings
         self._report = report
         self._listen = listen
-        self._flights = Flights()
-        self._unfinished = unfinished
+        self._unfinished = Unfinished(selections)
+        self._outcomes = SectionOutcomes(report, listen)
+        self._drain = drain
+        self._runner = Runner[_Item, "Commit"](
+            self,
+            self._bring,
+            # as many as keep every connection and every thread busy; the gate and the pool decide the rest
+            n_workers=settings.most_images_at_once + 2 * client.pool.n_threads,
+            drain=drain,
+        )
         self._outage: Failure | None = None
         self._contradictions: list[SettingsError] = []
         self._region: RegionOfSpace | None = None
@@ -283,10 +287,10 @@ class _Run:
         self._planning = anyio.CancelScope()
         self._everything = anyio.CancelScope()
 
-    async def go(self, selections: tuple[Selection, ...], drain: anyio.Event) -> None:
+    async def go(self, selections: tuple[Selection, ...]) -> None:
         """Plan and mirror at the same time: metadata of later data sets come while images of earlier ones do."""
         async with anyio.create_task_group() as watch:
-            watch.start_soon(self._end_soon, drain)
+            watch.start_soon(self._end_soon)
             with self._everything:
                 await self._plan_and_mirror(selections)
             watch.cancel_scope.cancel()
@@ -295,7 +299,7 @@ class _Run:
             self._report.failures.extend(self._unfinished.failures(self._outage))
         else:
             was_stopped = self._planning.cancelled_caught or self._everything.cancelled_caught
-            self._report.interrupted |= was_stopped
+            self._report.interrupted |= was_stopped or self._runner.is_interrupted
         self._raise_where_all_contradict()
 
     def _raise_where_all_contradict(self) -> None:
@@ -312,25 +316,23 @@ class _Run:
             self._outage = cause
         self._everything.cancel()
 
-    async def _end_soon(self, drain: anyio.Event) -> None:
-        await drain.wait()
+    async def _end_soon(self) -> None:
+        await self._drain.wait()
         self._planning.cancel()
-        self._flights.drain()
+        self._runner.drain()
         await anyio.sleep(_DRAIN_S)
         self._everything.cancel()
 
     async def _plan_and_mirror(self, selections: tuple[Selection, ...]) -> None:
-        send, receive = anyio.create_memory_object_stream[tuple[OpenView, "SectionPlan"]](0)
-        async with anyio.create_task_group() as tasks, receive:
+        send, receive = anyio.create_memory_object_stream[_Item](0)
+        async with receive, anyio.create_task_group() as tasks:
             tasks.start_soon(self._plan_all, selections, send, tasks)
-            # as many as keep every connection and every thread busy; the gate and the pool decide the rest
-            for _ in range(self._settings.most_images_at_once + 2 * self._client.pool.n_threads):
-                tasks.start_soon(self._mirror_sections, receive.clone(), tasks)
+            self._runner.start(tasks, receive)
 
     async def _plan_all(
         self,
         selections: tuple[Selection, ...],
-        send: MemoryObjectSendStream[tuple[OpenView, SectionPlan]],
+        send: MemoryObjectSendStream[_Item],
         beside: TaskGroup,
     ) -> None:
         async with send:
@@ -356,7 +358,7 @@ class _Run:
     async def _take(
         self,
         found: Finding,
-        send: MemoryObjectSendStream[tuple[OpenView, SectionPlan]],
+        send: MemoryObjectSendStream[_Item],
         beside: TaskGroup,
     ) -> None:
         if isinstance(found, Failure):
@@ -379,7 +381,7 @@ class _Run:
                 try:
                     await self._plan_view(found, view, send, beside)
                 except AsyncFetchError as error:
-                    if isinstance(error, StoreError) and not isinstance(error, StoreItemError):
+                    if isinstance(error, StoreError) and not costs_one_item(error):
                         raise
                     if isinstance(error, SettingsError):
                         self._contradictions.append(error)
@@ -390,7 +392,7 @@ class _Run:
         self,
         found: FoundDataSet,
         view: View,
-        send: MemoryObjectSendStream[tuple[OpenView, SectionPlan]],
+        send: MemoryObjectSendStream[_Item],
         beside: TaskGroup,
     ) -> None:
         pool, data_set = self._client.pool, found.data_set
@@ -418,7 +420,7 @@ class _Run:
         if not plan.to_fetch:
             await self._complete(plan)
         for section in plan.to_fetch:
-            await send.send((opened, section))
+            await send.send(_Item(opened, section))
 
     async def _prepare(self) -> None:
         await self._client.pool.run(prepare_documents, self._settings.codec)
@@ -450,72 +452,33 @@ class _Run:
         told = self._report.notes[-_MAX_REMARKS * len(self._settings.views) :]
         self._report.notes.extend(note for note in plan.notes if note not in told)
 
-    async def _mirror_sections(
-        self, receive: MemoryObjectReceiveStream[tuple[OpenView, SectionPlan]], tasks: TaskGroup
-    ) -> None:
-        """Mirror one section after another.
+    async def _bring(self, item: _Item, companion: Companion) -> Commit:
+        with sharing(f"data set {item.section.data_set_id}"):
+            return await mirror_section(self._client, self._writer, item.section, self._sizes, companion)
 
-        Once a section has to wait for another attempt, another worker takes over, and this one ends with its section:
-        a data set whose images all fail must not keep the workers from the others. The retry quota bounds how many
-        wait.
-        """
-        is_replaced = False
+    def bytes_of(self, item: _Item) -> int:
+        """Return 0: the client holds the memory of a section, and lends it to others while that waits."""
+        return 0
 
-        def replace() -> None:
-            nonlocal is_replaced
-            is_replaced = True
-            tasks.start_soon(self._mirror_sections, receive.clone(), tasks)
+    def done(self, item: _Item, result: Commit, flight: Flight) -> None:
+        """Tell of a section that is in the store."""
+        self._outcomes.committed(item.section, result, flight)
 
-        async with receive:
-            async for opened, section in receive:
-                with (
-                    sharing(f"data set {opened.plan.data_set.id}"),
-                    self._flights.open(replace) as flight,
-                ):
-                    await self._mirror_one(opened, section, flight)
-                if flight.scope.cancelled_caught:
-                    self._report.interrupted = True
-                else:
-                    if self._unfinished.close(opened, section.section.id):
-                        await self._complete(opened.plan)
-                if is_replaced:
-                    return
+    def failed(self, item: _Item, error: AsyncFetchError) -> bool:
+        """Take an error as the section's own, or an outage as that of all that is left."""
+        name = item.opened.found.item_of(item.section.section.id)
+        if isinstance(error, OutageError):
+            self._end_for_outage(Failure.of(name, error, item.section.view))
+            return True
+        if costs_one_item(error):
+            self._outcomes.failed(name, item.section, error)
+            return True
+        return False
 
-    async def _mirror_one(self, opened: OpenView, section: SectionPlan, flight: Flight) -> None:
-        data_set_id, image_id, view = opened.plan.data_set.id, section.section.id, section.view
-        try:
-            commit = await mirror_section(
-                self._client, self._writer, opened.plan, section, self._settings, self._sizes, flight
-            )
-        except OutageError as error:
-            self._end_for_outage(Failure.of(opened.found.item_of(image_id), error, view))
-            await anyio.lowlevel.checkpoint()
-        except AsyncFetchError as error:
-            if isinstance(error, StoreError) and not isinstance(error, StoreItemError):
-                raise
-            self._report.failures.append(Failure.of(opened.found.item_of(image_id), error, view))
-            self._listen(
-                SectionFailed(
-                    data_set_id=data_set_id,
-                    image_id=image_id,
-                    view=view,
-                    error=type(error).__name__,
-                    cause=error.message,
-                )
-            )
-        else:
-            if flight.accepted_s is not None:
-                elapsed_s = anyio.current_time() - flight.accepted_s
-                self._listen(SectionStored(image_id=image_id, view=view, elapsed_s=elapsed_s))
-            self._listen(
-                SectionCommitted(
-                    data_set_id=data_set_id,
-                    image_id=image_id,
-                    view=view,
-                    size_bytes=commit.size_bytes,
-                    pixels=section.n_pixels,
-                )
-            )
+    async def ended(self, item: _Item) -> None:
+        """Complete the view with its last section."""
+        if self._unfinished.close(item.opened, item.section.section.id):
+            await self._complete(item.opened.plan)
 
     async def _complete(self, plan: ViewPlan) -> None:
         await self._client.pool.run(self._writer.finish_view, plan.data_set.id, plan.view)

@@ -9,7 +9,7 @@ from asyncfetch.geometry import tier_shape
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
-    from asyncfetch.mirroring.plan import SectionPlan
+    from asyncfetch.planning import SectionPlan
     from asyncfetch.store import Commit
 
 __all__ = ["SizeLog"]
@@ -28,9 +28,9 @@ class SizeLog:
         self._n_others: Counter[tuple[int, int, int]] = Counter()
         self._given: dict[tuple[int, int], int] = {}
 
-    def expected_shape(self, data_set_id: int, plan: SectionPlan) -> tuple[int, int]:
+    def expected_shape(self, plan: SectionPlan) -> tuple[int, int]:
         """Return the size that an image will have, after what came of its data set before."""
-        given = self._given.get((data_set_id, plan.asked))
+        given = self._given.get((plan.data_set_id, plan.asked))
         if given is None or given >= plan.downsample:
             return plan.shape
         return tier_shape(*plan.section.shape, given)

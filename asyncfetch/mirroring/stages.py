@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import anyio
-
-from asyncfetch.errors import AsyncFetchError, ImageSizeError, ImageTierError
+from asyncfetch.engine.groups import share_out
+from asyncfetch.errors import ImageSizeError, ImageTierError
 from asyncfetch.geometry import Box
 from asyncfetch.mirroring.layers import LayerJobs
 from asyncfetch.mirroring.pixels import Decoded
-from asyncfetch.mirroring.plan import interpolation_of, is_numeric, replanned, resolved
-from asyncfetch.mirroring.regions import box_request, full_box, is_box_shape
-from asyncfetch.mirroring.report import first_error
 from asyncfetch.mirroring.sizes import SizeLog
-from asyncfetch.store import Commit, SectionAffine
+from asyncfetch.planning import Origin
+from asyncfetch.planning.regions import box_request, is_box_shape
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,9 +26,8 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Acceptance, Companion
     from asyncfetch.imaging import Pool
     from asyncfetch.mirroring.pixels import Pixels
-    from asyncfetch.mirroring.plan import SectionPlan, ViewPlan
-    from asyncfetch.settings import Layer, Settings
-    from asyncfetch.store import StoreWriter
+    from asyncfetch.planning import SectionPlan
+    from asyncfetch.store import Commit, StoreWriter
 
 __all__ = ["mirror_section", "write_layers"]
 
@@ -39,9 +35,7 @@ __all__ = ["mirror_section", "write_layers"]
 async def mirror_section(
     client: Client,
     writer: StoreWriter,
-    view_plan: ViewPlan,
     plan: SectionPlan,
-    settings: Settings,
     sizes: SizeLog | None = None,
     companion: Companion | None = None,
 ) -> Commit:
@@ -62,17 +56,17 @@ async def mirror_section(
         The section could not be had; nothing of it is committed.
     """
     sizes = SizeLog() if sizes is None else sizes
-    shape = sizes.expected_shape(view_plan.data_set.id, plan)
+    shape = sizes.expected_shape(plan)
     if shape != plan.shape:
-        plan = replanned(plan, shape, view_plan.grid, settings)
+        plan = plan.expecting(shape)
     try:
-        commit = await _mirror(client, writer, view_plan, plan, settings, sizes, companion)
+        commit = await _mirror(client, writer, plan, sizes, companion)
     except ImageTierError as error:
         larger = error.actual
         if larger is None or larger == plan.shape or not plan.is_one_jpeg:
             raise
-        plan = replanned(plan, larger, view_plan.grid, settings)
-        commit = await _mirror(client, writer, view_plan, plan, settings, sizes, companion)
+        plan = plan.expecting(larger)
+        commit = await _mirror(client, writer, plan, sizes, companion)
     sizes.saw(plan, commit)
     return commit
 
@@ -80,20 +74,17 @@ async def mirror_section(
 async def _mirror(
     client: Client,
     writer: StoreWriter,
-    view_plan: ViewPlan,
     plan: SectionPlan,
-    settings: Settings,
     sizes: SizeLog,
     companion: Companion | None,
 ) -> Commit:
     async with client.reserve(plan.working_bytes) as reservation:
         if plan.blocks:
             # several requests at once cannot lend one reservation to others while one of them waits
-            return await _mirror_blocks(client, writer, view_plan, plan, settings, sizes, companion)
-        decoded = Decoded(
-            client.pool.buffers, plan.proof_halvings, has_levels=is_numeric(plan.view, settings)
-        )
-        layers = _Layers(client.pool.buffers, writer, view_plan, plan, settings)
+            return await _mirror_blocks(client, writer, plan, sizes, companion)
+        has_levels = plan.recipe.numeric_expression
+        decoded = Decoded(client.pool.buffers, plan.proof_halvings, has_levels=has_levels)
+        layers = _Layers(client.pool.buffers, writer, plan)
 
         def write(jpeg: Jpeg, accept: Acceptance) -> Commit:
             try:
@@ -119,11 +110,9 @@ async def _mirror(
 async def write_layers(
     pool: Pool,
     writer: StoreWriter,
-    view_plan: ViewPlan,
     plan: SectionPlan,
     jpeg: Jpeg,
-    pixels: NDArray[np.uint8] | None,
-    settings: Settings,
+    pixels: NDArray[np.uint8] | None = None,
 ) -> Commit:
     """Make the layers of one section from its JPEG, and commit it; nothing is fetched.
 
@@ -133,16 +122,12 @@ async def write_layers(
         The threads that the work is done on.
     writer : StoreWriter
         The store; the view is begun.
-    view_plan : ViewPlan
-        The view that the section belongs to.
     plan : SectionPlan
         What is made of the section; what the store vouches for is kept.
     jpeg : Jpeg
         The image, as the server sent it.
     pixels : (y, x, 3) array of uint8, optional
         The JPEG, decoded with `SectionPlan.proof_halvings`; without them it is decoded here.
-    settings : Settings
-        How planes are sampled and pixels compressed.
 
     Returns
     -------
@@ -156,7 +141,7 @@ async def write_layers(
     StoreError
         The store cannot be written.
     """
-    layers = _Layers(pool.buffers, writer, view_plan, plan, settings)
+    layers = _Layers(pool.buffers, writer, plan)
     async with layers.helped_by(pool):
         return await pool.run(layers.write, jpeg, pixels)
 
@@ -190,10 +175,9 @@ class _Layers(LayerJobs):
 
     def _bring_all(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
         proof_halvings = self._plan.proof_halvings
-        plan = self._plan = resolved(self._plan, jpeg.shape, self._view_plan.grid, self._settings)
+        plan = self._plan = self._plan.of_shape(jpeg.shape)
         origin = _origin_of(jpeg)
-        commit = _describe(self._view_plan, plan, origin, self._settings)
-        kept = _kept_layers(plan, commit)
+        kept = plan.kept_layers(origin)
         self.begin(kept, jpeg)
         whole = [Box.of_shape(jpeg.shape)]
         targets: list[Pixels] = []
@@ -203,23 +187,22 @@ class _Layers(LayerJobs):
             planes = self.add_plane(whole, targets)
             targets += [each for each in planes if each not in targets]
         self.bring(jpeg, targets, None if pixels is None else (proof_halvings, pixels))
-        return commit
+        return plan.commit(origin, _now())
 
 
 async def _mirror_blocks(
     client: Client,
     writer: StoreWriter,
-    view_plan: ViewPlan,
     plan: SectionPlan,
-    settings: Settings,
     sizes: SizeLog,
     companion: Companion | None,
 ) -> Commit:
     """Bring one section into the store box by box; the layer ``source`` is still the JPEG of the whole image."""
     pool = client.pool
-    kept = _kept_beside_blocks(plan)
-    has_levels = is_numeric(plan.view, settings)
-    origin: _Origin | None = None
+    # what comes in boxes is not the JPEG that is stored
+    kept = plan.kept_of_another
+    has_levels = plan.recipe.numeric_expression
+    origin: Origin | None = None
     if plan.is_one_jpeg:
         decoded = Decoded(pool.buffers, plan.proof_halvings, has_levels=has_levels)
         try:
@@ -231,8 +214,8 @@ async def _mirror_blocks(
                 companion=companion,
             )
             n_halvings = plan.proof_halvings
-            plan = resolved(plan, jpeg.shape, view_plan.grid, settings)
-            work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
+            plan = plan.of_shape(jpeg.shape)
+            work = LayerJobs(pool.buffers, writer, plan)
             origin = await pool.run(_origin_of, jpeg)
             await pool.run(work.begin, kept, jpeg)
             if plan.is_plane_of_jpeg:
@@ -241,7 +224,7 @@ async def _mirror_blocks(
         finally:
             decoded.give_back()
     else:
-        work = LayerJobs(pool.buffers, writer, view_plan, plan, settings)
+        work = LayerJobs(pool.buffers, writer, plan)
         await pool.run(work.begin, kept, None)
     boxes: list[Pixels] = []
     planes: list[Pixels] = []
@@ -249,17 +232,17 @@ async def _mirror_blocks(
         boxes = await pool.run(work.add_levels, plan.blocks)
     if plan.is_plane_of_blocks and "registered" not in kept:
         planes = await pool.run(work.add_plane, plan.blocks, boxes)
-    bring = _Boxes(client, plan, work, settings, boxes, planes, companion)
+    bring = _Boxes(client, plan, work, boxes, planes, companion)
     jpegs = await bring.bring_all()
     for _ in range(bring.n_rounded):
-        sizes.saw_box(view_plan.data_set.id)
+        sizes.saw_box(plan.data_set_id)
     if origin is None:
-        origin = _Origin(
-            url=plan.request.url(settings.base_url),
+        origin = Origin(
+            url=plan.request.url(client.settings.base_url),
             sha256=hashlib.sha256("".join(digest for digest, _ in jpegs).encode()).hexdigest(),
             size_bytes=sum(size for _, size in jpegs),
         )
-    commit = _describe(view_plan, plan, origin, settings)
+    commit = plan.commit(origin, _now())
     await pool.run(writer.commit, commit)
     return commit
 
@@ -278,7 +261,6 @@ class _Boxes:
         client: Client,
         plan: SectionPlan,
         work: LayerJobs,
-        settings: Settings,
         boxes: list[Pixels],
         planes: list[Pixels],
         companion: Companion | None,
@@ -287,7 +269,6 @@ class _Boxes:
         self._client = client
         self._plan = plan
         self._work = work
-        self._settings = settings
         self._boxes = boxes
         self._planes = planes
         self._companion = companion
@@ -296,33 +277,26 @@ class _Boxes:
     async def bring_all(self) -> list[tuple[str, int]]:
         """Return digest and size of the JPEG of each box, once all have come."""
         n_blocks = len(self._plan.blocks)
-        pending = iter(range(n_blocks))
-        try:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(self._plan.n_blocks_at_once):
-                    tasks.start_soon(self._bring_some, pending)
-        except* AsyncFetchError as group:
-            raise first_error(group) from None
+        await share_out(range(n_blocks), self._bring_one, self._plan.n_blocks_at_once)
         return [self._found[k] for k in range(n_blocks)]
 
-    async def _bring_some(self, pending: Iterator[int]) -> None:
+    async def _bring_one(self, k: int) -> None:
         pool = self._client.pool
-        for k in pending:
-            targets = [each[k] for each in (self._boxes, self._planes) if each]
-            targets = targets[:1] if targets[0] is targets[-1] else targets
-            decoded = Decoded(
-                pool.buffers,
-                0 if self._boxes else self._plan.n_halvings,
-                shape=targets[0].box.shape,
-                has_levels=is_numeric(self._plan.view, self._settings),
-                fill=self._settings.fill,
-            )
-            jpeg, pixels = await self._fetch(self._plan.blocks[k], decoded.decode)
-            self._found[k] = (hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
-            targets[0].fill(pixels, decoded.give_back)
-            self._work.jobs.arrive(targets[0])
-            self._work.bring(jpeg, targets[1:])
-            await pool.work(self._work.jobs)
+        targets = [each[k] for each in (self._boxes, self._planes) if each]
+        targets = targets[:1] if targets[0] is targets[-1] else targets
+        decoded = Decoded(
+            pool.buffers,
+            0 if self._boxes else self._plan.n_halvings,
+            shape=targets[0].box.shape,
+            has_levels=self._plan.recipe.numeric_expression,
+            fill=self._plan.recipe.fill,
+        )
+        jpeg, pixels = await self._fetch(self._plan.blocks[k], decoded.decode)
+        self._found[k] = (hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
+        targets[0].fill(pixels, decoded.give_back)
+        self._work.jobs.arrive(targets[0])
+        self._work.bring(jpeg, targets[1:])
+        await pool.work(self._work.jobs)
 
     async def _fetch[T](self, block: Box, check: Callable[[bytes], T]) -> tuple[Jpeg, T]:
         plan = self._plan
@@ -348,73 +322,9 @@ class _Boxes:
         return jpeg, made
 
 
-class _Origin(NamedTuple):
-    """Say what was fetched."""
-
-    url: str
-    sha256: str
-    size_bytes: int
+def _origin_of(jpeg: Jpeg) -> Origin:
+    return Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
 
 
-def _origin_of(jpeg: Jpeg) -> _Origin:
-    return _Origin(jpeg.url, hashlib.sha256(jpeg.data).hexdigest(), len(jpeg.data))
-
-
-def _kept_beside_blocks(plan: SectionPlan) -> tuple[Layer, ...]:
-    """Return the layers that stay when a section comes in boxes: its plane, where none was asked for."""
-    stored = plan.stored
-    keeps_plane = stored is not None and "registered" in stored.layers and plan.grid_to_image is None
-    return ("registered",) if keeps_plane else ()
-
-
-def _kept_layers(plan: SectionPlan, commit: Commit) -> tuple[Layer, ...]:
-    """Return the layers that the store holds and that need not be written again."""
-    stored = plan.stored
-    if stored is None:
-        return ()
-    is_same_jpeg = (stored.sha256, stored.downsample) == (commit.sha256, commit.downsample)
-    kept = set(stored.layers) if is_same_jpeg else set()
-    if stored.numeric_expression != commit.numeric_expression:
-        kept &= {"source"}
-    if plan.grid_to_image is not None and stored.um != commit.um:
-        kept.discard("registered")
-    elif plan.grid_to_image is None and "registered" in stored.layers:
-        # no plane was asked for, so the one there is stays
-        kept.add("registered")
-    return tuple(layer for layer in stored.layers if layer in kept)
-
-
-def _describe(view_plan: ViewPlan, plan: SectionPlan, origin: _Origin, settings: Settings) -> Commit:
-    section = plan.section
-    um, interpolation = None, interpolation_of(plan.view, settings)
-    parallel, fill = settings.parallel, settings.fill
-    if plan.grid_to_image is not None and view_plan.grid is not None:
-        um = view_plan.grid.um
-    elif plan.stored is not None and "registered" in plan.stored.layers:
-        um, interpolation = plan.stored.um, plan.stored.interpolation
-        parallel, fill = plan.stored.parallel, plan.stored.fill
-    return Commit(
-        image_id=section.id,
-        data_set_id=view_plan.data_set.id,
-        view=plan.view,
-        layers=plan.layers,
-        record=section.record,
-        url=origin.url,
-        sha256=origin.sha256,
-        size_bytes=origin.size_bytes,
-        shape=plan.shape,
-        downsample=plan.downsample,
-        asked_downsample=None if plan.tier is None else plan.asked,
-        resolution_um=section.resolution,
-        section_number=section.section_number,
-        um=um,
-        codec=settings.codec,
-        interpolation=interpolation,
-        parallel=parallel,
-        numeric_expression=is_numeric(plan.view, settings),
-        fill=fill,
-        fetch="tiles" if plan.blocks else "images",
-        region=None if plan.region is None else full_box(plan.region, plan.downsample),
-        image_to_reference=SectionAffine.of(view_plan.data_set, section),
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from asyncfetch.errors import SelectionError
 from asyncfetch.geometry import REFERENCE_BOXES_UM
-from asyncfetch.mirroring.region_of_space import RegionOfSpace
 from asyncfetch.names import spelled_as
+from asyncfetch.planning.region_of_space import RegionOfSpace
 
 if TYPE_CHECKING:
     from asyncfetch.client import Client

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from asyncfetch.mirroring.finding import FoundDataSet
-    from asyncfetch.mirroring.plan import ViewPlan
     from asyncfetch.mirroring.report import Failure
     from asyncfetch.mirroring.selection import Selection
+    from asyncfetch.planning import ViewPlan
 
 __all__ = ["OpenView", "Unfinished"]
 

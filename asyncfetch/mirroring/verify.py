@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from asyncfetch.errors import AsyncFetchError
+from asyncfetch.engine.groups import share_out
 from asyncfetch.events import ignore
 from asyncfetch.imaging import Pool
 from asyncfetch.mirroring.mending import Mender
-from asyncfetch.mirroring.report import Failure, first_error
+from asyncfetch.mirroring.report import Failure  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 
@@ -218,27 +218,21 @@ class _Check:
     async def _check_view(self, view: StoredDataSet) -> list[Flaw]:
         commits = await self._pool.run(lambda: view.sections)
         found: dict[int, list[Flaw]] = {}
-        work = iter(enumerate(commits))
 
-        async def check() -> None:
-            for index, commit in work:
-                if self._drain.is_set():
-                    return
-                full = self._full
-                problems = await self._pool.run(
-                    partial(view.problems, commit, full=full, with_digest=full or index % _SAMPLED == 0)
-                )
-                found[index] = [_flaw_of(commit, problem) for problem in problems]
-                self.n_sections += 1
-                if self._on_progress is not None:
-                    self._on_progress(self.n_sections)
+        async def check(item: tuple[int, Commit]) -> None:
+            if self._drain.is_set():
+                return
+            index, commit = item
+            full = self._full
+            problems = await self._pool.run(
+                partial(view.problems, commit, full=full, with_digest=full or index % _SAMPLED == 0)
+            )
+            found[index] = [_flaw_of(commit, problem) for problem in problems]
+            self.n_sections += 1
+            if self._on_progress is not None:
+                self._on_progress(self.n_sections)
 
-        try:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(self._pool.n_threads):
-                    tasks.start_soon(check)
-        except* AsyncFetchError as group:
-            raise first_error(group) from None
+        await share_out(enumerate(commits), check, self._pool.n_threads)
         flaws = [flaw for index in sorted(found) for flaw in found[index]]
         problems = await self._pool.run(partial(view.own_problems, full=self._full))
         return flaws + [_flaw_at(path, words) for path, words in problems]

@@ -9,16 +9,20 @@ thread, so that memory does not grow with the volume; shards that an interrupted
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import msgspec
 import numpy as np
 
-from asyncfetch.errors import AsyncFetchError, StoreError
+from asyncfetch.engine.clock import now
+from asyncfetch.errors import StoreError
+from asyncfetch.events import RunFinished, ShardMade, ignore
+from asyncfetch.figures import Figures
 from asyncfetch.imaging import Pool
 from asyncfetch.mirroring.gaps import VolumeGap  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.mirroring.report import Failure, first_error
+from asyncfetch.mirroring.report import Failure
+from asyncfetch.mirroring.runner import Runner, reported
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.volume_source import VolumeSource, open_source
 from asyncfetch.settings import Settings
@@ -27,11 +31,13 @@ from asyncfetch.store import open as open_store
 from asyncfetch.store.blocks import BLOCK_SHARD, Region, halve_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from asyncfetch.errors import StoreBusyError
+    from asyncfetch.errors import AsyncFetchError, StoreBusyError
+    from asyncfetch.events import Event, Listener
+    from asyncfetch.mirroring.flights import Flight
     from asyncfetch.settings import Codec
     from asyncfetch.store import Location, Store
 
@@ -70,6 +76,8 @@ class VolumeReport(msgspec.Struct, kw_only=True):
         What else in the store cannot be read and counts as missing.
     n_written, n_kept : int
         Shards written by this run, and those that were there.
+    figures : Figures
+        What the events of the run add up to.
     elapsed_s : float
         Wall time.
     interrupted : bool
@@ -94,6 +102,28 @@ class VolumeReport(msgspec.Struct, kw_only=True):
     n_kept: int = 0
     elapsed_s: float = 0.0
     interrupted: bool = False
+    figures: Figures = msgspec.field(default_factory=Figures)
+
+    def count(self, event: Event) -> None:
+        """Add what an event tells."""
+        self.figures(event)
+        if isinstance(event, ShardMade):
+            self.n_written += event.is_new
+            self.n_kept += not event.is_new
+
+    @property
+    def selection(self) -> tuple[str, ...]:
+        """What the volume is of."""
+        return (f"dataset:{self.data_set_id}",)
+
+    def as_event(self) -> RunFinished:
+        """Return what is told when the run has ended; its items are shards."""
+        return RunFinished(
+            n_committed=self.n_written,
+            n_skipped=self.n_kept,
+            n_failed=len(self.damaged),
+            elapsed_s=self.elapsed_s,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -111,6 +141,7 @@ async def build_volume(
     codec: Codec | None = None,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
     on_wait: Callable[[StoreBusyError], None] | None = None,
@@ -139,6 +170,8 @@ async def build_volume(
         Threads; one for each core by default.
     on_progress : callable, optional
         Is called on the event loop with the shards done and all shards.
+    on_event : callable, optional
+        Is called on the event loop with each event, such as `ShardMade`; must not block.
     drain : anyio.Event, optional
         Once set, the shards that are being made are finished, and the report says ``interrupted``.
     wait : bool
@@ -177,15 +210,26 @@ async def build_volume(
                 if held is None:
                     look.report.interrupted = True
                 else:
-                    await _make(pool, look, on_progress, drain or anyio.Event())
+                    await _make(pool, look, _with_progress(on_event, on_progress), drain or anyio.Event())
     look.report.notes = look.store.damage
     look.report.elapsed_s = time.monotonic() - started_s
     return look.report
 
 
-async def _make(
-    pool: Pool, look: _Look, on_progress: Callable[[int, int], None] | None, drain: anyio.Event
-) -> None:
+def _with_progress(on_event: Listener, on_progress: Callable[[int, int], None] | None) -> Listener:
+    """Return a listener that also tells how many shards are done."""
+    if on_progress is None:
+        return on_event
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ShardMade):
+            on_progress(event.n_done, event.n_shards)
+        on_event(event)
+
+    return listen
+
+
+async def _make(pool: Pool, look: _Look, on_event: Listener, drain: anyio.Event) -> None:
     """Make a volume unless it is there, and begin again without the planes that prove to be damaged."""
     while not look.source.is_made:
         source = look.source
@@ -193,7 +237,8 @@ async def _make(
             VolumeWriter.begin, look.location, source.data_set.id, look.view, source.layout
         )
         try:
-            await _Build(pool, writer, source, look.report, on_progress, drain).go()
+            with reported(look.report, on_event) as listen:
+                await _Build(pool, writer, source, look.report, listen, drain).go()
         except StoreError:
             if not source.broken:
                 raise
@@ -268,8 +313,15 @@ def _report_of(source: VolumeSource, location: str, view: str) -> VolumeReport:
     )
 
 
+class _Shard(NamedTuple):
+    """A shard of a level of a volume."""
+
+    level: int
+    region: Region
+
+
 class _Build:
-    """What the tasks of one volume share."""
+    """One volume: what its tasks share. It is the `Work` of its runner, whose items are shards."""
 
     def __init__(
         self,
@@ -277,41 +329,58 @@ class _Build:
         writer: VolumeWriter,
         source: VolumeSource,
         report: VolumeReport,
-        on_progress: Callable[[int, int], None] | None,
+        listen: Listener,
         drain: anyio.Event,
     ) -> None:
         self._pool = pool
         self._writer = writer
         self._source = source
         self._report = report
-        self._on_progress = on_progress
+        self._listen = listen
         self._drain = drain
         self._n_shards = sum(1 for array in writer.levels for _ in array.shards())
 
     async def go(self) -> None:
         for level, array in enumerate(self._writer.levels):
-            regions = array.shards()
-            try:
-                async with anyio.create_task_group() as tasks:
-                    for _ in range(self._pool.n_threads):
-                        tasks.start_soon(self._work, level, regions)
-            except* AsyncFetchError as group:
-                raise first_error(group) from None
-            if self._report.interrupted:
+            runner = Runner[_Shard, float | None](
+                self, self._do, n_workers=self._pool.n_threads, drain=self._drain
+            )
+            await runner.run(_Shard(level, region) for region in array.shards())
+            if runner.is_interrupted:
+                self._report.interrupted = True
                 return
         await self._pool.run(self._writer.commit)
 
-    async def _work(self, level: int, regions: Iterator[Region]) -> None:
-        for region in regions:
-            if self._drain.is_set():
-                self._report.interrupted = True
-                return
-            if await self._pool.run(self._make, level, region):
-                self._report.n_written += 1
-            else:
-                self._report.n_kept += 1
-            if self._on_progress is not None:
-                self._on_progress(self._report.n_written + self._report.n_kept, self._n_shards)
+    async def _do(self, item: _Shard, _flight: object) -> float | None:
+        """Make a shard; return its seconds, None where it was there."""
+        started_s = now()
+        is_new = await self._pool.run(self._make, item.level, item.region)
+        return now() - started_s if is_new else None
+
+    def bytes_of(self, item: _Shard) -> int:
+        """Return 0: each thread holds one shard."""
+        return 0
+
+    def done(self, item: _Shard, result: float | None, flight: Flight) -> None:
+        """Tell of a shard."""
+        self._listen(
+            ShardMade(
+                data_set_id=self._source.data_set.id,
+                view=self._report.view,
+                level=item.level,
+                is_new=result is not None,
+                n_done=self._report.n_written + self._report.n_kept + 1,
+                n_shards=self._n_shards,
+                elapsed_s=result or 0.0,
+            )
+        )
+
+    def failed(self, item: _Shard, error: AsyncFetchError) -> bool:
+        """Return False: a volume without one of its shards is none."""
+        return False
+
+    async def ended(self, item: _Shard) -> None:
+        """Do nothing: a level ends with its items."""
 
     def _make(self, level: int, region: Region) -> bool:
         """Write one shard, unless an earlier run did; tell which."""

@@ -104,7 +104,7 @@ class VolumeSource:
         self.unplaced = unplaced
         self.broken: dict[int, StoreError] = {}
         self._planes = planes
-        self._factor = round(layout.um / registered.um)
+        self._factor = round(layout.um / registered.grid.um)
         self._array = data_set.registered
 
     @property
@@ -214,13 +214,15 @@ def open_source(
             f"data set {data_set.id}, view {view}, is not registered in {store.location}; "
             "mirror or rebuild it with the layer registered"
         )
-    if registered.parallel:
+    if registered.recipe.parallel:
         raise SettingsError(
             f"data set {data_set.id} is registered with parallel sections, whose depth is an approximation; "
             "a volume needs planes that lie where the sections do: mirror it without --parallel to another place",
             setting="parallel",
         )
-    grid = ReferenceGrid(plane=registered.plane, um=_checked_pitch(um, registered), box_um=registered.box_um)
+    grid = ReferenceGrid(
+        plane=registered.grid.plane, um=_checked_pitch(um, registered), box_um=registered.grid.box_um
+    )
     placed, unplaced = _placed_planes(data_set, registered, grid, damaged)
     if not placed and damaged:
         raise StoreItemError(
@@ -242,10 +244,10 @@ def open_source(
         um=grid.um,
         box_um=grid.box_um,
         reference_space_id=registered.reference_space_id,
-        codec=codec or registered.codec,
+        codec=codec or registered.recipe.codec,
         max_gap_um=gaps.max_gap_um,
-        mixes=registered.interpolation != "nearest",
-        n_channels=1 if registered.numeric_expression else 3,
+        mixes=registered.recipe.interpolation != "nearest",
+        n_channels=1 if registered.recipe.numeric_expression else 3,
         plane=grid.plane,
         planes=tuple(each.record for each in planes),
     )
@@ -254,15 +256,15 @@ def open_source(
 
 def _checked_pitch(um: float | None, registered: RegisteredLayout) -> float:
     if um is None:
-        return registered.um
-    ratio = um / registered.um
+        return registered.grid.um
+    ratio = um / registered.grid.um
     if round(ratio) < 1 or abs(ratio - round(ratio)) > _RATIO_SLACK * ratio:
         raise SettingsError(
-            f"um = {um:g} does not fit planes of {registered.um:g} µm: it must be that or a whole multiple; "
+            f"um = {um:g} does not fit planes of {registered.grid.um:g} µm: it must be that or a whole multiple; "
             f"rebuild the layer registered with --um {um:g} first",
             setting="um",
         )
-    return registered.um * round(ratio)
+    return registered.grid.um * round(ratio)
 
 
 def _placed_planes(
@@ -274,7 +276,7 @@ def _placed_planes(
     unplaced: list[Failure] = []
     for slot in registered.slots:
         commit = None if slot.image_id is None else commits.get(slot.image_id)
-        if commit is None or ("registered" in commit.layers and commit.um != registered.um):
+        if commit is None or ("registered" in commit.layers and commit.recipe.um != registered.grid.um):
             continue
         try:
             to_image = grid.grid_to_image(data_set.geometry(commit.image_id))

@@ -243,7 +243,7 @@ class MirroredAtlas:
     def _pixels(self, commit: Commit, downsample: int, box: Box | None) -> NDArray[np.uint8]:
         section = self._section(commit)
         # the API serves the mask's colours, which the JPEG alone has kept
-        if "sections" in commit.layers and not commit.numeric_expression:
+        if "sections" in commit.layers and not commit.recipe.numeric_expression:
             try:
                 return self._from_levels(commit, section, downsample, box)
             except StoreItemError as error:

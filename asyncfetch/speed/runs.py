@@ -10,9 +10,9 @@ import msgspec
 
 from asyncfetch.allen import ImageRequest
 from asyncfetch.engine import Engine, Request
+from asyncfetch.engine.groups import first_error
 from asyncfetch.errors import AsyncFetchError
 from asyncfetch.mirroring import mirror
-from asyncfetch.mirroring.report import first_error
 from asyncfetch.speed.meter import Cost, metered
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ def _metadata_problems(
         yield Problem("sections", metadata_key(group), "is missing or cannot be read")
     found = place.read(metadata_key(f"{group}/image"), parse_array)
     # levels that were kept may have another codec than the commit says
-    wanted = image_document((1, *shape), commit.codec)
+    wanted = image_document((1, *shape), commit.recipe.codec)
     if found is None or any(found.get(name) != wanted[name] for name in ("shape", "data_type", "chunk_grid")):
         yield Problem("sections", metadata_key(f"{group}/image"), "does not describe the level")
     for axis, n in zip("yx", shape, strict=True):
@@ -235,10 +235,10 @@ def _registered_problems(place: Place, data_set_id: int, view: str) -> Iterator[
     if layout is None:
         return
     level = f"{registered_path(data_set_id, view)}/scale0"
-    wanted = image_document(layout.shape, layout.codec, layout.fill)
+    wanted = image_document(layout.shape, layout.recipe.codec, layout.recipe.fill)
     yield from _array_problems(place, f"{level}/image", wanted)
     for axis, n in zip("yx", layout.grid.shape, strict=True):
-        positions = np.arange(n, dtype=np.float64) * layout.um + layout.origin_um
+        positions = np.arange(n, dtype=np.float64) * layout.grid.um + layout.recipe.origin_um
         yield from _coordinate_problems(place, f"{level}/{axis}", positions)
     if place.read(metadata_key(level), parse_group) is None:
         yield metadata_key(level), "is missing or cannot be read"

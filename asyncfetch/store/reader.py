@@ -550,7 +550,7 @@ class StoredSection:
 
     def _halved(self, n_halvings: int) -> NDArray[np.uint8]:
         pixels = self._decoded()
-        if self.commit.numeric_expression:
+        if self.commit.recipe.numeric_expression:
             put_levels(pixels)
         for _ in range(n_halvings):
             pixels = halve(pixels)

@@ -23,6 +23,7 @@ from asyncfetch.layout.paths import (
     sections_path,
     structure_centers_path,
 )
+from asyncfetch.layout.recipe import MadeByRecipe
 from asyncfetch.layout.registered import RegisteredLayout
 from asyncfetch.store.place import metadata_key
 
@@ -93,7 +94,7 @@ def check_commit(commit: Commit) -> None:
         It holds a number that JSON has not, or one that no section has.
     """
     path = section_path(commit.data_set_id, commit.view, commit.image_id)
-    written = msgspec.json.decode(msgspec.json.encode(commit))
+    written = msgspec.json.decode(msgspec.json.encode(commit.to_attributes()))
     read_back = Commit.from_attributes(written, location=path)
     problem = _problem_of(read_back, commit.data_set_id, commit.view, commit.image_id)
     if problem is not None:
@@ -142,7 +143,7 @@ def read_registered_layout(place: Place, data_set_id: int, view: str) -> Registe
 
 def _is_sound(layout: RegisteredLayout) -> bool:
     are_in_order = all(slot.z == z for z, slot in enumerate(layout.slots))
-    return are_in_order and max(layout.box_um) / layout.um <= _MAX_GRID_SIDE
+    return are_in_order and max(layout.grid.box_um) / layout.grid.um <= _MAX_GRID_SIDE
 
 
 def read_record(place: Place, data_set_id: int) -> Row | None:
@@ -254,7 +255,10 @@ def read_content[T](place: Place, path: str, wanted: type[T]) -> T | None:
         place.damage.add(metadata_key(path), "does not hold what asyncfetch writes there")
         return None
     try:
-        return msgspec.convert(attributes["asyncfetch"], wanted)
+        content = attributes["asyncfetch"]
+        if isinstance(wanted, type) and issubclass(wanted, MadeByRecipe):
+            return wanted.parsed(content)
+        return msgspec.convert(content, wanted)
     except msgspec.ValidationError as error:
         place.damage.add(metadata_key(path), f"cannot be read ({error})")
         return None

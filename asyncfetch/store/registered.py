@@ -14,11 +14,12 @@ import numpy as np
 from asyncfetch.errors import SettingsError
 from asyncfetch.layout.ome import registered_attributes
 from asyncfetch.layout.paths import registered_path
+from asyncfetch.layout.recipe import Recipe
 from asyncfetch.layout.registered import RegisteredLayout
 from asyncfetch.store.arrays import Axis, delete_levels, image_document, mend_array_metadata, mend_coordinates
 from asyncfetch.store.damage import parse_array
 from asyncfetch.store.place import metadata_key
-from asyncfetch.store.records import check_content, read_commits, read_registered_layout
+from asyncfetch.store.records import read_commits, read_registered_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["UPSTREAM_FIELDS", "begin_registered"]
 
-#: How a plane was made, as far as its own commit tells.
-_MADE = ("um", "codec", "numeric_expression", "interpolation", "parallel", "fill")
 #: What a difference is a contradiction of: the API's records, which no option changes.
 UPSTREAM_FIELDS = frozenset({"slots", "plane", "box_um", "section_thickness_um"})
 
@@ -80,8 +79,9 @@ def begin_registered(
     if stored == layout:
         _write_arrays(place, path, layout)
         return layout
-    content = msgspec.to_builtins(layout)
-    check_content(path, content, RegisteredLayout)
+    content = layout.to_attributes()
+    written = msgspec.json.decode(msgspec.json.encode(content))
+    RegisteredLayout.from_attributes(written, location=path)
     if is_new:
         delete_levels(place, path)
     _write_arrays(place, path, layout)
@@ -93,7 +93,7 @@ def _joined(
     stored: RegisteredLayout, wanted: RegisteredLayout, where: str, location: str, data_set_id: int
 ) -> RegisteredLayout:
     for name in stored.differences(wanted):
-        raise _contradiction(name, getattr(stored, name), getattr(wanted, name), where, location, data_set_id)
+        raise _contradiction(name, _value(stored, name), _value(wanted, name), where, location, data_set_id)
     joined = stored.extended_by(wanted)
     if joined is None:
         raise SettingsError(
@@ -103,6 +103,10 @@ def _joined(
             setting="slots",
         )
     return joined
+
+
+def _value(layout: RegisteredLayout, name: str) -> object:
+    return getattr(layout.recipe if name in Recipe.__struct_fields__ else layout, name)
 
 
 def _contradiction(
@@ -137,13 +141,15 @@ def _adopt(
     commits = [
         commit
         for commit in read_commits(place, data_set_id, view).values()
-        if "registered" in commit.layers and commit.um is not None
+        if "registered" in commit.layers and commit.recipe.um is not None
     ]
     for commit in commits:
-        for name in _MADE:
-            before, now = getattr(commit, name), getattr(wanted, name)
-            if before != now:
-                raise _contradiction(name, before, now, where, place.name, data_set_id)
+        # a commit does not tell the plane and the box
+        for name in commit.recipe.differences(
+            msgspec.structs.replace(wanted.recipe, plane=None, box_um=None)
+        ):
+            before, now = getattr(commit.recipe, name), getattr(wanted.recipe, name)
+            raise _contradiction(name, before, now, where, place.name, data_set_id)
     if commits and _are_in_place(place, registered_path(data_set_id, view), wanted, commits):
         return True
     for commit in commits:
@@ -169,9 +175,11 @@ def _write_arrays(place: Place, path: str, layout: RegisteredLayout) -> None:
     n_y, n_x = layout.grid.shape
     sizes: tuple[tuple[Axis, int], ...] = (("y", n_y), ("x", n_x))
     for axis, n in sizes:
-        positions = np.arange(n, dtype=np.float64) * layout.um + layout.origin_um
+        positions = np.arange(n, dtype=np.float64) * layout.grid.um + layout.recipe.origin_um
         mend_coordinates(place, level, axis, positions, layout.unit)
-    mend_array_metadata(place, f"{level}/image", image_document(layout.shape, layout.codec, layout.fill))
+    mend_array_metadata(
+        place, f"{level}/image", image_document(layout.shape, layout.recipe.codec, layout.recipe.fill)
+    )
     place.write_group(level, {}, keep=True)
 
 
@@ -179,8 +187,8 @@ def _ome(data_set_id: int, layout: RegisteredLayout) -> dict[str, Any]:
     first = layout.slots[0].section_number if layout.slots else 0
     return registered_attributes(
         f"{data_set_id}",
-        um=layout.um,
-        origin_um=layout.origin_um,
+        um=layout.grid.um,
+        origin_um=layout.recipe.origin_um,
         z_step_um=layout.spacing * layout.section_thickness_um,
         z_origin_um=first * layout.section_thickness_um,
     )

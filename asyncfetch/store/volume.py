@@ -129,7 +129,3 @@ def read_volume_layout(place: Place, data_set_id: int, view: str) -> VolumeLayou
         place.damage.add(metadata_key(path), "describes a volume that cannot be")
         return None
     return layout
-
-
-# Before there are threads: msgspec ends the process where two of them meet a type for the first time.
-_MET = msgspec.json.Decoder(VolumeLayout)

@@ -415,7 +415,7 @@ class StoreWriter:
             Pitch of the full-resolution pixels in µm; None leaves coordinates in full-resolution pixels.
         """
         layout = self._views.get((data_set_id, view))
-        codec = "zstd" if layout is None else layout.codec
+        codec = "zstd" if layout is None else layout.recipe.codec
         arrays = []
         shapes = level_shapes(shape)
         for level, (height, width) in enumerate(shapes):
@@ -601,8 +601,7 @@ class StoreWriter:
         if not kept:
             self._place.withdraw_group(section_path(commit.data_set_id, commit.view, commit.image_id))
             return None
-        um = commit.um if "registered" in kept else None
-        rest = msgspec.structs.replace(commit, layers=kept, um=um)
+        rest = commit.vouching_for(kept)
         self.commit(rest)
         return rest
 
@@ -673,7 +672,7 @@ class StoreWriter:
         path = f"{registered_path(data_set_id, view)}/scale0/image"
         self._registered[data_set_id, view] = (
             layout,
-            ImageArray(path, layout.shape, layout.codec, layout.fill),
+            ImageArray(path, layout.shape, layout.recipe.codec, layout.recipe.fill),
         )
         return layout
 
@@ -695,7 +694,7 @@ class StoreWriter:
                 if layout is None:
                     return None
                 path = f"{registered_path(data_set_id, view)}/scale0/image"
-                array = ImageArray(path, layout.shape, layout.codec, layout.fill)
+                array = ImageArray(path, layout.shape, layout.recipe.codec, layout.recipe.fill)
                 self._registered[key] = (layout, array)
             return self._registered[key]
 

@@ -15,7 +15,7 @@ from zarr.storage import MemoryStore
 import asyncfetch
 from asyncfetch.errors import AlignmentError, SelectionError, SettingsError, StoreItemError
 from asyncfetch.mirroring import plan_view
-from asyncfetch.mirroring.plan import view_layout
+from asyncfetch.planning import view_layout
 from asyncfetch.replica import MirroredAtlas
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter

@@ -86,7 +86,7 @@ def test_a_section_that_cannot_be_placed_is_stored_and_named_and_its_slot_holds_
     assert set(np.unique(planes[:, Z])) <= {0, 7}
     assert all(planes[:, z].max() > 200 for z in range(10) if z != Z)
     commit = data_set.section(ODD).commit
-    assert (commit.layers, commit.um, commit.image_to_reference) == (("source",), None, None)
+    assert (commit.layers, commit.recipe.um, commit.image_to_reference) == (("source",), None, None)
     # nothing is fetched again for it
     assert mirror(atlas, tmp_path, fill=7).n_committed == 0
 

@@ -203,7 +203,7 @@ def test_asking_for_more_layers_adds_them_and_takes_none_away(mirror, whole, tmp
     assert report.n_committed == 1
     commit = commits(tmp_path)[image_id]
     assert set(commit.layers) == {*first, *then}
-    assert commit.um == 25
+    assert commit.recipe.um == 25
     # What was there was not even written again, and what came is what one run would have written.
     assert {path: (tmp_path / path).stat().st_mtime_ns for path in before} == before
     expected = objects(whole)
@@ -234,7 +234,7 @@ def test_a_finer_tier_fetched_for_another_layer_leaves_the_plane(mirror, tmp_pat
     mirror(f"image:{image_id}", tmp_path, layers=("sections",), downsample=0)
     commit = commits(tmp_path)[image_id]
     assert set(commit.layers) == set(ALL_LAYERS)
-    assert (commit.downsample, commit.um) == (0, 100)
+    assert (commit.downsample, commit.recipe.um) == (0, 100)
     assert objects(tmp_path, of="/registered/") == plane
     section = asyncfetch.open(tmp_path).data_set(SMALL).section(image_id)
     # The JPEG and the pixels are of one tier, the finer.
@@ -248,7 +248,7 @@ def test_a_finer_tier_in_the_store_serves_a_coarser_request(mirror, tmp_path):
     # More of a section is made from the tier that is stored, so that the JPEG does not become coarser.
     mirror(f"image:{image_id}", tmp_path, um=100)
     commit = commits(tmp_path)[image_id]
-    assert (commit.downsample, commit.um) == (0, 100)
+    assert (commit.downsample, commit.recipe.um) == (0, 100)
     assert set(commit.layers) == {"source", "registered"}
 
 
@@ -270,7 +270,7 @@ def test_another_view_is_fetched_beside_the_first(mirror, tmp_path):
     assert objects(tmp_path, of=f"{SMALL}/image/") == before
     mask = asyncfetch.open(tmp_path).data_set(SMALL, "expression")
     commit = mask.section(SMALL_IMAGES[3]).commit
-    assert commit.interpolation == "nearest"
+    assert commit.recipe.interpolation == "nearest"
     plane = np.asarray(mask.registered[:, mask.registered_layout.z_by_image[SMALL_IMAGES[3]]])
     # Colours are codes: the plane has those of the image and no mixtures.
     colours = decode(mask.section(SMALL_IMAGES[3]).jpeg) @ (65536, 256, 1)
@@ -387,7 +387,7 @@ def test_a_set_without_alignments_is_stored_and_listed_as_unplaced(mirror, tmp_p
     assert all("missing" in each.message for each in report.unplaced)
     for commit in commits(tmp_path, UNALIGNED).values():
         assert commit.layers == ("source",)
-        assert commit.um is None
+        assert commit.recipe.um is None
         assert commit.image_to_reference is None
     assert mirror(f"dataset:{UNALIGNED}", tmp_path)[1] == []
 

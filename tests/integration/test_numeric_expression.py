@@ -92,9 +92,9 @@ def test_sections_hold_levels_and_the_jpeg_keeps_its_colours(data_set, store):
 
 
 def test_what_was_made_says_that_it_is_levels(data_set):
-    assert data_set.registered_layout.numeric_expression
-    assert data_set.registered_layout.interpolation == "linear"
-    assert data_set.section(IMAGE_ID).commit.numeric_expression
+    assert data_set.registered_layout.recipe.numeric_expression
+    assert data_set.registered_layout.recipe.interpolation == "linear"
+    assert data_set.section(IMAGE_ID).commit.recipe.numeric_expression
 
 
 def test_colours_and_levels_do_not_meet_in_one_image(base_url, store):

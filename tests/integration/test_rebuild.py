@@ -67,7 +67,7 @@ def test_another_pitch_and_codec_take_the_place_of_the_ones_before(whole, mirror
     report = again(whole, ("registered",), um=200.0, codec="jpegxl")
     assert (report.n_committed, report.failures) == (10, [])
     layout = asyncfetch.open(whole).data_set(DATA_SET).registered_layout
-    assert (layout.um, layout.codec) == (200.0, "jpegxl")
+    assert (layout.recipe.um, layout.recipe.codec) == (200.0, "jpegxl")
     assert stored_objects(whole) == stored_objects(other)
     # and back, as if nothing had been
     again(whole, ("registered",), um=100.0, codec="zstd")
@@ -104,7 +104,9 @@ def test_an_interrupted_rebuild_keeps_every_jpeg_and_is_gone_on_with(
     assert report.interrupted
     assert n_before <= report.n_committed <= n_before + 2
     commits = asyncfetch.open(whole).data_set(DATA_SET).sections
-    assert [commit.um for commit in commits if "registered" in commit.layers] == [200.0] * report.n_committed
+    assert [commit.recipe.um for commit in commits if "registered" in commit.layers] == [
+        200.0
+    ] * report.n_committed
     assert all({"source", "sections"} <= set(commit.layers) for commit in commits)
     report = again(whole, um=200.0)
     assert (report.interrupted, report.n_skipped + report.n_committed) == (False, 10)
@@ -131,7 +133,7 @@ def test_a_damaged_jpeg_is_named_and_fetched_anew(
     assert "fetch it anew" in done.stderr
     commits = {each.image_id: each for each in asyncfetch.open(whole).data_set(DATA_SET).sections}
     assert [image_id for image_id, each in commits.items() if "source" not in each.layers] == [IMAGE]
-    assert all(each.um == 200.0 for image_id, each in commits.items() if image_id != IMAGE)
+    assert all(each.recipe.um == 200.0 for image_id, each in commits.items() if image_id != IMAGE)
     n_seen = len(replica_process.image_ids)
     wanted = ("--um", "200", "--layers", ",".join(ALL), "--rate", "1000", "--quiet")
     address = ("--base-url", replica_process.base_url)

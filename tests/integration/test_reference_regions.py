@@ -119,8 +119,8 @@ def test_without_a_pad_a_structure_reaches_half_a_millimetre(ask):
 def test_a_structure_that_does_not_exist_is_named_with_what_is_like_it(ask, tmp_path, name, words):
     with pytest.raises(SelectionError, match=words):
         ask(CORONAL, tmp_path, roi=f"structure:{name}")
-    # nothing that could be resumed
-    assert asyncfetch.open(tmp_path).runs == []
+    # neither a store nor anything that could be resumed
+    assert list(tmp_path.iterdir()) == []
 
 
 def changed(table, image_or_set_id, **fields):

@@ -313,8 +313,8 @@ def test_parallel_planes_lie_on_whole_multiples_of_the_pitch(mirrored, phantom, 
         difference = stored.plane.astype(float) - truth
         assert np.abs(difference[inside]).mean() < MOST_MEAN_ABS
     assert len(maps) == (2 if data_set_id == SMALL else 1)
-    assert stored.layout.parallel
-    assert stored.commit.parallel
+    assert stored.layout.recipe.parallel
+    assert stored.commit.recipe.parallel
     assert stored.layout.origin_um == 0
     group = stored.data_set.registered.store_path
     level = asyncfetch.open(group.store).group[group.path.removesuffix("/image")]
@@ -330,7 +330,7 @@ def test_parallel_planes_lie_on_whole_multiples_of_the_pitch(mirrored, phantom, 
 
 def test_full_pitch_is_the_resolution_of_the_images(mirrored):
     stored = Stored(mirrored(SMALL, (SMALL_IMAGE,), um="full"), SMALL_IMAGE)
-    assert stored.layout.um == stored.commit.um == stored.commit.resolution_um == 6.52
+    assert stored.layout.recipe.um == stored.commit.recipe.um == stored.commit.resolution_um == 6.52
     assert stored.commit.downsample == 0
     assert stored.grid.shape == (math.ceil(8000 / 6.52), math.ceil(11400 / 6.52))
     assert np.array_equal(stored.warped(), stored.plane)

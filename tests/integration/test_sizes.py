@@ -50,7 +50,7 @@ def mirror(drawn):
 def lies_on_the_phantom(data_set):
     (error,) = compare_with_phantom(data_set, ATLAS.phantom)
     commit = data_set.section(error.image_id).commit
-    tier_steps = RESOLUTION_UM * 2**commit.downsample / commit.um
+    tier_steps = RESOLUTION_UM * 2**commit.downsample / commit.recipe.um
     shift_pixels = max(abs(error.shift_x), abs(error.shift_y)) / tier_steps
     return error.n_voxels > 300 and shift_pixels < MAX_SHIFT_PIXELS
 

@@ -14,18 +14,21 @@ MODULES = (
     "allen.records",
     "allen.sync",
     "settings",
-    "store.commit",
+    "layout.atlas",
+    "layout.commit",
+    "layout.recipe",
+    "layout.registered",
+    "layout.slots",
+    "layout.table",
+    "layout.volume",
     "store.damage",
     "store.holder",
     "store.records",
-    "store.table",
-    "store.view",
-    "store.volume",
 )
 
 
 #: What is only made here, and never read.
-MADE = {"Page", "SyncRequest", "ViewLayout"}
+MADE = {"MadeByRecipe", "Page", "SyncRequest", "ViewLayout"}
 
 
 def structs_in(kind):

@@ -221,8 +221,9 @@ async def compare_services(atlas: Atlas, client: Client, n_points: int, seed: in
     list of Comparison
         One per service.
     """
-    import anyio
     import numpy as np
+
+    from asyncfetch.engine.groups import share_out
 
     draw = _Draw(atlas, np.random.default_rng(seed))
     comparisons = []
@@ -239,21 +240,18 @@ async def compare_services(atlas: Atlas, client: Client, n_points: int, seed: in
         comparison.skipped = draw.obstacle(service)
         if comparison.skipped:
             continue
-        waiting = iter([draw.question(service) for _ in range(n_points)])
 
-        async def work(questions: Any = waiting, comparison: Comparison = comparison) -> None:
-            for question in questions:
-                try:
-                    local = getattr(atlas, question.service)(*question.arguments).records()
-                    remote = await getattr(client.sync, question.service)(*question.arguments)
-                except AsyncFetchError as error:
-                    comparison.fail(f"{question.arguments}: {error.message}")
-                else:
-                    comparison.add(local, remote)
+        async def compare(question: Any, comparison: Comparison = comparison) -> None:
+            try:
+                local = getattr(atlas, question.service)(*question.arguments).records()
+                remote = await getattr(client.sync, question.service)(*question.arguments)
+            except AsyncFetchError as error:
+                comparison.fail(f"{question.arguments}: {error.message}")
+            else:
+                comparison.add(local, remote)
 
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(client.settings.most_images_at_once + 1, n_points)):
-                tasks.start_soon(work)
+        questions = [draw.question(service) for _ in range(n_points)]
+        await share_out(questions, compare, min(client.settings.most_images_at_once + 1, n_points))
     return comparisons
 
 

@@ -141,8 +141,8 @@ def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
         if layout is not None:
             placed = [commit for commit in seen.sections if "registered" in commit.layers]
             registered[view] = {
-                "plane": str(layout.plane),
-                "um": layout.um,
+                "plane": str(layout.grid.plane),
+                "um": layout.grid.um,
                 "shape": list(layout.shape),
                 "reference_space_id": layout.reference_space_id,
                 "n_filled": len(placed),

@@ -238,7 +238,7 @@ def preview(
     path = out or Path(f"data_set_{data_set.id}.png")
     rows = [panels[k : k + columns] for k in range(0, len(panels), columns)]
     layout = data_set.registered_layout
-    pitch = f"{layout.plane}, {layout.um:g} um" if layout else ""
+    pitch = f"{layout.grid.plane}, {layout.grid.um:g} um" if layout else ""
     save_figure(path, f"Data set {data_set.id}, {view}, {pitch}", rows)
     tell(counted(len(panels), "plane"))
     echo(path)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen.sync import ImageSync
     from asyncfetch.atlas import Atlas
-    from asyncfetch.client import Client
     from asyncfetch.settings import Settings
 
 __all__ = ["ServiceName", "sync"]
@@ -341,9 +340,8 @@ def _compute(atlas: Atlas, work: _Work, answers: _Answers) -> None:
 
 
 def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
-    import anyio
-
     from asyncfetch.client import Client
+    from asyncfetch.engine.groups import share_out
 
     parts = [
         (seed, part)
@@ -355,20 +353,18 @@ def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
     ]
 
     async def body() -> None:
-        waiting = iter(parts)
-
-        async def worker(client: Client) -> None:
+        async with Client(settings=settings) as client:
             answer = getattr(client.sync, work.service.replace("-", "_"))
-            for seed, places in waiting:
+
+            async def ask(part: Any) -> None:
+                seed, places = part
                 try:
                     answers.add(places, await answer(seed, *work.arguments(places)))
                 except AsyncFetchError as error:
                     answers.fail(places, error)
                     failures.append(error)
 
-        async with Client(settings=settings) as client, anyio.create_task_group() as tasks:
-            for _ in range(min(settings.most_images_at_once + 1, len(parts))):
-                tasks.start_soon(worker, client)
+            await share_out(parts, ask, min(settings.most_images_at_once + 1, len(parts)))
 
     failures: list[AsyncFetchError] = []
     run_interruptible(body)

@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from asyncfetch.errors import SelectionError
-from asyncfetch.geometry import Affine2D, Box, tiles_of
-from asyncfetch.imaging import WARP_BLOCK, halve, prepare_source, step_of, warp
+from asyncfetch.geometry import WARP_BLOCK, Affine2D, Box, step_of, tiles_of
+from asyncfetch.imaging import halve, prepare_source, warp
 
 INTERPOLATIONS = ("nearest", "linear", "cubic", "lanczos")
 

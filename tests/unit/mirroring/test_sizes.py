@@ -6,7 +6,7 @@ import pytest
 from asyncfetch.geometry import Box
 from asyncfetch.imaging import Buffers, encode
 from asyncfetch.mirroring.pixels import Decoded
-from asyncfetch.mirroring.regions import is_box_shape
+from asyncfetch.planning.regions import is_box_shape
 
 GRADIENT = np.ascontiguousarray(
     np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None] * 5 + 20, (40, 56, 3))

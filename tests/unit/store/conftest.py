@@ -16,14 +16,16 @@ import simplejpeg
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 from asyncfetch.allen import parse_data_set
+from asyncfetch.errors import AlignmentError
 from asyncfetch.geometry import Plane, ReferenceGrid
+from asyncfetch.layout.recipe import Recipe
 from asyncfetch.store import Commit, SectionAffine, StoreWriter, ViewLayout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from zarr.core.buffer import Buffer
 
-    from asyncfetch.allen import SectionDataSet
+    from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.settings import Codec, Layer
 
 DATA_SET_ID = 70813257
@@ -92,6 +94,13 @@ def plane_of(image_id: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
     return np.random.default_rng(image_id).integers(0, 255, (*shape, 3), dtype=np.uint8)
 
 
+def _affine_of(data_set: SectionDataSet, section: SectionImage) -> SectionAffine | None:
+    try:
+        return SectionAffine.of(data_set.geometry(section))
+    except AlignmentError:
+        return None
+
+
 def commit_of(
     data_set: SectionDataSet, image_id: int, jpeg: bytes, layers: tuple[Layer, ...], codec: Codec = "zstd"
 ) -> Commit:
@@ -110,9 +119,8 @@ def commit_of(
         downsample=1,
         resolution_um=section.record["resolution"],
         section_number=section.record["section_number"],
-        um=100.0 if "registered" in layers else None,
-        codec=codec,
-        image_to_reference=SectionAffine.of(data_set, section),
+        recipe=Recipe(um=100.0 if "registered" in layers else None, codec=codec),
+        image_to_reference=_affine_of(data_set, section),
         time="2026-11-21T10:00:00Z",
     )
 
@@ -134,10 +142,9 @@ class Mirror:
 
     def layout(self, **changes: Any) -> ViewLayout:
         grid = changes.pop("grid", self.grid)
-        codec = changes.pop("codec", self.codec)
-        return ViewLayout.of_data_set(
-            self.data_set, "image", layers=self.layers, codec=codec, grid=grid, **changes
-        )
+        lies = {} if grid is None else {"um": grid.um, "plane": grid.plane, "box_um": grid.box_um}
+        recipe = Recipe(**({"codec": self.codec} | lies | changes))
+        return ViewLayout.of_data_set(self.data_set, "image", layers=self.layers, recipe=recipe)
 
     def begin(self) -> Mirror:
         self.writer.begin_view(self.layout())

@@ -335,7 +335,8 @@ def test_of_many_that_begin_at_once_one_works_at_a_time(tmp_path, monkeypatch, l
         thread.join()
     assert sorted(seen) == list(range(20))
     assert len(refused) == 20 * (n_runs - 1)
-    assert all(objects(folder) == ["zarr.json"] for folder in tmp_path.iterdir())
+    # of stores that were made and in which nothing was written nothing stays, but perhaps an empty folder
+    assert [key for folder in tmp_path.iterdir() for key in objects(folder)] == []
 
 
 def test_a_holder_pickles_no_secret_and_reads_back(tmp_path):

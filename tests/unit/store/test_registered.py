@@ -7,15 +7,27 @@ import numpy as np
 import pytest
 
 import asyncfetch.store as store
-from asyncfetch.errors import SettingsError
+from asyncfetch.errors import SettingsError, StoreItemError
 from asyncfetch.geometry import Plane, ReferenceGrid
 from asyncfetch.store import RegisteredLayout
 
 
 def test_a_registered_layout_survives_json(mirror):
     layout = mirror.layout().registered
-    text = msgspec.json.encode(layout)
-    assert msgspec.json.decode(text, type=RegisteredLayout) == layout
+    written = msgspec.json.decode(msgspec.json.encode(layout.to_attributes()))
+    assert RegisteredLayout.from_attributes(written, location="here") == layout
+    assert list(written) == [
+        *("um", "plane", "box_um", "slots", "spacing", "section_thickness_um", "reference_space_id", "codec"),
+        *("interpolation", "parallel", "numeric_expression", "fill", "frame", "axes", "unit", "z_frame"),
+    ]
+
+
+@pytest.mark.parametrize("missing", ["um", "plane", "box_um"])
+def test_a_registered_image_without_a_grid_is_refused_with_its_location(mirror, missing):
+    written = msgspec.to_builtins(mirror.layout().registered.to_attributes())
+    del written[missing]
+    with pytest.raises(StoreItemError, match="here"):
+        RegisteredLayout.from_attributes(written, location="here")
 
 
 def test_every_section_of_the_set_has_a_slot_and_missing_numbers_too(mirror):

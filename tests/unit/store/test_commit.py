@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from asyncfetch.errors import StoreItemError
+from asyncfetch.geometry import SectionGeometry
 from asyncfetch.layout.commit import Commit, SectionAffine
 
 
@@ -15,6 +16,32 @@ def test_a_commit_survives_json_with_the_record_verbatim(kit, data_set):
     text = msgspec.json.encode(commit.to_attributes())
     assert Commit.from_attributes(msgspec.json.decode(text), location="here") == commit
     assert msgspec.json.decode(text)["record"] == data_set.section_images[0].record
+
+
+def test_a_commit_is_one_flat_object_in_the_order_of_layout_version_1(kit, data_set):
+    commit = kit.commit_of(data_set, 101349756, kit.jpeg_of(101349756), ("source", "registered"))
+    assert list(commit.to_attributes()) == [
+        *("image_id", "data_set_id", "view", "layers", "record", "url", "sha256", "size_bytes", "shape"),
+        *(
+            "downsample",
+            "resolution_um",
+            "time",
+            "quality",
+            "asked_downsample",
+            "section_number",
+            "um",
+            "codec",
+        ),
+        *("interpolation", "parallel", "numeric_expression", "fill", "fetch", "region", "image_to_reference"),
+        *("n_shards", "tool", "tool_version", "layout"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["um", "codec", "interpolation", "parallel", "numeric_expression", "fill"])
+def test_the_old_attributes_of_a_commit_are_those_of_its_recipe(kit, data_set, name):
+    commit = kit.commit_of(data_set, 101349756, kit.jpeg_of(101349756), ("source", "registered"))
+    with pytest.warns(DeprecationWarning, match=rf"Commit\.recipe\.{name}"):
+        assert getattr(commit, name) == getattr(commit.recipe, name)
 
 
 def test_the_affine_says_its_frames_and_units(kit, data_set):
@@ -30,9 +57,11 @@ def test_the_affine_says_its_frames_and_units(kit, data_set):
     np.testing.assert_array_equal(affine["matrix"], data_set.geometry(section).image_to_reference_matrix())
 
 
-def test_a_section_without_alignment_has_no_affine(data_set):
-    section = next(each for each in data_set.section_images if each.id == 101349759)
-    assert SectionAffine.of(data_set, section) is None
+def test_a_section_without_alignment_has_no_affine():
+    geometry = SectionGeometry(
+        tsv=None, tvs=None, tvr=None, trv=None, section_number=1, section_thickness_um=25.0
+    )
+    assert SectionAffine.of(geometry) is None
 
 
 def test_what_is_no_commit_is_refused_with_its_location():

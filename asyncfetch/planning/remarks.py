@@ -10,7 +10,7 @@ from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet, SectionImage
-    from asyncfetch.geometry import Affine2D, ReferenceGrid
+    from asyncfetch.planning.section import SectionPlan
     from asyncfetch.settings import Settings
 
 __all__ = ["Remarks", "lies_outside"]
@@ -64,20 +64,18 @@ class Remarks(msgspec.Struct):
         return f"{count} (image:{sections[0].id}{', …' if n > 1 else ''})"
 
 
-def lies_outside(
-    data_set: SectionDataSet, section: SectionImage, grid: ReferenceGrid, grid_to_image: Affine2D
-) -> bool:
+def lies_outside(data_set: SectionDataSet, plan: SectionPlan) -> bool:
     """Tell whether no point of a section's image lies in the box of its reference space.
 
     Parameters
     ----------
-    data_set, section
-        The records; the section can be placed.
-    grid : ReferenceGrid
-        The grid that it is registered on.
-    grid_to_image : Affine2D
-        From grid index (x, y) to full-resolution pixels (x, y).
+    data_set : SectionDataSet
+        The record.
+    plan : SectionPlan
+        Of a section of it, placed on its grid.
     """
+    section, grid, grid_to_image = plan.section, plan.grid, plan.grid_to_image
+    assert grid is not None and grid_to_image is not None, "the section is placed"  # noqa: PT018 - one condition
     # plain floats: numpy would take ten times as long, for every section of a plan
     n_rows, n_columns = grid.shape
     (ax, bx, x0), (ay, by, y0) = grid_to_image.matrix.tolist()

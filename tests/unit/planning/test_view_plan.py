@@ -6,8 +6,8 @@ import pytest
 from asyncfetch.allen import parse_data_set
 from asyncfetch.errors import AlignmentError
 from asyncfetch.geometry import Plane
-from asyncfetch.mirroring import plan_view, registered_grid
-from asyncfetch.mirroring.plan import interpolation_of, replanned, resolved, tier_of
+from asyncfetch.layout.recipe import CHOSEN, Recipe, interpolation_of
+from asyncfetch.planning import plan_view, registered_grid, tier_of
 from asyncfetch.settings import Settings
 from asyncfetch.store import Commit
 
@@ -66,9 +66,9 @@ def commit_of(section, **fields):
         "downsample": 2,
         "resolution_um": 1.63,
         "time": "",
-        "um": 25.0,
     }
-    return Commit(**(values | fields))
+    recipe = {"um": 25.0} | {name: fields.pop(name) for name in CHOSEN if name in fields}
+    return Commit(**(values | fields), recipe=Recipe(**recipe))
 
 
 def plan(settings=None, *, data_set=DATA_SET, commits=None, image_ids=None, slots=SLOTS, view="image"):
@@ -166,7 +166,7 @@ def test_what_cannot_be_placed_is_stored_without_a_plane_and_says_why(data_set, 
 def test_without_planes_nothing_is_asked_of_alignments():
     found = plan(Settings(layers=("source",)), data_set=data_set_of(row(10, None, aligned=False)), slots={})
     assert found.unplaced == ()
-    assert found.grid is None
+    assert found.recipe.grid is None
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_what_is_stored_is_stored_in_the_end_too():
     commit = commit_of(section, downsample=1)
     added = only(plan(Settings(layers=("sections",)), commits={10: commit}, image_ids={10}))
     assert added.layers == ("sections", "source", "registered")
-    assert added.stored == commit
+    assert (added.source, added.kept) == ((commit.sha256, 1), ("source", "registered"))
     # no coarser than it is, and no plane is made of it anew
     assert added.downsample == 1
     assert added.grid_to_image is None
@@ -239,10 +239,10 @@ def test_pixels_are_not_mixed_by_halving_before_nearest_picks_one(view):
 def test_an_image_a_pixel_larger_keeps_its_tier_its_scale_and_its_halvings():
     found = plan(Settings(downsample=2), image_ids={10})
     section = only(found)
-    larger = resolved(section, (1005, 1134), found.grid, Settings(downsample=2))
+    larger = section.of_shape((1005, 1134))
     assert (larger.shape, larger.downsample, larger.n_halvings) == ((1005, 1134), 2, section.n_halvings)
     assert larger.grid_to_image == section.grid_to_image
-    assert resolved(section, section.shape, found.grid, Settings(downsample=2)) is section
+    assert section.of_shape(section.shape) is section
 
 
 def test_another_tier_is_known_by_its_size_and_planned_for_with_its_memory():
@@ -251,7 +251,7 @@ def test_another_tier_is_known_by_its_size_and_planned_for_with_its_memory():
     section = only(found)
     assert section.admits((4016, 4536))
     assert not section.admits((4016, 4535))
-    full = replanned(section, (4016, 4536), found.grid, settings)
+    full = section.expecting((4016, 4536))
     assert (full.downsample, full.asked, full.request.downsample) == (0, 4, 4)
     assert full.n_halvings == 2
     assert full.working_bytes > 10 * section.working_bytes
@@ -263,7 +263,7 @@ def test_another_tier_that_is_too_large_for_the_budget_is_planned_in_boxes_of_th
     found = plan(settings, image_ids={10})
     section = only(found)
     assert section.blocks == ()
-    full = replanned(section, (4016, 4536), found.grid, settings)
+    full = section.expecting((4016, 4536))
     assert len(full.blocks) == 6
     assert sum(box.shape[0] * box.shape[1] for box in full.blocks) == 4016 * 4536
 
@@ -272,7 +272,7 @@ def test_a_region_stays_where_it_is_when_the_tier_is_another():
     settings = Settings(downsample=3, layers=("sections",), roi=(1000, 2000, 640, 320))
     found = plan(settings, image_ids={10})
     section = only(found)
-    other = resolved(section, (4016 >> 1, 4536 >> 1), found.grid, settings)
+    other = section.of_shape((4016 >> 1, 4536 >> 1))
     assert (other.downsample, [side << 1 for side in other.region]) == (
         1,
         [side << 3 for side in section.region],
