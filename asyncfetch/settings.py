@@ -73,7 +73,6 @@ _RULES = {
         ("retry_base_s", "outage_patience_s", "connect_timeout_s", "stall_timeout_s"),
         "a number of seconds greater than 0",
     ),
-    **dict.fromkeys(("hedge", "parallel", "numeric_expression"), "true or false"),
 }
 #: The names that a setting takes.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -368,7 +367,8 @@ def _check_one(name: str, value: Any) -> None:
         if isinstance(error.__cause__, SettingsError) and name in {*_ADDRESSES, "trusted_hosts"}:
             # the value of an address may hold a password, and is not shown
             raise error.__cause__ from None
-        rule = _RULES.get(name) or str(error).split(" - at ")[0].lower()
+        is_switch = Settings.__annotations__[name] in {bool, "bool"}
+        rule = _RULES.get(name) or (is_switch and "true or false") or str(error).split(" - at ")[0].lower()
         given = _shown(value) or "''"
         what = f"{name} = {given} is not allowed: {rule}"
         raise SettingsError(what + _hint(name, value), setting=name) from error
