@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.configuration import Given
-from asyncfetch.cli.options import MACHINE, AsJson, LogJson, Metrics, Quiet, Wait, takes
+from asyncfetch.cli.options import (
+    MACHINE,
+    RECIPE,
+    SETTING_OPTIONS,
+    AsJson,
+    LogJson,
+    Metrics,
+    Quiet,
+    Wait,
+    takes,
+)
 from asyncfetch.cli.reports import conclude
 from asyncfetch.cli.running import run_to_report
 
@@ -19,8 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["rebuild"]
 
-#: Settings that are as stored where they are not given, whatever the environment says.
-_AS_STORED = ("um", "codec", "interpolation", "fill", "parallel", "numeric_expression")
+#: Settings that are as stored where they are not given, whatever the environment says: the recipe of the pixels.
+_AS_STORED = tuple(
+    row.setting
+    for row in SETTING_OPTIONS
+    if row.panel == RECIPE and row.setting not in {"downsample", "views", "layers"}
+)
 _OPTIONS = takes(
     "layers",
     *_AS_STORED,

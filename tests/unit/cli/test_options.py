@@ -13,6 +13,7 @@ from asyncfetch import mirroring
 from asyncfetch.allen import ImageRequest
 from asyncfetch.atlas import Atlas
 from asyncfetch.cli import app, register_commands
+from asyncfetch.cli.commands import rebuild
 from asyncfetch.cli.configuration import Given, spread_settings
 from asyncfetch.cli.options import (
     MACHINE,
@@ -26,6 +27,7 @@ from asyncfetch.cli.options import (
 )
 from asyncfetch.client.queries import data_sets_query
 from asyncfetch.errors import SettingsError
+from asyncfetch.layout.recipe import CHOSEN
 from asyncfetch.mirroring import structures
 from asyncfetch.replica.options import ServerOptions
 from asyncfetch.settings import CHOICES, Settings
@@ -240,10 +242,9 @@ def test_a_command_that_asks_the_api_takes_every_setting_of_asking(command):
     assert {"--config", "--record"} <= flags_of(command)
 
 
-def test_rebuild_takes_every_setting_that_is_taken_over_from_a_store():
-    from asyncfetch.mirroring.rebuild import _TAKEN_OVER
-
-    assert {flag_of(name) for name in _TAKEN_OVER} <= flags_of("rebuild")
+def test_rebuild_takes_over_the_recipe_of_a_store_and_nothing_else():
+    assert sorted(rebuild._AS_STORED) == sorted(CHOSEN)
+    assert {flag_of(name) for name in CHOSEN} <= flags_of("rebuild")
 
 
 def test_what_a_setting_takes_by_name_is_in_its_help():
