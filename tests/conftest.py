@@ -34,6 +34,12 @@ def recorded() -> Path:
     return RECORDED
 
 
+@pytest.fixture(scope="session")
+def recorded_answers() -> dict[str, Any]:
+    """Return answers of the live synchronization services, and the alignments that lead to them."""
+    return json.loads((Path(__file__).parent / "data/recorded_answers.json").read_text(encoding="utf-8"))
+
+
 def _environment(changes: dict[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ASYNCFETCH_")}
     return ours | changes

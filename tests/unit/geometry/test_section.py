@@ -136,26 +136,21 @@ def test_image_to_reference_reproduces_answers_of_the_service(case):
     assert np.abs(section.image_to_reference(point) - answer).max() < 1e-9
 
 
-def test_all_recorded_answers_are_reproduced_to_a_billionth(recorded):
-    record = json.loads((recorded / "recorded_alignments.json").read_text())
-    assert len(record["recorded_answers"]) == 26
-    for answer in record["recorded_answers"]:
-        image = record["images"][str(answer["image_id"])]
-        data_set = record["data_sets"][str(answer["dataset_id"])]
-        flat = {name: Affine2D.from_matrix(image[name]) for name in ("tsv", "tvs") if name in image}
-        deep = {name: Affine3D.from_matrix(data_set[name]) for name in ("tvr", "trv") if name in data_set}
+def test_all_recorded_answers_are_reproduced_to_a_billionth(recorded_answers):
+    assert len(recorded_answers["answers"]) == 26
+    for answer in recorded_answers["answers"]:
+        image = recorded_answers["images"][str(answer["image_id"])]
+        data_set = recorded_answers["data_sets"][str(image["data_set_id"])]
         section = SectionGeometry(
-            **flat,
-            **deep,
-            section_number=answer["section_number"],
-            section_thickness_um=data_set.get("section_thickness", 25.0),
+            **{name: Affine2D.from_api(image[name]) for name in ("tsv", "tvs") if name in image},
+            **{name: Affine3D.from_api(data_set[name]) for name in ("tvr", "trv") if name in data_set},
+            section_number=image["section_number"],
+            section_thickness_um=data_set["section_thickness_um"],
         )
-        xy = (answer["x"], answer["y"])
-        pir = (answer["p"], answer["i"], answer["r"])
         if answer["service"] == "reference_to_image":
-            error = section.reference_to_image(pir) - xy
+            error = section.reference_to_image(answer["pir"]) - answer["xy"]
         else:
-            error = section.image_to_reference(xy) - pir
+            error = section.image_to_reference(answer["xy"]) - answer["pir"]
         assert np.abs(error).max() < 1e-9, answer
 
 
