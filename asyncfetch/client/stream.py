@@ -31,13 +31,13 @@ from asyncfetch.settings import Settings
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
     from numpy.typing import DTypeLike, NDArray
 
     from asyncfetch.allen import SectionDataSet, SectionImage
-    from asyncfetch.client.client import Client, Parked
+    from asyncfetch.client.images import ImageQueries, Parked
     from asyncfetch.geometry import Affine2D, ReferenceGrid
     from asyncfetch.imaging import Interpolation
 
@@ -263,8 +263,8 @@ class _Plan:
 
 @asynccontextmanager
 async def open_sections(
-    client: Client,
-    data_set_id: int,
+    images: ImageQueries,
+    read_data_set: Callable[[], Awaitable[SectionDataSet]],
     *,
     um: float = 25.0,
     downsample: int | None = None,
@@ -280,14 +280,14 @@ async def open_sections(
         parallel=parallel,
         detection_xy=detection_xy,
     )
-    data_set = await client.data_set(data_set_id)
+    data_set = await read_data_set()
     grid, no_grid = _grid(data_set, choices.settings)
     ordered = sorted(data_set.section_images, key=lambda each: (each.section_number or 0, each.id))
     plans = [_plan(data_set, section, grid, no_grid, choices) for section in ordered]
     send, receive = anyio.create_memory_object_stream[_Offer](0)
     try:
         async with receive, anyio.create_task_group() as group:
-            group.start_soon(_work, client, plans, send)
+            group.start_soon(_work, images, plans, send)
             yield SectionStream(data_set, grid, receive)
             group.cancel_scope.cancel()
         return
@@ -299,48 +299,50 @@ async def open_sections(
     raise failure
 
 
-async def _work(client: Client, plans: list[_Plan], send: MemoryObjectSendStream[_Offer]) -> None:
+async def _work(images: ImageQueries, plans: list[_Plan], send: MemoryObjectSendStream[_Offer]) -> None:
     """Fetch all sections and hand them over, one more at a time than there are places.
 
     The section that the consumer holds keeps its worker.
     """
     async with send:
-        n_workers = min(client.settings.most_images_at_once + 1, len(plans))
-        await share_out(plans, lambda plan: _bring(client, plan, send), n_workers)
+        n_workers = min(images.settings.most_images_at_once + 1, len(plans))
+        await share_out(plans, lambda plan: _bring(images, plan, send), n_workers)
 
 
-async def _bring(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer]) -> None:
+async def _bring(images: ImageQueries, plan: _Plan, send: MemoryObjectSendStream[_Offer]) -> None:
     """Fetch a section and hand it over; one that turns out to need more memory is fetched once more, with that."""
     try:
-        await _offer(client, plan, send, is_last=False)
+        await _offer(images, plan, send, is_last=False)
     except ImageTierError as error:
         await _offer(
-            client,
+            images,
             replace(plan, image=replace_fields(plan.image, shape=error.actual or plan.image.shape)),
             send,
             is_last=True,
         )
 
 
-async def _offer(client: Client, plan: _Plan, send: MemoryObjectSendStream[_Offer], *, is_last: bool) -> None:
+async def _offer(
+    images: ImageQueries, plan: _Plan, send: MemoryObjectSendStream[_Offer], *, is_last: bool
+) -> None:
     """Fetch a section and hand it over; its bytes are held until the consumer is done with it."""
-    async with client.reserve(plan.working_bytes) as reservation:
+    async with images.reserve(plan.working_bytes) as reservation:
         is_done_with = anyio.Event()
-        section = await _fetch(client, plan, reservation.lent)
+        section = await _fetch(images, plan, reservation.lent)
         if not is_last and plan.image.downsample and isinstance(section.error, ImageTierError):
             raise section.error
         await send.send((section, is_done_with))
         await is_done_with.wait()
 
 
-async def _fetch(client: Client, plan: _Plan, parked: Parked) -> FetchedSection:
+async def _fetch(images: ImageQueries, plan: _Plan, parked: Parked) -> FetchedSection:
     found: list[NDArray[np.uint8] | None] = [None, None]
     error: AsyncFetchError | None = plan.error
     image = plan.image
     downsample = image.downsample
     for k, request in enumerate(plan.requests):
         try:
-            jpeg, pixels = await client.fetch_jpeg(
+            jpeg, pixels = await images.fetch_jpeg(
                 request,
                 image.shape,
                 admits=image.admits,

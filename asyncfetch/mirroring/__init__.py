@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncfetch.mirroring.flaws import Flaw
 from asyncfetch.mirroring.forecasting import Forecast, ViewForecast, forecast
 from asyncfetch.mirroring.gaps import VolumeGap
 from asyncfetch.mirroring.rebuild import rebuild
@@ -10,7 +11,7 @@ from asyncfetch.mirroring.run import mirror, resume
 from asyncfetch.mirroring.runs import UnfinishedRun, dismiss_runs, unfinished_runs
 from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_selection
 from asyncfetch.mirroring.turns import open_writer
-from asyncfetch.mirroring.verify import Flaw, VerifyReport, verify
+from asyncfetch.mirroring.verify import VerifyReport, verify
 from asyncfetch.mirroring.volume import VolumeReport, build_volume
 from asyncfetch.planning import SectionPlan, ViewPlan, plan_view, registered_grid
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.engine import Transport
     from asyncfetch.events import Listener
-    from asyncfetch.mirroring.verify import Flaw
+    from asyncfetch.mirroring.flaws import Flaw
     from asyncfetch.settings import Settings
     from asyncfetch.store import Commit, Location, Store, StoreWriter
 

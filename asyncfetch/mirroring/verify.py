@@ -7,7 +7,6 @@ from the stored JPEG where that is sound, everything else from the API.
 
 from __future__ import annotations
 
-import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import msgspec
 from asyncfetch.engine.groups import share_out
 from asyncfetch.events import ignore
 from asyncfetch.imaging import Pool
+from asyncfetch.mirroring.flaws import Flaw, flaw_at, flaw_of
 from asyncfetch.mirroring.mending import Mender
 from asyncfetch.mirroring.report import Failure  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.settings import Settings
@@ -28,42 +28,15 @@ if TYPE_CHECKING:
 
     from asyncfetch.engine import Transport
     from asyncfetch.events import Listener
-    from asyncfetch.store import Commit, Location, Problem, Store, StoredDataSet
+    from asyncfetch.store import Commit, Location, Store, StoredDataSet
 
-__all__ = ["Flaw", "VerifyReport", "verify"]
+__all__ = ["VerifyReport", "verify"]
 
-_BELOW_DATA_SET = re.compile(r"data_sets/(\d+)(?:/(\w+)/(?:sections|source)/(\d+))?")
 #: How often a repair looks again: a data set whose record was lost shows the flaws of its sections once it is back, and
 #: a JPEG proves to be another one when a plane is made of it.
 _MAX_ROUNDS = 3
 #: Of a quick verification, every so many sections have the digest of their JPEG compared.
 _SAMPLED = 20
-
-
-class Flaw(msgspec.Struct, frozen=True, kw_only=True):
-    """Something of a store that is not as it was written.
-
-    Attributes
-    ----------
-    item : str
-        The selection that it belongs to, such as ``image:69177634``; ``store`` where it belongs to none.
-    path : str
-        The object, or the folder of objects.
-    problem : str
-        A phrase that follows the path.
-    data_set_id, image_id : int or None
-        The data set and the section image.
-    view, layer : str or None
-        The view, and the layer of the section.
-    """
-
-    item: str
-    path: str
-    problem: str
-    data_set_id: int | None = None
-    image_id: int | None = None
-    view: str | None = None
-    layer: str | None = None
 
 
 class VerifyReport(msgspec.Struct, kw_only=True):
@@ -213,7 +186,7 @@ class _Check:
         await self._pool.run(_read_catalogue, self._store)
         known = {flaw.path for flaw in flaws}
         damaged = self._store.damaged
-        return flaws + [_flaw_at(key, words) for key, words in damaged.items() if key not in known]
+        return flaws + [flaw_at(key, words) for key, words in damaged.items() if key not in known]
 
     async def _check_view(self, view: StoredDataSet) -> list[Flaw]:
         commits = await self._pool.run(lambda: view.sections)
@@ -227,7 +200,7 @@ class _Check:
             problems = await self._pool.run(
                 partial(view.problems, commit, full=full, with_digest=full or index % _SAMPLED == 0)
             )
-            found[index] = [_flaw_of(commit, problem) for problem in problems]
+            found[index] = [flaw_of(commit, problem) for problem in problems]
             self.n_sections += 1
             if self._on_progress is not None:
                 self._on_progress(self.n_sections)
@@ -235,7 +208,7 @@ class _Check:
         await share_out(enumerate(commits), check, self._pool.n_threads)
         flaws = [flaw for index in sorted(found) for flaw in found[index]]
         problems = await self._pool.run(partial(view.own_problems, full=self._full))
-        return flaws + [_flaw_at(path, words) for path, words in problems]
+        return flaws + [flaw_at(path, words) for path, words in problems]
 
 
 def _views_of(data_set: StoredDataSet) -> tuple[str, ...]:
@@ -248,30 +221,3 @@ def _read_table(data_set: StoredDataSet) -> None:
 
 def _read_catalogue(store: Store) -> None:
     _ = store.structure_centers, store.space_transforms, store.atlases, store.runs
-
-
-def _flaw_of(commit: Commit, problem: Problem) -> Flaw:
-    return Flaw(
-        item=f"image:{commit.image_id}",
-        path=problem.path,
-        problem=problem.words,
-        data_set_id=commit.data_set_id,
-        image_id=commit.image_id,
-        view=commit.view,
-        layer=problem.layer,
-    )
-
-
-def _flaw_at(path: str, problem: str) -> Flaw:
-    match = _BELOW_DATA_SET.match(path)
-    if match is None:
-        return Flaw(item="store", path=path, problem=problem)
-    data_set_id, view, image_id = match.groups()
-    return Flaw(
-        item=f"dataset:{data_set_id}" if image_id is None else f"image:{image_id}",
-        path=path,
-        problem=problem,
-        data_set_id=int(data_set_id),
-        image_id=None if image_id is None else int(image_id),
-        view=view,
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 import zarr
 
-from asyncfetch.allen import parse_data_set, row_id
+from asyncfetch.allen import parse_data_set
 from asyncfetch.atlas import Atlas
 from asyncfetch.errors import ImageError, SelectionError, StoreError, StoreItemError
 from asyncfetch.imaging.jet import put_levels
@@ -19,15 +19,13 @@ from asyncfetch.layout.paths import (
     level_shapes,
     registered_path,
     section_path,
-    sections_path,
     source_path,
-    table_path,
     volume_path,
 )
-from asyncfetch.layout.table import TableContent, section_rows, table_problem
+from asyncfetch.layout.table import section_rows
 from asyncfetch.settings import View
-from asyncfetch.store.arrays import one_chunk_key, open_array, read_column
-from asyncfetch.store.atlas import read_catalogue
+from asyncfetch.store.arrays import one_chunk_key, open_array
+from asyncfetch.store.catalogue import read_catalogue, read_center_rows
 from asyncfetch.store.checking import (
     Problem,
     level_problem,
@@ -42,13 +40,13 @@ from asyncfetch.store.records import (
     read_atlases,
     read_commit,
     read_commits,
-    read_content,
     read_record,
     read_registered_layout,
     read_runs,
     read_space_transforms,
-    read_structure_centers,
+    read_views,
 )
+from asyncfetch.store.table import read_table
 from asyncfetch.store.volume import read_volume_layout
 
 if TYPE_CHECKING:
@@ -136,20 +134,12 @@ class Store:
 
         ``Atlas(store.atlas.catalogue, …)`` is one with other choices.
         """
-        return Atlas(
-            read_catalogue(
-                (self.data_set(data_set_id) for data_set_id in self.data_set_ids),
-                structure_centers=self.structure_centers,
-                atlases=self.atlases,
-                space_transforms=self.space_transforms or (),
-            )
-        )
+        return Atlas(read_catalogue(self._place, self.data_set_ids))
 
     @property
     def structure_centers(self) -> list[dict[str, Any]]:
         """The centres of structures as the API's rows, in the reference spaces of the stored data sets."""
-        rows = [row for rows in read_structure_centers(self._place).values() for row in rows]
-        return sorted(rows, key=lambda row: row_id(row) or 0)
+        return read_center_rows(self._place)
 
     @property
     def space_transforms(self) -> list[dict[str, Any]] | None:
@@ -230,15 +220,7 @@ class StoredDataSet:
     @property
     def views(self) -> tuple[str, ...]:
         """The views that are stored, sorted."""
-        path = data_set_path(self.id)
-        names = (name for name in self._place.names_below(path) if name in _VIEWS)
-        return tuple(
-            name
-            for name in names
-            # a view whose own group is damaged still has its sections
-            if self._place.attributes(f"{path}/{name}") is not None
-            or self._place.names_below(sections_path(self.id, name))
-        )
+        return read_views(self._place, self.id)
 
     def in_view(self, view: str) -> StoredDataSet:
         """Return the same data set, seen in another view."""
@@ -248,22 +230,9 @@ class StoredDataSet:
     def table(self) -> dict[str, Column]:
         """The columns of all sections of the set, by name; empty until the data set was completed.
 
-        See `asyncfetch.store.table.table_columns` for what they are.
+        See `asyncfetch.layout.table.table_columns` for what they are.
         """
-        path = table_path(self.id)
-        content = read_content(self._place, path, TableContent)
-        if content is None:
-            return {}
-        try:
-            columns = {name: read_column(self._place, f"{path}/{name}") for name in content.columns}
-        except StoreItemError as error:
-            self._place.damage.add(path, f"cannot be read ({error.message})")
-            return {}
-        problem = table_problem(columns)
-        if problem is not None:
-            self._place.damage.add(path, problem)
-            return {}
-        return columns
+        return read_table(self._place, self.id)
 
     @property
     def sections(self) -> list[Commit]:

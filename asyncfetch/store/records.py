@@ -5,7 +5,7 @@ What cannot be read, or belongs to another path than it lies at, counts as missi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -25,6 +25,7 @@ from asyncfetch.layout.paths import (
 )
 from asyncfetch.layout.recipe import MadeByRecipe
 from asyncfetch.layout.registered import RegisteredLayout
+from asyncfetch.settings import View
 from asyncfetch.store.place import metadata_key
 
 if TYPE_CHECKING:
@@ -43,9 +44,12 @@ __all__ = [
     "read_runs",
     "read_space_transforms",
     "read_structure_centers",
+    "read_views",
 ]
 
 type Row = dict[str, Any]
+
+_VIEWS = frozenset(get_args(View))
 
 #: Grid points along an axis of a registered image: half a mouse brain at 10 nm.
 _MAX_GRID_SIDE = 10**6
@@ -117,6 +121,21 @@ def _problem_of(commit: Commit, data_set_id: int, view: str, image_id: int) -> s
     except AsyncFetchError as error:
         return f"cannot be read ({error.message})"
     return None
+
+
+def read_views(place: Place, data_set_id: int) -> tuple[str, ...]:
+    """Return the views of a data set that are stored, sorted."""
+    path = data_set_path(data_set_id)
+    return tuple(
+        name
+        for name in place.names_below(path)
+        if name in _VIEWS
+        # a view whose own group is damaged still has its sections
+        and (
+            place.attributes(f"{path}/{name}") is not None
+            or place.names_below(sections_path(data_set_id, name))
+        )
+    )
 
 
 def read_commits(place: Place, data_set_id: int, view: str) -> dict[int, Commit]:

@@ -152,7 +152,7 @@ def test_what_a_server_gave_for_a_tier_is_expected_of_it_for_the_next_image(mirr
 
 
 def test_a_tier_whose_bytes_are_beyond_the_limit_is_taken_for_full_resolution(mirror, monkeypatch):
-    monkeypatch.setattr("asyncfetch.client.client._JPEG_EXTRA_BYTES", 0)
+    monkeypatch.setattr("asyncfetch.client.images._JPEG_EXTRA_BYTES", 0)
     options = {"ignored_parameters": ("downsample",)}
     report, data_set, asked = mirror(options, MemoryStore(), downsample=4)
     assert (report.failures, len(asked)) == ([], 2)

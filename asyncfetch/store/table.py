@@ -1,0 +1,35 @@
+"""The table of a data set, read column by column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncfetch.errors import StoreItemError
+from asyncfetch.layout.paths import table_path
+from asyncfetch.layout.table import TableContent, table_problem
+from asyncfetch.store.arrays import read_column
+from asyncfetch.store.records import read_content
+
+if TYPE_CHECKING:
+    from asyncfetch.layout.table import Column
+    from asyncfetch.store.place import Place
+
+__all__ = ["read_table"]
+
+
+def read_table(place: Place, data_set_id: int) -> dict[str, Column]:
+    """Return the columns of all sections of a data set, by name; none where there are none that can be read."""
+    path = table_path(data_set_id)
+    content = read_content(place, path, TableContent)
+    if content is None:
+        return {}
+    try:
+        columns = {name: read_column(place, f"{path}/{name}") for name in content.columns}
+    except StoreItemError as error:
+        place.damage.add(path, f"cannot be read ({error.message})")
+        return {}
+    problem = table_problem(columns)
+    if problem is not None:
+        place.damage.add(path, problem)
+        return {}
+    return columns
