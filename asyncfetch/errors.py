@@ -97,7 +97,7 @@ def short_url(url: str) -> str:
 
 
 class AsyncFetchError(Exception):
-    """Be the base of every error that asyncfetch raises on purpose.
+    """The base of every error that asyncfetch raises on purpose.
 
     Parameters
     ----------
@@ -127,11 +127,11 @@ class AsyncFetchError(Exception):
 
 
 class SelectionError(AsyncFetchError, ValueError):
-    """Say that what was asked for is malformed or does not exist."""
+    """A selection or a parameter that is malformed, or names what does not exist."""
 
 
 class AlignmentError(SelectionError):
-    """Say that a section cannot be placed because a matrix is missing or cannot be an alignment.
+    """A section that cannot be placed because a matrix is missing or cannot be an alignment.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class AlignmentError(SelectionError):
 
 
 class SettingsError(AsyncFetchError, ValueError):
-    """Say that a setting is out of range or contradicts what the store holds.
+    """A setting that is out of range or contradicts what the store holds.
 
     Parameters
     ----------
@@ -159,13 +159,13 @@ class SettingsError(AsyncFetchError, ValueError):
 
 
 class TransportError(AsyncFetchError):
-    """Say that the bytes did not come; the same request may succeed later."""
+    """Bytes that did not come; the same request may succeed later."""
 
     is_transient = True
 
 
 class ConnectError(TransportError):
-    """Say that there is no connection: refused, reset, or a host that has no address."""
+    """No connection: refused, reset, or a host that has no address."""
 
 
 class TLSError(TransportError):
@@ -175,7 +175,7 @@ class TLSError(TransportError):
 
 
 class StallError(TransportError):
-    """Say that bytes came too slowly, or not at all, for too long.
+    """Bytes that came too slowly, or not at all, for too long.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class StallError(TransportError):
 
 
 class TruncatedError(TransportError):
-    """Say that the body ended before its end.
+    """A body that ended before its end.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class TruncatedError(TransportError):
 
 
 class StatusError(TransportError):
-    """Say that the server answered with an HTTP status that is no answer.
+    """An HTTP status other than success.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class StatusError(TransportError):
 
 
 class RedirectError(TransportError):
-    """Say that the server redirected in a loop, or to another host.
+    """A redirect in a loop, or to another host.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ class RedirectError(TransportError):
 
 
 class OutageError(TransportError):
-    """Say that the server has not answered for as long as an outage is waited out.
+    """A server that has not answered for as long as an outage is waited out.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ class OutageError(TransportError):
 
 
 class BodyTooLargeError(TransportError):
-    """Say that the body is larger than the request can have.
+    """A body that is larger than what was asked for can be.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ class BodyTooLargeError(TransportError):
 
 
 class ServiceError(AsyncFetchError):
-    """Say that the API answered no, in its own words.
+    """A refusal by the API, in its own words.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ class ServiceError(AsyncFetchError):
 
 
 class NotFoundError(ServiceError):
-    """Say that the API does not know the id.
+    """An id that the API does not know.
 
     Parameters
     ----------
@@ -317,17 +317,17 @@ class NotFoundError(ServiceError):
 
 
 class QueryError(ServiceError):
-    """Say that the query is wrong, so that asking again does not help."""
+    """A query that is wrong, so that asking again does not help."""
 
 
 class TransientServiceError(ServiceError):
-    """Say that the service failed by its own account, so that asking again helps."""
+    """A failure of the service by its own account, so that asking again helps."""
 
     is_transient = True
 
 
 class ReplyError(ServiceError):
-    """Say that a reply is not what the API speaks: HTML, no JSON, an odd shape."""
+    """A reply that is not what the API speaks: HTML, not JSON, an odd shape."""
 
     is_transient = True
 
@@ -337,13 +337,13 @@ class RecordError(ServiceError):
 
 
 class ImageError(AsyncFetchError):
-    """Say that the bytes are not the image that they claim to be."""
+    """Bytes that are not the image that they claim to be."""
 
     is_transient = True
 
 
 class NotAnImageError(ImageError):
-    """Say that the bytes are no JPEG at all, often a page under status 200.
+    """Bytes that are not a JPEG at all, often a page under status 200.
 
     Parameters
     ----------
@@ -357,11 +357,11 @@ class NotAnImageError(ImageError):
 
 
 class CorruptImageError(ImageError):
-    """Say that a JPEG does not decode to its end."""
+    """A JPEG that does not decode to its end."""
 
 
 class ImageSizeError(ImageError):
-    """Say that a JPEG has other dimensions than were asked for.
+    """A JPEG of other dimensions than were asked for.
 
     Parameters
     ----------
@@ -385,17 +385,17 @@ class ImageSizeError(ImageError):
 
 
 class ImageTierError(ImageSizeError):
-    """Say that a JPEG is a finer tier of the image than was asked for, and needs more memory than was reserved."""
+    """A JPEG of a finer tier of the image than was asked for, which needs more memory than was reserved."""
 
     is_transient = False
 
 
 class ClosedError(AsyncFetchError):
-    """Say that the client was closed while an answer was on its way, or before it was asked for."""
+    """A client that was closed while an answer was on its way, or before it was asked for."""
 
 
 class StoreError(AsyncFetchError):
-    """Say that the disk or the layout of the store is in the way.
+    """A problem with the disk or the layout of the store.
 
     Parameters
     ----------
@@ -409,11 +409,11 @@ class StoreError(AsyncFetchError):
 
 
 class StoreSpaceError(StoreError):
-    """Say that there is no space left."""
+    """A disk without space left."""
 
 
 class StoreAccessError(StoreError):
-    """Say that a path cannot be read or written."""
+    """A path that cannot be read or written."""
 
 
 class StoreBusyError(StoreError):
@@ -448,7 +448,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreLayoutError(StoreError):
-    """Say that something is no asyncfetch store, or one of another kind than was asked for."""
+    """Something that is not an asyncfetch store, or one of another kind than was asked for."""
 
 
 class StoreItemError(StoreError):

@@ -40,11 +40,11 @@ __all__ = [
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Be the base of all events."""
+    """The base of all events."""
 
 
 class RunStarted(Event, frozen=True, tag="run_started"):
-    """Say that a run began: what it was asked for and where it writes."""
+    """The start of a run: what it was asked for and where it writes."""
 
     selection: tuple[str, ...]
     location: str
@@ -58,7 +58,7 @@ class StoreAwaited(Event, frozen=True, tag="store_awaited"):
 
 
 class DataSetPlanned(Event, frozen=True, tag="data_set_planned"):
-    """Say that a data set's metadata are known and its sections compared with the store."""
+    """A data set whose metadata are known and whose sections are compared with the store."""
 
     data_set_id: int
     view: str
@@ -69,7 +69,7 @@ class DataSetPlanned(Event, frozen=True, tag="data_set_planned"):
 
 
 class RequestStarted(Event, frozen=True, tag="request_started"):
-    """Say that a request was sent; ``attempt`` counts from 1."""
+    """A request that was sent; ``attempt`` counts from 1."""
 
     url: str
     kind: str
@@ -77,7 +77,7 @@ class RequestStarted(Event, frozen=True, tag="request_started"):
 
 
 class RequestFinished(Event, frozen=True, tag="request_finished"):
-    """Say that a reply came whole, and what its request had waited for before it was sent.
+    """A reply that came whole, and what its request had waited for before it was sent.
 
     ``waited_place_s`` for one of the window's places, ``waited_host_s`` for a host that had asked for a pause or did
     not answer, ``waited_rate_s`` for its turn at the rate.
@@ -104,7 +104,7 @@ class RequestAccepted(Event, frozen=True, tag="request_accepted"):
 
 
 class RequestHedged(Event, frozen=True, tag="request_hedged"):
-    """Say that a second request was sent because the first one takes longer than almost all others."""
+    """A second request, sent because the first one takes longer than almost all others."""
 
     url: str
     kind: str
@@ -113,14 +113,14 @@ class RequestHedged(Event, frozen=True, tag="request_hedged"):
 
 
 class BudgetGranted(Event, frozen=True, tag="budget_granted"):
-    """Say that bytes of the memory budget were reserved, and how long that was waited for."""
+    """Bytes of the memory budget that were reserved, and how long that was waited for."""
 
     size_bytes: int
     waited_s: float
 
 
 class WindowChanged(Event, frozen=True, tag="window_changed"):
-    """Say that another number of images is asked for at once, why, and at which goodput."""
+    """A new number of images at once, why, and at which goodput."""
 
     before: int
     after: int
@@ -129,7 +129,7 @@ class WindowChanged(Event, frozen=True, tag="window_changed"):
 
 
 class HostPaused(Event, frozen=True, tag="host_paused"):
-    """Say that the host asked for a pause: nothing starts for ``delay_s``."""
+    """A pause that the host asked for: nothing starts for ``delay_s``."""
 
     delay_s: float
     cause: str
@@ -157,7 +157,7 @@ class RowsContradicted(Event, frozen=True, tag="rows_contradicted"):
 
 
 class OutageBegan(Event, frozen=True, tag="outage_began"):
-    """Say that the host gives no answers any more, or only errors; it is probed until that changes.
+    """The start of an outage: the host gives no answers any more, or only errors; it is probed until that changes.
 
     ``is_silent`` is true where it gives no answer at all.
     """
@@ -167,7 +167,7 @@ class OutageBegan(Event, frozen=True, tag="outage_began"):
 
 
 class OutageProbed(Event, frozen=True, tag="outage_probed"):
-    """Say that a probe was not answered, and when the next one follows."""
+    """A probe that was not answered, and when the next one follows."""
 
     url: str
     cause: str
@@ -176,13 +176,13 @@ class OutageProbed(Event, frozen=True, tag="outage_probed"):
 
 
 class OutageEnded(Event, frozen=True, tag="outage_ended"):
-    """Say that the host answers again."""
+    """The end of an outage: the host answers again."""
 
     elapsed_s: float
 
 
 class RequestRetried(Event, frozen=True, tag="request_retried"):
-    """Say that a request failed and will be sent again after ``delay_s``."""
+    """A request that failed and will be sent again after ``delay_s``."""
 
     url: str
     kind: str
@@ -193,7 +193,7 @@ class RequestRetried(Event, frozen=True, tag="request_retried"):
 
 
 class RequestFailed(Event, frozen=True, tag="request_failed"):
-    """Say that a request failed for good."""
+    """A request that failed for good."""
 
     url: str
     kind: str
@@ -203,7 +203,7 @@ class RequestFailed(Event, frozen=True, tag="request_failed"):
 
 
 class SectionCommitted(Event, frozen=True, tag="section_committed"):
-    """Say that a section is in the store, whole."""
+    """A section that is in the store, whole."""
 
     data_set_id: int
     image_id: int
@@ -213,7 +213,7 @@ class SectionCommitted(Event, frozen=True, tag="section_committed"):
 
 
 class SectionSkipped(Event, frozen=True, tag="section_skipped"):
-    """Say that the store holds a section already."""
+    """A section that was skipped because the store holds it already."""
 
     data_set_id: int
     image_id: int
@@ -221,7 +221,7 @@ class SectionSkipped(Event, frozen=True, tag="section_skipped"):
 
 
 class SectionFailed(Event, frozen=True, tag="section_failed"):
-    """Say that a section could not be had, and why."""
+    """A section that is unavailable, and why."""
 
     data_set_id: int
     image_id: int
@@ -231,13 +231,13 @@ class SectionFailed(Event, frozen=True, tag="section_failed"):
 
 
 class DataSetCompleted(Event, frozen=True, tag="data_set_completed"):
-    """Say that a data set's tables and collection metadata are written."""
+    """A data set whose tables and collection metadata are written."""
 
     data_set_id: int
 
 
 class SectionStored(Event, frozen=True, tag="section_stored"):
-    """Say how long a section's layers took from the accepted image to the commit."""
+    """How long a section's layers took from the accepted image to the commit."""
 
     image_id: int
     view: str
@@ -245,7 +245,7 @@ class SectionStored(Event, frozen=True, tag="section_stored"):
 
 
 class ShardMade(Event, frozen=True, tag="shard_made"):
-    """Say that a shard of a volume is in the store, ``n_done`` of ``n_shards``; ``is_new`` unless it was there."""
+    """A shard of a volume that is in the store, ``n_done`` of ``n_shards``; ``is_new`` unless it was there."""
 
     data_set_id: int
     view: str
@@ -257,7 +257,7 @@ class ShardMade(Event, frozen=True, tag="shard_made"):
 
 
 class RunFinished(Event, frozen=True, tag="run_finished"):
-    """Say that a run ended, and how."""
+    """The end of a run, and how it ended."""
 
     n_committed: int
     n_skipped: int

@@ -45,7 +45,7 @@ def _bounds(unit: str) -> tuple[float, ...]:
 
 
 class Histogram(msgspec.Struct):
-    """Count values in bins of equal ratio.
+    """Counts of values in bins of equal ratio.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ _BOUNDS = {unit: _bounds(unit) for unit in _DECADES}
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """Count what the events of a run tell; call it with each of them.
+    """The metrics of a run, added up from its events; call it with each of them.
 
     Attributes
     ----------

@@ -102,7 +102,7 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "m
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hold all that can be chosen about talking to the API and about a mirror.
+    """All that can be chosen about talking to the API and about a mirror.
 
     Attributes
     ----------

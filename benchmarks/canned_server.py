@@ -25,7 +25,7 @@ _CHUNK_BYTES = 2**16
 
 
 class Canned(asyncio.BufferedProtocol):
-    """Answer the requests of one connection, one after another or pipelined."""
+    """A server that answers the requests of one connection, one after another or pipelined."""
 
     def __init__(self, is_chunked: bool, bodies: dict[int, bytes], times_s: list[float]) -> None:
         self.is_chunked = is_chunked

@@ -17,7 +17,7 @@ _ALL_LAYERS = "source,sections,registered"
 
 @dataclass(frozen=True)
 class Contender:
-    """Be one way of doing the work.
+    """One way of doing the work.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Link:
-    """Shape the replica's replies: seconds before each, and bytes a second of one connection."""
+    """The shape of the replica's replies: seconds before each, and bytes per second of one connection."""
 
     latency_s: float
     bytes_per_s: float
@@ -56,7 +56,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Kind:
-    """Be one kind of work."""
+    """One kind of work."""
 
     name: str
     title: str

@@ -107,7 +107,7 @@ def nearest_then_product(pir: np.ndarray) -> np.ndarray:
 
 
 class Answerer(BaseHTTPRequestHandler):
-    """Answer every request at once with the same point."""
+    """A server that answers every request at once with the same point."""
 
     protocol_version = "HTTP/1.1"
     body = b'{"success":true,"msg":{"image_to_reference":{"x":1.5,"y":2.5,"z":3.5}}}'

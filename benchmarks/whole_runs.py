@@ -95,7 +95,7 @@ async def run(kinds: list[Kind], options: argparse.Namespace, path: Path) -> lis
 
 
 class Comparison:
-    """Run the contenders of one kind of work."""
+    """The contenders of one kind of work, run by turns."""
 
     def __init__(self, kind: Kind, options: argparse.Namespace, out: Path, cache: Path) -> None:
         self.kind = kind

@@ -55,7 +55,7 @@ main()
 
 
 class Command:
-    """Run ``asyncfetch`` in processes of its own, without the settings of our environment."""
+    """``asyncfetch`` in processes of its own, without the settings of our environment."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
@@ -112,7 +112,7 @@ main()
 
 
 class ForkedCommand(Command):
-    """Run ``asyncfetch`` in forks of a process that has imported it: a start takes milliseconds, not seconds."""
+    """``asyncfetch`` in forks of a process that has imported it: a start takes milliseconds, not seconds."""
 
     def start(self, *args: object, **environment: str) -> ForkedProcess:
         return self._stack.enter_context(
@@ -168,7 +168,7 @@ class ForkedProcess:
 
 
 class ReplicaProcess:
-    """Be a replica in a process of its own, which a command that is killed does not take along."""
+    """A replica in a process of its own, which a command that is killed does not take along."""
 
     def __init__(self, process: subprocess.Popen) -> None:
         self.base_url = process.stdout.readline().strip()

@@ -60,7 +60,7 @@ _DASHED = str.maketrans("-", "_")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Hold the rows of one reply.
+    """The rows of one reply.
 
     Attributes
     ----------

@@ -66,7 +66,7 @@ _SENT = (
 
 
 class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask for an image, a tier of it, or a box of a tier.
+    """A request for an image, a tier of it, or a box of a tier.
 
     Attributes
     ----------

@@ -62,11 +62,11 @@ _PLACING_DATA_SET = ("section_thickness", "tvr", "trv", "alignment3d")
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Be the base of all records: unknown fields of a row are left out."""
+    """The base of all records: unknown fields of a row are left out."""
 
 
 class Alignment2d(_Record, frozen=True, kw_only=True):
-    """Hold the affines between a section image and its data set's volume.
+    """The affines between a section image and its data set's volume.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Alignment2d(_Record, frozen=True, kw_only=True):
 
 
 class Alignment3d(_Record, frozen=True, kw_only=True):
-    """Hold the affines between a data set's volume and the reference space.
+    """The affines between a data set's volume and the reference space.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class Alignment3d(_Record, frozen=True, kw_only=True):
 
 
 class Gene(_Record, frozen=True, kw_only=True):
-    """Name a gene."""
+    """A gene."""
 
     id: Id
     acronym: str | None = None
@@ -128,7 +128,7 @@ class Gene(_Record, frozen=True, kw_only=True):
 
 
 class Product(_Record, frozen=True, kw_only=True):
-    """Name a product: a set of related data sets."""
+    """A product: a set of related data sets."""
 
     id: Id
     abbreviation: str | None = None
@@ -146,7 +146,7 @@ class StructureCenter(_Record, frozen=True, kw_only=True):
 
 
 class SectionImage(_Record, frozen=True, kw_only=True):
-    """Hold one section image: a box on a slide scan, and what it shows.
+    """One section image: a box on a slide scan, and what it shows.
 
     Attributes
     ----------
@@ -207,7 +207,7 @@ class UnreadableRecord(_Record, frozen=True, kw_only=True):
 
 
 class SectionDataSet(_Record, frozen=True, kw_only=True):
-    """Hold one experiment: what was cut, how, and its section images.
+    """One experiment: what was cut, how, and its section images.
 
     Attributes
     ----------

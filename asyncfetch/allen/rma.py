@@ -52,7 +52,7 @@ _PLAIN = re.compile(r"-?\d+(\.\d+)?|null|\$[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Hold one condition, ``[field$operator value]``.
+    """One condition, ``[field$operator value]``.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Hold one association to follow, with conditions on what it leads to.
+    """One association to follow, with conditions on what it leads to.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what is said of the reply.
+    """The options of a query: which rows and columns come back, and in which order.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pipe(msgspec.Struct, frozen=True):
-    """Name a list of values of the stage before, for use as ``$name`` afterwards.
+    """A named list of values of the stage before, for use as ``$name`` afterwards.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class Pipe(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """Call one of the connected services.
+    """A call of one of the connected services.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """Ask for rows of one model.
+    """A query for rows of one model.
 
     Each method returns a new query. What the query language cannot express raises ``SelectionError``.
 
@@ -443,7 +443,7 @@ def _steps(steps: Iterable[str | Step]) -> tuple[Step, ...]:
 
 
 class _Reader:
-    """Read one text from left to right."""
+    """A reader of one text, from left to right."""
 
     def __init__(self, criteria: str) -> None:
         self._text = criteria

@@ -66,7 +66,7 @@ type Row = dict[str, Any]
 
 
 class _Shape(NamedTuple):
-    """Hold what a service takes and gives: its coordinates, its targets, and whether it answers with a list."""
+    """What a service takes and gives: its coordinates, its targets, and whether it answers with a list."""
 
     coordinates: tuple[str, ...]
     targets: str | None
@@ -91,7 +91,7 @@ _LIST_TAG, _ITEM_TAG = "image-sync-helper-image-syncs", "images-sync-helper-imag
 
 
 class ImageSync(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a position on a section image; None is what the answer does not tell.
+    """A position on a section image; None is what the answer does not tell.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class ImageSync(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReferencePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a point of a reference space: x, y, z of the API, which are p, i, r, in µm."""
+    """A point of a reference space: x, y, z of the API, which are p, i, r, in µm."""
 
     x: Coordinate
     y: Coordinate
@@ -121,7 +121,7 @@ type SyncAnswer = ReferencePoint | ImageSync | Sequence[ImageSync]
 
 
 class SyncRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask one service about one point.
+    """A request to one service about one point.
 
     Attributes
     ----------

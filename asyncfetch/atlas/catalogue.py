@@ -57,7 +57,7 @@ _LAYOUT_2D = np.array([[0, 1, 4], [2, 3, 5]])
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SectionColumns:
-    """Hold the sections of all data sets, one entry each.
+    """The sections of all data sets, one entry each.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class SectionColumns:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DataSetColumns:
-    """Hold the data sets, one entry each.
+    """The data sets, one entry each.
 
     Attributes
     ----------
@@ -186,7 +186,7 @@ class DataSetColumns:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StructureCenters:
-    """Hold the centres of structures, one entry for each structure and reference space.
+    """The centres of structures, one entry for each structure and reference space.
 
     Attributes
     ----------
@@ -251,7 +251,7 @@ class StructureCenters:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Catalogue:
-    """Hold everything that the six services are computed from.
+    """Everything that the six services are computed from.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ _MOST_HALVES = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Hold one data set as something to find positions in.
+    """One data set as something to find positions in.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Target:
 
 
 class Buffers:
-    """Hold what a block needs, to be used again for the next."""
+    """Arrays that a block needs, used again for the next."""
 
     def __init__(self, n: int) -> None:
         n = min(n, BLOCK)

@@ -23,7 +23,7 @@ NO_ID = -1
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReferencePositions:
-    """Hold points of a reference space; ``...`` is the shape of the points asked about.
+    """Points of a reference space; ``...`` is the shape of the points asked about.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class ReferencePositions:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImagePositions:
-    """Hold positions on section images.
+    """Positions on section images.
 
     ``...`` is the shape of the points asked about, followed by one axis of the targets where the service takes a
     list of them. What fails has the image id -1, the section number -1 and the position NaN.

@@ -49,7 +49,7 @@ _IDENTITY_2D = np.eye(2, 3)
 
 
 class Atlas:
-    """Answer the six services from a catalogue.
+    """The six services, computed from a catalogue.
 
     Every service takes points of any leading shape, one point or ten millions, and returns arrays of that shape; a
     service with a list of targets adds an axis of targets at the end. Memory beyond the answer does not grow
@@ -408,7 +408,7 @@ class Atlas:
 
 
 class _Placed:
-    """Pair a target with the way into its volume."""
+    """A target with the way into its volume."""
 
     def __init__(self, target: Target, to_volume: Floats) -> None:
         self._target = target
@@ -422,7 +422,7 @@ class _Placed:
 
 
 class _Found:
-    """Hold the arrays of an answer while they are filled."""
+    """The arrays of an answer while they are filled."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.image_id = np.empty(shape, dtype=np.int64)

@@ -30,7 +30,7 @@ __all__ = ["BlockingClient"]
 
 
 class BlockingClient:
-    """Ask the Allen Brain Atlas API; use it as a context manager, from any thread without an event loop.
+    """A client of the Allen Brain Atlas API without await; a context manager, for any thread without an event loop.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ _READERS = {"json": parse_json, "xml": parse_xml, "csv": parse_csv}
 
 
 class Client(CatalogueQueries, ImageQueries):
-    """Ask the Allen Brain Atlas API; use it as an async context manager.
+    """A client of the Allen Brain Atlas API; use it as an async context manager.
 
     Parameters
     ----------
@@ -426,7 +426,7 @@ class Client(CatalogueQueries, ImageQueries):
 
 
 class _Rows:
-    """Iterate over the rows of the pages that a stream brings."""
+    """The rows of the pages that a stream brings."""
 
     def __init__(self, pages: MemoryObjectReceiveStream[list[Row] | AsyncFetchError]) -> None:
         self._pages = pages

@@ -51,7 +51,7 @@ _PROOF_HALVINGS = 3
 
 @dataclass(frozen=True, slots=True)
 class Jpeg:
-    """Be one image as the server sent it.
+    """One image as the server sent it.
 
     Attributes
     ----------

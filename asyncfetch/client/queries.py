@@ -54,7 +54,7 @@ _WINDOW = tuple(f"{colour}_{end}" for colour in ("red", "green", "blue") for end
 
 
 class CatalogueQueries(ABC):
-    """Look things up in the API; a client is one.
+    """The part of a client that looks things up in the API.
 
     Raises
     ------

@@ -46,7 +46,7 @@ __all__ = ["FetchedSection", "SectionStream", "open_sections"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FetchedSection:
-    """Be one section that has arrived, or the reason why it has not.
+    """One section that has arrived, or the reason why it has not.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ type _Offer = tuple[FetchedSection, anyio.Event]
 
 
 class SectionStream:
-    """Iterate over the sections of a data set in the order in which they arrive; from ``open_sections``.
+    """The sections of a data set in the order in which they arrive; from ``open_sections``.
 
     Attributes
     ----------
@@ -216,7 +216,7 @@ class SectionStream:
 
 @dataclass(frozen=True, kw_only=True)
 class _Choices:
-    """Hold what is chosen for all sections; see :meth:`asyncfetch.Client.open_sections`."""
+    """What is chosen for all sections; see :meth:`asyncfetch.Client.open_sections`."""
 
     um: float
     downsample: int | None

@@ -32,7 +32,7 @@ _REPLY_LIMIT_BYTES = 2**20
 
 
 class SyncServices:
-    """Ask the six services; ``client.sync`` is one.
+    """The six services; ``client.sync`` is one.
 
     The services take one point a request. Points of any leading shape are asked about concurrently, as the
     client's settings allow, and their answers come in the same nesting: for one point a record (or the list of
@@ -186,7 +186,7 @@ class SyncServices:
 
 
 class BlockingSyncServices:
-    """Ask the six services without await; see `SyncServices`."""
+    """The six services without await; see `SyncServices`."""
 
     def __init__(self, portal: BlockingPortal, services: SyncServices) -> None:
         self._portal = portal

@@ -10,7 +10,7 @@ __all__ = ["ByteBudget", "Ticket"]
 
 
 class Ticket:
-    """Be one request for bytes of the budget; compared by identity.
+    """One request for bytes of the budget; compared by identity.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Ticket:
 
 
 class ByteBudget:
-    """Hand out a fixed number of bytes in the order in which they are asked for.
+    """A fixed number of bytes, handed out in the order in which they are asked for.
 
     A request larger than the whole budget is admitted when it is alone. Nobody overtakes: a small request
     waits behind a large one, so that the large one gets its turn.

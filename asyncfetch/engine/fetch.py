@@ -74,7 +74,7 @@ def sharing(flow: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Be one thing to ask for.
+    """One thing to ask for.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Request:
 
 
 class _Canary(NamedTuple):
-    """Hold something that came, and how it begins: what an outage is told by."""
+    """Something that came, and how it begins: what an outage is told by."""
 
     url: str
     limit_bytes: int
@@ -116,7 +116,7 @@ class _Attempt:
 
 
 class Engine:
-    """Fetch, with everything that stands between a request and a checked answer.
+    """Everything that stands between a request and a checked answer.
 
     Use it as an async context manager; it closes its transport, also one that was handed in. Any number of tasks may
     fetch at once; cancelling one disturbs no other.
@@ -484,7 +484,7 @@ class Engine:
 
 
 class _Race:
-    """Send a request, a second time if the first is late, and take what comes first."""
+    """A request that is sent, and sent a second time if it is late; the first answer counts."""
 
     def __init__(
         self,

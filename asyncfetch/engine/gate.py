@@ -46,7 +46,7 @@ type Probe = Callable[[Kind], Awaitable[bool]]
 
 @dataclass(slots=True)
 class Waits:
-    """Hold how long a request waited before it was sent, in seconds: for a place, for the host, for the rate.
+    """How long a request waited before it was sent, in seconds: for a slot, for the host, for the rate.
 
     ``opened`` is when it could be sent, on the clock of the loop.
     """
@@ -58,7 +58,7 @@ class Waits:
 
 
 class Slot:
-    """Be a place for one request; made by :meth:`Gate.slot`. A generator would cost three times as much."""
+    """The slot of one request; made by :meth:`Gate.slot`. A generator would cost three times as much."""
 
     __slots__ = ("_flow", "_gate", "_kind", "_probe")
 
@@ -109,7 +109,7 @@ class Slot:
 
 
 class Reservation:
-    """Be bytes of the budget that are held; made by :meth:`Gate.reserve`."""
+    """Bytes of the budget that are held; made by :meth:`Gate.reserve`."""
 
     def __init__(self, gate: Gate, size_bytes: int) -> None:
         self._gate = gate
@@ -143,7 +143,7 @@ class Reservation:
 
 
 class Gate:
-    """Let requests start when concurrency, rate, memory and the host allow it.
+    """The point where requests start, when concurrency, rate, memory and the host allow it.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def is_of_the_host(error: AsyncFetchError) -> bool:
 
 
 class HostHealth:
-    """Know whether requests may start.
+    """The health of a host: whether requests may start.
 
     Parameters
     ----------

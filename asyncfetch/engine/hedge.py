@@ -21,7 +21,7 @@ _MOST_TOKENS = 5.0
 
 
 class HedgePolicy:
-    """Say after how long a request is sent a second time."""
+    """The rule by which a request is sent a second time: after how long."""
 
     def __init__(self) -> None:
         self._elapsed_s: deque[float] = deque(maxlen=_LATEST)

@@ -1,4 +1,4 @@
-"""Requests a second: aiolimiter behind our own small interface."""
+"""Requests per second: aiolimiter behind our own small interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MARGIN_S = 5e-3
 
 
 class LimiterRate:
-    """Count starts so that no one-second window holds more than ``rate`` of them.
+    """A rate of which no one-second window holds more than ``rate`` starts.
 
     aiolimiter paces them: its own default (``AsyncLimiter(R, 1)``) lets 2R − 1 start in the first second, so the bucket
     holds hardly more than one. A log of the starts of the last second keeps the law to the start. A rate that is no

@@ -27,7 +27,7 @@ class _Waiter:
 
 
 class Line:
-    """Admit those who wait, metadata first, then flow by flow in turn, and within a flow in the order they came.
+    """The queue of those who wait: metadata first, then flow by flow in turn, and within a flow in order of arrival.
 
     A flow is whatever shares fairly with others: a data set of a mirror, a caller of a client. One that asks for a
     thousand images gets no more than another that asks for ten, for as long as both wait.

@@ -12,7 +12,7 @@ __all__ = ["ByteRate", "RequestRate", "Turn"]
 
 
 class RequestRate(Protocol):
-    """Let requests start, one a call, never more of them in any one second than the rate.
+    """A rate of requests: they start one by one, never more of them in any one second than the rate.
 
     Attributes
     ----------
@@ -36,14 +36,14 @@ class RequestRate(Protocol):
 
 
 class Turn(NamedTuple):
-    """Be the stretch of time in which some bytes pass: seconds on the clock that ``now`` is read from."""
+    """The stretch of time in which some bytes pass: seconds on the clock that ``now`` is read from."""
 
     begins: float
     ends: float
 
 
 class ByteRate:
-    """Pass bytes in the order in which they ask, so many a second.
+    """A rate of bytes, which pass in the order in which they ask, so many per second.
 
     Every request gets the stretch of time that its bytes fill at the full rate, and stretches follow one
     another without overlap. So no one-second window carries more than ``bytes_per_s``, and a large request

@@ -23,7 +23,7 @@ _MOST_ATTEMPTS_OF_IMAGES = 4
 
 
 class RetryPolicy:
-    """Answer "again after t" or "give up".
+    """The rule that answers "again after t" or "give up".
 
     An error is answered again when it is transient, attempts are left (four at most for bytes that came but are no
     image), and the quota has a token. The delay is drawn with full jitter: uniformly between 0 and

@@ -81,7 +81,7 @@ _READ_BUFFER_BYTES = 2**18
 
 
 class Reply(NamedTuple):
-    """Be one answer, whole.
+    """One answer, whole.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Reply(NamedTuple):
 
 
 class Transport(Protocol):
-    """Send one request, once."""
+    """What sends one request, once."""
 
     async def fetch(
         self,
@@ -150,7 +150,7 @@ class Transport(Protocol):
 
 
 class SpeedWatch:
-    """Tell when a body comes too slowly: pure, the time is an argument.
+    """The watch over the speed of a body. Pure: the time is an argument.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class SpeedWatch:
 
 
 class _Watchdog:
-    """End exchanges that are overdue: one timer for all, because moving one for every piece would cost more.
+    """The end of exchanges that are overdue: one timer for all, because moving one for every piece would cost more.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ class _Watchdog:
 
 
 class AiohttpTransport:
-    """Send requests over HTTP/1.1 with aiohttp.
+    """The transport over HTTP/1.1, by aiohttp.
 
     The connection pool never queues: the gate decides what is open. Nothing limits the time of a whole
     body; what ends a request is that no connection comes within ``connect_timeout_s``, that no byte comes

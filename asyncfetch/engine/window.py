@@ -71,7 +71,7 @@ _LEAST_SETTLING_S, _MOST_SETTLING_S = 0.1, 2.0
 
 
 class WindowChange(NamedTuple):
-    """Say that the window changed: from how many to how many, why, and at which goodput in bytes/s."""
+    """A change of the window: from how many to how many, why, and at which goodput in bytes/s."""
 
     before: int
     after: int
@@ -80,7 +80,7 @@ class WindowChange(NamedTuple):
 
 
 class _Unrefused(NamedTuple):
-    """Be what a window was before a trouble's first refusal."""
+    """What a window was before a trouble's first refusal."""
 
     size: int
     is_doubling: bool
@@ -90,7 +90,7 @@ class _Unrefused(NamedTuple):
 
 
 class FixedWindow:
-    """Be a window of a fixed size, which learns nothing.
+    """A window of a fixed size, which learns nothing.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class FixedWindow:
 
 
 class _Bins:
-    """Hold the goodput of the latest bins, in bytes/s."""
+    """The goodput of the latest bins, in bytes/s."""
 
     def __init__(self) -> None:
         self._values: deque[float] = deque()
@@ -169,7 +169,7 @@ class _Bins:
 
 
 class Window(FixedWindow):
-    """Seek the number of images at once that brings the most bytes a second.
+    """The number of images at once, always on the way to the one that brings the most bytes per second.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _SINGULAR_CONDITION = 1e15
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Affine:
-    """Hold what maps of the plane and of space share.
+    """What maps of the plane and of space share.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class _Affine:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Affine2D(_Affine):
-    """Map points (x, y) of one plane to points of another.
+    """A map from points (x, y) of one plane to points of another.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class Affine2D(_Affine):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Affine3D(_Affine):
-    """Map points of space, such as (p, i, r) in µm, to points of another space.
+    """A map from points of space, such as (p, i, r) in µm, to points of another space.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ _PLANES_OF_SECTION = {1: "coronal", 2: "sagittal", 6: "transverse", 11: "coronal
 
 
 class Plane(enum.StrEnum):
-    """Name the anatomical plane of a section, and which axes of (p, i, r) it shows where.
+    """The anatomical plane of a section, and which axes of (p, i, r) it shows where.
 
     ========== ===== === ===
     plane      slice y   x
@@ -88,7 +88,7 @@ _AXES: dict[Plane, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class ReferenceGrid:
-    """Cut the reference space into voxels of ``um`` and look at it along one plane.
+    """The reference space cut into voxels of ``um``, seen along one plane.
 
     Voxel k of an axis is centred at (k + ½) · um, so that planes lie on the voxels of the atlas's own volumes
     (25 µm: 528 x 320 x 456).

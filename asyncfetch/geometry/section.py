@@ -33,7 +33,7 @@ _MAX_DEPTH_UM = 1e8
 
 @dataclass(frozen=True, kw_only=True)
 class SectionGeometry:
-    """Place one section in its data set's volume and in the reference space.
+    """The place of one section in its data set's volume and in the reference space.
 
     The formulas reproduce the recorded answers of the service (allen-api.md SYNC-1, SYNC-2; z by REC-7)::
 

@@ -19,7 +19,7 @@ _POSITION_SLACK_PX = 0.01
 
 
 class Box(NamedTuple):
-    """Bound a rectangle of pixels: rows y0 … y1 - 1, columns x0 … x1 - 1."""
+    """A rectangle of pixels: rows y0 … y1 - 1, columns x0 … x1 - 1."""
 
     y0: int
     x0: int

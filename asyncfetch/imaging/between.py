@@ -21,7 +21,7 @@ _REACH = 0.5
 
 @dataclass(frozen=True, eq=False)
 class SeenPlane:
-    """Hold a part of one plane.
+    """A part of one plane.
 
     Attributes
     ----------

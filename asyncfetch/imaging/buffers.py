@@ -25,7 +25,7 @@ _MOST_WASTE = 2
 
 
 class Buffers:
-    """Lend arrays to threads, and keep some of those that come back.
+    """Arrays that are lent to threads, and of which some are kept when they come back.
 
     What is lent is covered by whoever reserved memory for the work; what lies idle is not, so it is bounded here.
 
@@ -99,7 +99,7 @@ class Buffers:
 
 
 class Scratch(threading.local):
-    """Keep for each thread what it works on for the length of a call: small arrays, a few by name.
+    """Small arrays that each thread works on for the length of a call, a few by name.
 
     They stay in the processor's cache, and spare a block of samples its page faults.
     """

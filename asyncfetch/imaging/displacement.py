@@ -42,7 +42,7 @@ _CUBIC = -0.75
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DisplacementField:
-    """Say for each pixel (x, y) of a grid that it lies at (x + dx, y + dy) in a source.
+    """A field of vectors: each pixel (x, y) of a grid lies at (x + dx, y + dy) in a source.
 
     Pixel k is centred at k, in the grid and in the source. A displacement of NaN says that a pixel lies nowhere.
 
@@ -341,7 +341,7 @@ class DisplacementField:
 
 
 class _Sampler:
-    """Render blocks of positions from one image; nothing it computes depends on what was asked for."""
+    """A renderer of blocks of positions from one image; nothing it computes depends on what was asked for."""
 
     def __init__(
         self, source: NDArray[np.uint8], interpolation: Interpolation, fill: int, border: Border

@@ -17,7 +17,7 @@ class JobsStoppedError(Exception):
 
 
 class Jobs:
-    """Keep the jobs of one image: what may start, and what still waits for which sources.
+    """The jobs of one image: what may start, and what still waits for which sources.
 
     A name stands for something that becomes there: pixels that arrived, or a job that is done. A job starts when all
     names that it needs are there; no order is kept beyond that. Jobs that became ready last start first: their

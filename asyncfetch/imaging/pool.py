@@ -117,7 +117,7 @@ class _Place:
 
 
 class Pool:
-    """Run functions on at most ``n_threads`` threads, apart from those of everyone else in the process.
+    """A pool of at most ``n_threads`` threads, apart from those of everyone else in the process.
 
     What runs here must keep to one thread itself, or threads multiply: OpenCV is set so where it is imported,
     Blosc is so in threads that are not the main one, and JPEG XL takes a number of threads as an argument.

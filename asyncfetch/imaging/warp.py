@@ -96,7 +96,7 @@ def warp(
 
 
 class PlaneWarp:
-    """Sample one grid from one image, of which every call may bring another part.
+    """The warp of one image onto one grid; every call may bring another part of the image.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ __all__ = ["AtlasRecord"]
 
 
 class AtlasRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold an atlas whose plates are stored.
+    """An atlas whose plates are stored.
 
     Attributes
     ----------

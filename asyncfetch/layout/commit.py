@@ -34,7 +34,7 @@ Row3 = tuple[Position, Position, Position]
 
 
 class SectionAffine(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the affine from a section's image frame to the reference frame, with what its numbers mean.
+    """The affine from a section's image frame to the reference frame, with what its numbers mean.
 
     Attributes
     ----------

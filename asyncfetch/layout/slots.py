@@ -19,7 +19,7 @@ __all__ = ["Slot", "plan_slots", "slot_spacing", "slots_of"]
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one z of a registered image.
+    """One z of a registered image.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ type Shape3 = tuple[int, int, int]
 
 
 class VolumePlane(msgspec.Struct, frozen=True, kw_only=True):
-    """Name one of the planes that a volume was made from.
+    """One of the planes that a volume was made from.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class VolumePlane(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VolumeLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what a volume is and what it was made from; this is ``attributes.asyncfetch`` of ``volume``.
+    """What a volume is and what it was made from; this is ``attributes.asyncfetch`` of ``volume``.
 
     Attributes
     ----------

@@ -54,7 +54,7 @@ type Finding = FoundDataSet | FoundAtlas | FoundNote | Failure
 
 
 class FoundDataSet(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a data set that a selection named, with its section images.
+    """A data set that a selection named, with its section images.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class FoundDataSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FoundAtlas(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the row of an atlas, and which data sets have its plates."""
+    """The row of an atlas, and which data sets have its plates."""
 
     record: Row
     data_set_ids: tuple[int, ...]

@@ -36,7 +36,7 @@ _STARTS_AN_IMAGE = 2
 
 
 class ViewForecast(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what one view of one data set would cost.
+    """The estimate of what one view of one data set costs.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class ViewForecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forecast(msgspec.Struct, kw_only=True):
-    """Sum up what a mirror would cost.
+    """The estimate of what a mirror costs.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ __all__ = ["LayerJobs"]
 
 
 class LayerJobs:
-    """Turn the JPEGs of a section into its layers.
+    """The jobs that turn the JPEGs of a section into its layers.
 
     First `begin`, then `add_levels` and `add_plane` with the boxes in which pixels are going to come, then `bring` for
     each JPEG; what is in `jobs` can be done from then on.

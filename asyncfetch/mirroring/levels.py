@@ -26,7 +26,7 @@ __all__ = ["LevelJobs"]
 
 
 class LevelJobs:
-    """Add the jobs that write all levels of a section.
+    """The jobs that write all levels of a section.
 
     A level's shard is there when the four of the finer level that it is made of are written; only it is held in
     memory between them, never a whole level.

@@ -35,7 +35,7 @@ _LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 
 class Mender:
-    """Bring again what is broken of one store, round by round: a record that is back shows what lies below it.
+    """The repair of one store, round by round: a record that is back shows what lies below it.
 
     Attributes
     ----------

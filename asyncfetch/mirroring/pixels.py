@@ -21,7 +21,7 @@ __all__ = ["Decoded", "Pixels"]
 
 
 class Pixels:
-    """Hold one box of an image, from the moment it is decoded until nobody needs it any more.
+    """One box of an image, from the moment it is decoded until nobody needs it any more.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Pixels:
 
 
 class Decoded:
-    """Decode into arrays that are lent, and give them back at the end.
+    """Decoded images in arrays that are lent, and given back at the end.
 
     Parameters
     ----------

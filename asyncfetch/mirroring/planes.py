@@ -25,7 +25,7 @@ __all__ = ["PlaneJobs"]
 
 
 class PlaneJobs:
-    """Add the jobs that write one registered plane.
+    """The jobs that write one registered plane.
 
     A shard needs those of the `Pixels` that its samples touch. One that touches none is not made at all: it reads
     as the fill.

@@ -29,7 +29,7 @@ __all__ = ["Failure", "Report"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Name one item that could not be had, and why.
+    """One item that is unavailable, and why.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """Sum up one run.
+    """The summary of one run.
 
     Attributes
     ----------

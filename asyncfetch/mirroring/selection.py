@@ -34,7 +34,7 @@ _MOST_SHOWN = 80
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Name a data set, a section image or an atlas by its id, or all data sets of a gene or a product.
+    """A data set, a section image or an atlas by its id, or all data sets of a gene or a product.
 
     Attributes
     ----------

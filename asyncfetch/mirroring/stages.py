@@ -147,7 +147,7 @@ async def write_layers(
 
 
 class _Layers(LayerJobs):
-    """Make the layers of one section, and commit it, as :func:`write_layers` does.
+    """The layers of one section while they are made and committed, as :func:`write_layers` does.
 
     All of it is one visit to a thread: each costs as much as the writing of a file, and a decoded image that waits for
     the next one takes memory and leaves the cache. Other threads help where there is enough to do.

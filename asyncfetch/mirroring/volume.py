@@ -48,7 +48,7 @@ _HALF_SHARD = (BLOCK_SHARD[0] // 2, BLOCK_SHARD[1] // 2, BLOCK_SHARD[2] // 2)
 
 
 class VolumeReport(msgspec.Struct, kw_only=True):
-    """Sum up how a volume was made.
+    """The summary of how a volume was made.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Serve from a process of its own: ``python -m asyncfetch.replica '{"port": 0}'``.
+"""The replica in a process of its own: ``python -m asyncfetch.replica '{"port": 0}'``.
 
 The base URL goes to stdout as one line; the argument is a JSON object of the options of ``open_replica``, and
 ``store`` where a mirrored store is to be served instead of the sample atlas.

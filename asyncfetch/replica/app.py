@@ -42,7 +42,7 @@ _HOSTS = web.AppKey("hosts", Hosts)
 
 @dataclass(frozen=True)
 class Replica:
-    """Hold a running replica.
+    """A running replica.
 
     Attributes
     ----------

@@ -75,7 +75,7 @@ type Kind = Literal["image", "query", "sync"]
 
 @dataclass(frozen=True)
 class Fault:
-    """Plan one kind of failure.
+    """A planned failure of one kind.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultRule:
-    """Plan a failure of many replies.
+    """A planned failure of many replies.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ class FaultRule:
 
 
 class FaultScript:
-    """Play rules in their order: the first that applies says what goes wrong.
+    """Rules in their order: the first that applies says what goes wrong.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ type FaultSource = (
 
 
 class FaultPlan:
-    """Say of each reply whether it fails, and count down.
+    """A plan that says of each reply whether it fails, and counts down.
 
     Parameters
     ----------

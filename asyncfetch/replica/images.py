@@ -64,7 +64,7 @@ _OUTLINE_COLOURS = ((20, 20, 20), (200, 30, 30), (30, 60, 200), (20, 140, 60))
 
 
 class ImageSource(Protocol):
-    """Give the records and pixels that the image services answer from."""
+    """The records and pixels that the image services answer from."""
 
     def image_row(self, image_id: int) -> dict[str, Any] | None:
         """Return the record of an image, or None where there is none."""
@@ -112,7 +112,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class Picture:
-    """Say which pixels are asked for, and how they are to be packed.
+    """Which pixels are asked for, and how they are to be packed.
 
     Attributes
     ----------
@@ -261,7 +261,7 @@ def picture_box(picture: Picture, row: Mapping[str, Any]) -> Box:
 
 
 class DrawnImages:
-    """Draw pictures as JPEGs, each once at a time, and keep the latest.
+    """Pictures as JPEGs, each drawn once at a time, of which the latest are kept.
 
     Parameters
     ----------

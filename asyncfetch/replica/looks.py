@@ -37,7 +37,7 @@ type Shares = tuple[float, ...]
 
 
 class Look(NamedTuple):
-    """Hold how a picture is to be shown; None leaves a step out.
+    """How a picture is to be shown; None leaves a step out.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ _PLAIN = Look()
 
 @dataclass(frozen=True)
 class _Rows:
-    """Collect rows by model and id, and the links between them."""
+    """Rows by model and id, and the links between them."""
 
     tables: dict[str, dict[int, Row]]
     links: dict[str, dict[tuple[int, int], None]]
@@ -75,7 +75,7 @@ class _Rows:
 
 
 class MirroredAtlas:
-    """Answer from a mirrored store, as it is when this is made.
+    """The answers of a mirrored store, as it is when this is made.
 
     Parameters
     ----------

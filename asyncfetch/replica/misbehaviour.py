@@ -1,4 +1,4 @@
-"""Play the faults that concern bytes: replies that replace the right one, and bodies that are changed or cut."""
+"""The faults that concern bytes: replies that replace the right one, and bodies that are changed or cut."""
 
 from __future__ import annotations
 

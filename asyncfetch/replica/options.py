@@ -22,7 +22,7 @@ Rounding = Literal["down", "nearest", "up", "steps"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Hold how the replica behaves.
+    """How the replica behaves.
 
     Parameters
     ----------

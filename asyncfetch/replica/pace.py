@@ -11,7 +11,7 @@ __all__ = ["Pace", "RequestLimit"]
 
 
 class Pace:
-    """Say when bytes of one connection have passed, where all connections may share a limit.
+    """When bytes of one connection have passed, where all connections may share a limit.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Pace:
 
 
 class RequestLimit:
-    """Refuse requests beyond so many in any one second.
+    """A limit of so many requests in any one second; those beyond it are refused.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pack answers as the API does: JSON, XML and CSV.
+"""Answers packed as the API packs them: JSON, XML and CSV.
 
 XML (RMA-2): the envelope as attributes of ``Response``; in it one element named by the plural of the
 model; underscores as dashes; fields of the rows themselves without a type, those of included rows with one; nulls as

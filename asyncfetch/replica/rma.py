@@ -1,4 +1,4 @@
-"""Evaluate metadata queries over rows in memory.
+"""Metadata queries, evaluated over rows in memory.
 
 Known and kept: 50 rows unless asked otherwise, keys in alphabetical order, a ``total_rows`` that counts joined rows
 and so can exceed the rows delivered, and the empty result of a connected service (RMA-1, RMA-5).
@@ -67,7 +67,7 @@ type Test = Callable[[Row], bool]
 
 
 class RowSource(Protocol):
-    """Give the rows that queries are evaluated over."""
+    """The rows that queries are evaluated over."""
 
     @property
     def tables(self) -> Mapping[str, Sequence[Row]]:
@@ -81,7 +81,7 @@ class RowSource(Protocol):
 
 
 class Answer(NamedTuple):
-    """Hold the rows of a reply, before they are packed.
+    """The rows of a reply, before they are packed.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ class _Effort(threading.local):
 
 
 class Evaluator:
-    """Answer queries over the rows of a source, which must not change meanwhile.
+    """The answers to queries over the rows of a source, which must not change meanwhile.
 
     Parameters
     ----------
@@ -370,7 +370,7 @@ class Evaluator:
 
 
 class _Join:
-    """Hold the conditions on the rows of one model, ready to be tried."""
+    """The conditions on the rows of one model, ready to be tried."""
 
     def __init__(
         self,
@@ -541,7 +541,7 @@ def _text(value: Any) -> str:
 
 
 class _Columns:
-    """Choose the columns of a reply."""
+    """The columns of a reply."""
 
     def __init__(self, model: str, only: Iterable[str], excepting: Iterable[str]) -> None:
         self._only = _by_table(model, only)
@@ -567,7 +567,7 @@ def _by_table(model: str, columns: Iterable[str]) -> dict[str, set[str]]:
 
 
 class _Table:
-    """Pick the columns of a flat table out of joined rows."""
+    """The columns of a flat table, picked out of joined rows."""
 
     def __init__(self, model: str, columns: Iterable[str]) -> None:
         self._columns: dict[str, str] = {}

@@ -13,7 +13,7 @@ __all__ = ["ASSOCIATIONS", "MEMBERS", "TABLES", "Association"]
 
 
 class Association(NamedTuple):
-    """Hold one way from a model to another.
+    """One way from a model to another.
 
     ``kind`` says where the key is: ``belongs_to`` in a field of this row, ``has`` in a field of the target,
     ``left`` and ``right`` in a join table in which this row stands on that side, by its field ``own``.

@@ -1,4 +1,4 @@
-"""Answer the requests of the API: downloads, queries, synchronization; with their faults, at their pace.
+"""The service of the replica: downloads, queries, synchronization; with their faults, at their pace.
 
 What headers and redirects look like is recorded (HTTP-1, HTTP-3). Unknown, and chosen here: the image service
 behind the redirect takes the parameters of the download, and a refused request (429) is counted at the front door,
@@ -64,12 +64,12 @@ _IMAGE_HEADERS = {
 
 
 class Atlas(ImageSource, rma.RowSource, Protocol):
-    """Give everything that the replica answers from: records and pixels."""
+    """Everything that the replica answers from: records and pixels."""
 
 
 @dataclass(kw_only=True, eq=False)
 class RequestRecord:
-    """Tell of one request that was answered, or is being answered.
+    """One request that was answered, or is being answered.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ _RECORD: ContextVar[RequestRecord] = ContextVar("record")
 
 @dataclass(frozen=True)
 class _Body:
-    """Hold a body before it is sent; ``is_packed`` for one that goes as a gzip stream."""
+    """A body before it is sent; ``is_packed`` for one that goes as a gzip stream."""
 
     data: bytes
     content_type: str
@@ -113,7 +113,7 @@ class _Body:
 
 
 class Service:
-    """Answer requests.
+    """The service of the replica: an answer to each request.
 
     Parameters
     ----------

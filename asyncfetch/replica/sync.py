@@ -23,7 +23,7 @@ __all__ = ["SyncServices", "catalogue_of"]
 
 
 class SyncServices:
-    """Answer the six services from a source of rows, which must not change meanwhile.
+    """The six services over a source of rows, which must not change meanwhile.
 
     Parameters
     ----------

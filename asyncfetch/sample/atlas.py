@@ -184,7 +184,7 @@ _DONOR_4965: Row = dict.fromkeys(
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SampleAtlas:
-    """Hold the records of the sample atlas, and draw its images.
+    """The records of the sample atlas, and its images, drawn when they are asked for.
 
     Attributes
     ----------
@@ -357,7 +357,7 @@ def sample_atlas() -> SampleAtlas:
 
 
 class _Builder:
-    """Collect the rows of the sample atlas."""
+    """The rows of the sample atlas while they are collected."""
 
     def __init__(self) -> None:
         self.tables: dict[str, list[Row]] = {model: [] for model in _MODELS}

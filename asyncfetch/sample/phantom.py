@@ -50,7 +50,7 @@ _MOST_SUPERSAMPLES = 64
 
 @dataclass(frozen=True)
 class Wave:
-    """Hold one plane wave.
+    """One plane wave.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class SoftEllipsoid:
-    """Hold one ellipsoid with a soft edge.
+    """One ellipsoid with a soft edge.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def to_space_9(index_to_reference: ArrayLike, reference_space_id: int) -> NDArra
 
 
 class Phantom:
-    """Draw the phantom along any affine plane.
+    """A phantom that can be drawn along any affine plane.
 
     The same call gives the same bytes in every run on one machine; other builds of the linear algebra may round
     single pixels to the next grey level.
@@ -332,7 +332,7 @@ class Phantom:
 
 
 class _Grid:
-    """Cut the pixels wanted into blocks of sub-pixels, at places that do not depend on what is wanted."""
+    """The pixels wanted, cut into blocks of sub-pixels at places that do not depend on what is wanted."""
 
     def __init__(self, index_to_reference: NDArray[np.float64], wanted: Box) -> None:
         self.wanted = wanted
@@ -384,7 +384,7 @@ class _Grid:
 
 
 class _Field:
-    """Evaluate ellipsoids and waves on the blocks of one grid."""
+    """Ellipsoids and waves, evaluated on the blocks of one grid."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class Section(NamedTuple):
-    """Hold one section image and its alignment.
+    """One section image and its alignment.
 
     ``tsv`` and ``tvs`` are the six numbers in the order of the API's names, 00 to 05.
     """

@@ -22,7 +22,7 @@ _INSIDE = 0.99
 
 
 class PlaneError(NamedTuple):
-    """Tell how far a registered plane is from the phantom, inside the brain.
+    """How far a registered plane is from the phantom, inside the brain.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ def _shift(
 
 
 class VolumeError(NamedTuple):
-    """Tell how far a volume is from the phantom, inside the brain and between sections.
+    """How far a volume is from the phantom, inside the brain and between sections.
 
     Attributes
     ----------

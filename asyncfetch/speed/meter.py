@@ -18,7 +18,7 @@ __all__ = ["Cost", "metered"]
 
 
 class Cost(msgspec.Struct):
-    """Hold what a block took; filled in when it ends.
+    """What a block took; filled in when it ends.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ _MOST_BYTES = 2**30
 
 
 class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what a whole run took.
+    """What a whole run took.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ _PAGE_ROWS = 2000
 
 
 class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what one stage costs.
+    """What one stage costs.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ type Shape3 = tuple[int, int, int]
 
 
 class Region(NamedTuple):
-    """Bound a cuboid of voxels along z, y and x.
+    """A cuboid of voxels along z, y and x.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Region(NamedTuple):
 
 
 class BlockArray(NamedTuple):
-    """Name an array that is written in whole shards of cubic chunks.
+    """An array that is written in whole shards of cubic chunks.
 
     Attributes
     ----------

@@ -61,7 +61,7 @@ _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIS
 
 
 class Place:
-    """Read and write whole objects of one store, with errors that name it.
+    """Where one store lies: whole objects, read and written, with errors that name it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Open a store and read what is committed; everything else in it is as if it were not there."""
+"""Reading of a store: what is committed; everything else in it counts as absent."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def open(location: Location) -> Store:  # noqa: A001 - the public name is asyncf
 
 
 class Store:
-    """Read one store; made by `open`."""
+    """One store, open for reading; made by `open`."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -196,7 +196,7 @@ class Store:
 
 
 class StoredDataSet:
-    """Read one view of a data set of a store; made by `Store.data_set`.
+    """One view of a data set of a store; made by `Store.data_set`.
 
     Attributes
     ----------
@@ -393,7 +393,7 @@ def _renumbered(row: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 
 class StoredSection:
-    """Read one committed section; made by `StoredDataSet.section`.
+    """One committed section; made by `StoredDataSet.section`.
 
     Attributes
     ----------

@@ -62,7 +62,7 @@ _MOST_PLAIN = 64
 
 
 class ImageArray(NamedTuple):
-    """Name an array of images that is written in whole shards.
+    """An array of images that is written in whole shards.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ _MAX_GRID_SIDE = 10**4
 
 
 class VolumeWriter:
-    """Write the volume of one view, shard by shard; made by `begin`.
+    """The writer of the volume of one view, shard by shard; made by `begin`.
 
     Its group's metadata say first what is being made, so that what an interrupted run has written of the same volume is
     kept, and in the end what it is. All functions block; shards may be written from many threads at once.

@@ -1,4 +1,4 @@
-"""Write a store so that nothing half-written is ever taken for done.
+"""Writing of a store, in an order by which nothing half-written is ever taken for done.
 
 A section is written in this order: `begin_section` takes its old commit away and removes what a killed run left
 of it; the layers are written, each object whole and under its final name only when it is complete; `commit`
@@ -84,7 +84,7 @@ _REGISTERED: frozenset[Layer] = frozenset({"registered"})
 
 
 class SectionLevels:
-    """Write the levels of one section, shard by shard; made by `StoreWriter.create_levels`.
+    """The levels of one section, written shard by shard; made by `StoreWriter.create_levels`.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class SectionLevels:
 
 
 class StoreWriter:
-    """Write into one store; made by `open`."""
+    """The writer of one store; made by `open`."""
 
     def __init__(
         self, place: Place, held: StoreLock | None = None, new_folders: Collection[Path] | None = None

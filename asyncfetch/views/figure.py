@@ -22,7 +22,7 @@ _PAPER = (255, 255, 255)
 
 
 class Panel(NamedTuple):
-    """Hold one picture and the line above it.
+    """One picture and the line above it.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ from benchmarks.contenders.meter import metered
 
 
 class ToReplica(requests.adapters.HTTPAdapter):
-    """Send every request to one host, whatever host it names."""
+    """An adapter that sends every request to one host, whatever host it names."""
 
     base_url = ""
 

@@ -10,7 +10,7 @@ __all__ = ["Job"]
 
 @dataclass(frozen=True)
 class Job:
-    """Be one piece of work.
+    """One piece of work.
 
     Attributes
     ----------

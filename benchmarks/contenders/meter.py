@@ -1,4 +1,4 @@
-"""Measure the process that a contender runs in; needs the standard library alone."""
+"""What the process of a contender takes, measured from inside; needs the standard library alone."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _MOST_HALVINGS = 3
 
 
 class Placed(NamedTuple):
-    """Be one image and its place.
+    """One image and its place.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ __all__ = ["JumpingSelector", "VirtualLoop", "run_virtually"]
 
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Jump over the time in which a loop would wait for a timer."""
+    """A selector that jumps over the time in which a loop would wait for a timer."""
 
     now = 0.0
 
@@ -29,7 +29,7 @@ class JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Run timers at once, in their order, on a clock that begins at an ugly number."""
+    """A loop that runs timers at once, in their order, on a clock that begins at an ugly number."""
 
     def __init__(self) -> None:
         self._jumping = JumpingSelector()

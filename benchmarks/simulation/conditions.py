@@ -42,7 +42,7 @@ def share_of(url: str, seed: int) -> float:
 
 
 class Sizes:
-    """Give every URL a body size, log-normal and clipped so that the largest is a hundred times the smallest.
+    """The body size of each URL, log-normal and clipped so that the largest is a hundred times the smallest.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Sizes:
 
 
 class Speeds:
-    """Give every URL the speed of its connection, uniform in the logarithm between two speeds in bytes/s."""
+    """The speed of the connection of each URL, uniform in the logarithm between two speeds in bytes/s."""
 
     def __init__(self, slowest: float, fastest: float, seed: int) -> None:
         self._slowest, self._ratio, self._seed = slowest, fastest / slowest, seed
@@ -84,7 +84,7 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Latency:
-    """Draw the seconds before the headers: log-normal around a median that may grow with load.
+    """The seconds before the headers: log-normal around a median that may grow with load.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class Latency:
 
 
 class Capacity(Protocol):
-    """Say how many bytes a second the host sends in all."""
+    """How many bytes per second the host sends in all."""
 
     def now(self, n_open: int, now: float) -> tuple[float, float]:
         """Return bytes/s, and the time until which that holds if no connection opens or closes."""
@@ -122,7 +122,7 @@ class Capacity(Protocol):
 
 @dataclass(frozen=True)
 class Steady:
-    """Send so many bytes a second in all, whatever happens."""
+    """A capacity of so many bytes per second in all, whatever happens."""
 
     bytes_per_s: float = math.inf
 
@@ -133,7 +133,7 @@ class Steady:
 
 @dataclass(frozen=True)
 class Degrading:
-    """Send less in all, the more connections are open: by 1 / (1 + loss · those beyond ``n_free``)."""
+    """A capacity that shrinks with open connections: by 1 / (1 + loss · those beyond ``n_free``)."""
 
     bytes_per_s: float
     n_free: int
@@ -146,7 +146,7 @@ class Degrading:
 
 @dataclass
 class Collapsing:
-    """Send a small part when too many connections were open, until few were for a while; no error says so.
+    """A capacity that is small after too many connections were open, until few were for a while; no error says so.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ class Collapsing:
 
 
 class Answer(NamedTuple):
-    """Be what a request gets instead of its body; ``retry_after`` goes with a status."""
+    """What a request gets instead of its body; ``retry_after`` goes with a status."""
 
     kind: Literal["refused", "status", "html"]
     status: int = 200
@@ -192,7 +192,7 @@ class Answer(NamedTuple):
 
 
 class Door(Protocol):
-    """Say whether a request gets in."""
+    """The rule by which a request gets in."""
 
     def answer(self, n_inside: int, now: float) -> Answer | None:
         """Return what a request that comes now gets instead of its body, or None.
@@ -212,7 +212,7 @@ class Door(Protocol):
 
 
 class OpenDoor:
-    """Let everything in."""
+    """A door that lets everything in."""
 
     def answer(self, n_inside: int, now: float) -> Answer | None:
         """Refuse nothing."""
@@ -224,7 +224,7 @@ class OpenDoor:
 
 
 class MostStarts(OpenDoor):
-    """Answer 429 to what comes beyond so many requests in one second; those it refuses do not count."""
+    """A door that answers 429 to what comes beyond so many requests in one second; refused ones do not count."""
 
     def __init__(self, n_each_second: int, retry_after: str | None = "2") -> None:
         self._n_each_second = n_each_second
@@ -243,7 +243,7 @@ class MostStarts(OpenDoor):
 
 
 class MostOpen(OpenDoor):
-    """Answer 429 to what comes while so many connections are open; those it refuses do not count."""
+    """A door that answers 429 to what comes while so many connections are open; refused ones do not count."""
 
     def __init__(self, n_most: int, retry_after: str | None = "2") -> None:
         self._n_most = n_most
@@ -255,7 +255,7 @@ class MostOpen(OpenDoor):
 
 
 class Flapping:
-    """Be up for a while, then down, in one of three ways that take turns, and so on.
+    """A door that is open for a while, then shut, in one of three ways that take turns, and so on.
 
     Parameters
     ----------

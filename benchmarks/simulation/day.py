@@ -26,7 +26,7 @@ _REQUESTS_PER_S = 12.0
 
 
 class Day(NamedTuple):
-    """Be what a day cost.
+    """What a day cost.
 
     Attributes
     ----------

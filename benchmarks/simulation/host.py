@@ -38,7 +38,7 @@ _FIRST_PACKET_BYTES = 1400
 
 @dataclass(slots=True, eq=False)
 class _Body:
-    """Be one body on its way, and who waits for it."""
+    """One body on its way, and who waits for it."""
 
     transfer: Transfer
     on_bytes: Callable[[int], Awaitable[None] | None] | None
@@ -60,7 +60,7 @@ class _Body:
 
 
 class SimulatedHost:
-    """Answer every URL with a body, in virtual time.
+    """A host that answers every URL with a body, in virtual time.
 
     Make it inside the loop that it is used in.
 

@@ -28,7 +28,7 @@ __all__ = ["KINDS", "Kind"]
 
 @dataclass(frozen=True)
 class Kind:
-    """Be one kind of host.
+    """One kind of host.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ _SAME_S = 1e-8
 
 
 class Transfer:
-    """Be one body on its way; compared by identity.
+    """One body on its way; compared by identity.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Transfer:
 
 
 class SharedLink:
-    """Let transfers flow side by side.
+    """A link over which transfers flow side by side.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ __all__ = ["RateCheck", "check_rate", "most_in_a_second"]
 
 
 class RateCheck(NamedTuple):
-    """Be what one limit came to.
+    """What one limit came to.
 
     ``most`` starts were in the fullest window (t − 1 s, t]; ``use`` is the part of the limit that was used from the
     first start to the last.

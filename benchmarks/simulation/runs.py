@@ -37,7 +37,7 @@ _LIMIT_BYTES = 2**40
 
 @dataclass
 class Run:
-    """Be what one run showed; times are seconds since its begin.
+    """What one run showed; times are seconds since its begin.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ async def _check(reply: Reply, _accept: Acceptance) -> None:
 
 @dataclass
 class Sweep:
-    """Be the runs of one host.
+    """The runs of one host.
 
     Attributes
     ----------

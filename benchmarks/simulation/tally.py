@@ -9,7 +9,7 @@ __all__ = ["Tally"]
 
 
 class Tally:
-    """Count what happens at a host.
+    """Counts of what happens at a host.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ SETTINGS = Settings(requests_per_s=1000.0, um=100.0, layers=("source", "sections
 
 
 class FullStore(WrapperStore[MemoryStore]):
-    """Have room for so many objects and no more."""
+    """A store with room for so many objects and no more."""
 
     n_left = 10**9
 

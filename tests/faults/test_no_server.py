@@ -24,7 +24,7 @@ def closed_port():
 
 
 class Watch:
-    """Collect the errors of retries, and set an event at the second."""
+    """The errors of retries, and an event that is set at the second."""
 
     def __init__(self):
         self.errors = []

@@ -17,7 +17,7 @@ KINDS = {"status:500": 6, "status:503": 6, "html": 6, "reset-before-headers": 6}
 
 
 class Outage:
-    """Begin when so many sections are committed, and end after so many probes."""
+    """An outage that begins when so many sections are committed, and ends after so many probes."""
 
     def __init__(self, kind, *, after=3, n_probes=3):
         self.fault = Fault(kind)

@@ -21,7 +21,7 @@ FREE = Settings(requests_per_s=1000.0, jobs=2, um=200.0)
 
 
 class Listener:
-    """Set an event when enough of something has been told."""
+    """A listener that sets an event when enough of something has been told."""
 
     def __init__(self, event_class, n_before, **fields):
         self.drain = anyio.Event()

@@ -32,7 +32,7 @@ def replica():
 
 
 class Altered(AiohttpTransport):
-    """Send requests over HTTP, and change the envelopes that come back from queries about a model."""
+    """A transport over HTTP that changes the envelopes that come back from queries about a model."""
 
     def __init__(self, change, model="SectionImage"):
         super().__init__(Settings(requests_per_s=1000.0))

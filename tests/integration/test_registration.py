@@ -36,7 +36,7 @@ def atlas():
 
 
 class RememberedPhantom:
-    """Draws each plane of a phantom once, since many planes are compared with the same truth."""
+    """A phantom that draws each plane once, since many planes are compared with the same truth."""
 
     def __init__(self, phantom):
         self._phantom, self._kept = phantom, {}

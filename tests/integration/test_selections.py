@@ -338,7 +338,7 @@ def test_a_search_lists_data_sets_and_sections(replica):
 
 
 class _Refusing(AiohttpTransport):
-    """Send requests over HTTP, but for those of the catalogue."""
+    """A transport over HTTP that refuses requests of the catalogue."""
 
     async def fetch(self, url, *args, **kwargs):
         if "StructureCenter" in url or "Transform" in url:

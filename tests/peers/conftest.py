@@ -24,7 +24,7 @@ class PeerError(Exception):
 
 
 class Peer:
-    """Call into another environment; see remote.py."""
+    """Calls into another environment; see remote.py."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process = process

@@ -1,4 +1,4 @@
-"""Call whatever a package of another environment offers; runs there, and needs nothing but what it calls.
+"""Calls of whatever a package of another environment offers; runs there, and needs nothing but what it calls.
 
 Requests come on stdin, replies go to stdout, one JSON document a line. A request names ``target``, either
 ``module:attribute.attribute`` or ``#n:attribute`` of an object kept before; ``args`` and ``kwargs`` call it, and

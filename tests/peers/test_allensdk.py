@@ -50,7 +50,7 @@ def _decode(jpeg, _accept):
 
 
 class OurClient:
-    """Download as asyncfetch does: proved whole, and of the size that the records promise."""
+    """Downloads as asyncfetch makes them: proved whole, and of the size that the records promise."""
 
     def __init__(self, portal, client, atlas):
         self._portal, self._client, self._atlas = portal, client, atlas

@@ -1,4 +1,4 @@
-"""Stand in for api.brain-map.org on loopback: ``python tls_proxy.py BASE_URL FOLDER``.
+"""A stand-in for api.brain-map.org on loopback: ``python tls_proxy.py BASE_URL FOLDER``.
 
 For a client whose address cannot be changed. It takes ``HTTP_PROXY`` and ``HTTPS_PROXY`` of the client's environment,
 and the certificate of an authority made for this run by ``REQUESTS_CA_BUNDLE``. Every request, whatever its host,
@@ -25,7 +25,7 @@ _ENDED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceErro
 
 
 class Rest(ByteStream):
-    """Be a client's stream again after its first lines were read ahead."""
+    """A client's stream after its first lines were read ahead."""
 
     def __init__(self, stream: ByteStream, ahead: bytes) -> None:
         self._stream = stream

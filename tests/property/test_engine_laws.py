@@ -142,7 +142,7 @@ HISTORIES = st.lists(
 
 
 class Told:
-    """Tell a window a history, and keep what it came to."""
+    """A window that is told a history, and what it came to."""
 
     def __init__(self, most: int, first: int) -> None:
         self.window = Window(most, first)
@@ -208,7 +208,7 @@ def test_no_trouble_leads_to_more_than_there_was_when_it_began(
 
 
 class Crowd:
-    """Send those who come to a line with some places, by name, and know who is where."""
+    """Visitors who come to a queue with some slots, by name, and who of them is where."""
 
     def __init__(self, n_places: int) -> None:
         self.n_places = n_places

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FakeService:
-    """Answer queries by model, paged, and images by id; ``faults`` are answered first, one a request."""
+    """Answers to queries by model, paged, and to images by id; ``faults`` come first, one per request."""
 
     def __init__(self) -> None:
         self.tables: dict[str, list[dict[str, Any]]] = {}

@@ -71,7 +71,7 @@ def sections(service, jpeg):
 
 
 class Held:
-    """Answer as a service does, but hold chosen images back until they are let go; fail those with a failure."""
+    """A service that holds chosen images back until they are let go, and fails those with a failure."""
 
     def __init__(self, service, **options):
         self.service = service

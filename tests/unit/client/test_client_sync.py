@@ -24,7 +24,7 @@ SETTINGS = Settings(base_url="http://127.0.0.1:1", requests_per_s=1e6, jobs=3)
 
 
 class FakeServices:
-    """Answer each request from its own numbers; ``faults`` are answered first, ``change`` changes an answer."""
+    """Answers from its own numbers; ``faults`` come first, and ``change`` changes an answer."""
 
     def __init__(self) -> None:
         self.requests: list[SyncRequest] = []

@@ -47,7 +47,7 @@ def companion() -> Told:
 
 
 class ScriptedTransport:
-    """Answer from a list: bytes are a body, an exception is raised, a coroutine function is awaited."""
+    """Answers from a list: bytes are a body, an exception is raised, a coroutine function is awaited."""
 
     def __init__(self, script: Iterable[Any] = ()) -> None:
         self.script = list(script)
@@ -98,7 +98,7 @@ def scripted() -> type[ScriptedTransport]:
 
 
 class Loopback:
-    """Serve scripts of raw bytes, one a request; the last one is repeated.
+    """A server of scripts of raw bytes, one per request; the last one is repeated.
 
     A script is a list of bytes to send, numbers of seconds to hold still, and the words ``close``, ``reset``
     and ``hold`` (until the client hangs up). Without one of these at its end the connection stays open.

@@ -32,7 +32,7 @@ async def slowly():
 
 
 class Callers:
-    """Fetch side by side, and keep what each of them got."""
+    """Callers who fetch side by side, and what each of them got."""
 
     def __init__(self, engine, group):
         self.engine, self.group = engine, group

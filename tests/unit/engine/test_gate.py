@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FreeRate:
-    """Let everything start at once."""
+    """A rate that lets everything start at once."""
 
     async def start(self) -> None:
         pass
@@ -43,7 +43,7 @@ def most_in_a_second(starts):
 
 
 class Visitors:
-    """Take slots, note who is inside, and let them go by name."""
+    """Visitors who take slots, who is inside, and how to let them go by name."""
 
     def __init__(self, gate, group):
         self.gate, self.group = gate, group
@@ -264,7 +264,7 @@ async def test_without_a_byte_rate_nothing_is_held_back():
 
 
 class LateLoop(VirtualLoop):
-    """Let timers fire up to a millisecond late, as a loop with a coarse clock does."""
+    """A loop whose timers fire up to a millisecond late, as with a coarse clock."""
 
     def __init__(self):
         super().__init__()
@@ -287,7 +287,7 @@ async def test_late_timers_cost_less_than_two_percent_of_the_rate(rate, anyio_ba
 
 
 class BusyLoop(VirtualLoop):
-    """Run on a machine that puts the process aside."""
+    """A loop on a machine that puts the process aside."""
 
     def put_aside(self, seconds):
         self._jumping.now += seconds

@@ -40,7 +40,7 @@ def busy(retry_after=None, status=503):
 
 
 class Told:
-    """Tell a health of answers and failures at times of a test's choice."""
+    """A health that is told of answers and failures at times of a test's choice."""
 
     def __init__(self, *, has_answered=True, base_s=1.0):
         self.health = HostHealth(base_s)
@@ -256,7 +256,7 @@ def anyio_backend(virtual_time):
 
 
 class Host:
-    """Answer every URL; fail while down, and always where a URL has a fault of its own."""
+    """A host that answers every URL, fails while down, and always where a URL has a fault of its own."""
 
     def __init__(self, latency_s=0.05):
         self.latency_s = latency_s
@@ -279,7 +279,7 @@ class Host:
 
 
 class Outcomes:
-    """Fetch many things from an engine, and keep what became of each."""
+    """What became of each of many things that were fetched from an engine."""
 
     def __init__(self, engine):
         self.engine = engine

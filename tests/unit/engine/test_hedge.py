@@ -67,7 +67,7 @@ def anyio_backend(virtual_time):
 
 
 class Host:
-    """Take a tenth of a second for everything, but what its plan says for the first and the second of a URL."""
+    """A host that takes a tenth of a second, but what its plan says for the first and the second of a URL."""
 
     def __init__(self, plans=None):
         self.plans = plans or {}

@@ -18,7 +18,7 @@ def anyio_backend(virtual_time):
 
 
 class Comers:
-    """Enter a line under a name, be inside until let go."""
+    """Comers who enter a queue under a name and are inside until let go."""
 
     def __init__(self, group, room=1):
         self.room = room

@@ -13,7 +13,7 @@ MB = 1e6
 
 
 class Feed:
-    """Feed a window what a server sends, piece by piece, and keep what was decided, with its time."""
+    """A window that is fed what a server sends, piece by piece, and what was decided, with its time."""
 
     def __init__(self, window, goodput, *, is_full=True):
         self.window, self.goodput, self.now = window, goodput, 1000.0
@@ -350,7 +350,7 @@ def test_outages_leave_the_next_ceiling_as_long_as_the_first():
 
 
 class Connections:
-    """Share a link of constant throughput, each fetching bodies of 20 kB to 2 MB one after another."""
+    """A link of constant throughput that is shared, each fetching bodies of 20 kB to 2 MB one after another."""
 
     def __init__(self, link, most_each, latency_s, seed):
         self.link, self.most_each, self.latency_s = link, most_each, latency_s

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Held:
-    """Be a job that waits, once it has begun, until it is released."""
+    """A job that waits, once it has begun, until it is released."""
 
     def __init__(self, job):
         self._job = job

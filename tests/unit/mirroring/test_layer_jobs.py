@@ -18,7 +18,7 @@ PIXELS = np.random.default_rng(1).integers(1, 256, (*SHAPE, 3), dtype=np.uint8)
 
 
 class Levels:
-    """Stand for the levels of a section; keep what is written, and refuse to write a shard twice."""
+    """The levels of a section: what is written is kept, and writing a shard twice is refused."""
 
     def __init__(self, shape):
         self._levels = StoreWriter.open("memory").create_levels(

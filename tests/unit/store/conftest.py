@@ -127,7 +127,7 @@ def commit_of(
 
 @dataclass
 class Mirror:
-    """Write the sections of one small data set, as a run does."""
+    """The sections of one small data set, written as a run does."""
 
     writer: StoreWriter
     data_set: SectionDataSet
@@ -168,7 +168,7 @@ class Mirror:
 
 
 class FullStore(WrapperStore[MemoryStore]):
-    """Run out of space after so many writes."""
+    """A store that runs out of space after so many writes."""
 
     def __init__(self, store: MemoryStore, n_writes: int = 0, code: int = errno.ENOSPC) -> None:
         super().__init__(store)
@@ -183,11 +183,11 @@ class FullStore(WrapperStore[MemoryStore]):
 
 
 class KilledError(Exception):
-    """Stand for the end of the process."""
+    """The end of the process."""
 
 
 class DyingStore(WrapperStore[LocalStore]):
-    """Die at the n-th change, leaving the temporary file of the write that was under way."""
+    """A store that dies at the n-th change, leaving the temporary file of the write that was under way."""
 
     def __init__(self, store: LocalStore, n_changes: int) -> None:
         super().__init__(store)

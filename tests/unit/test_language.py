@@ -1,0 +1,95 @@
+"""The language of docstrings and messages: noun phrases for what is a thing, and the words that readers know."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDERS = ("asyncfetch", "benchmarks", "tests")
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+#: Words that a noun phrase may begin with, beside plurals and gerunds. An unknown word is refused, so that a new verb
+#: is: where it is the beginning of a noun phrase after all, it goes into this list.
+OPENINGS = words(
+    # articles, numbers, and what asks or points
+    """a an the all another any both each every everything few half many most no nothing one several some something
+    two three four ten how what whatever when where whether which who whose why in"""
+    # nouns that have no plural here, and adjectives
+    """ data memory metadata ngff pixels progress stdout text tls verification work affine decoded displacement
+    integer jpeg large long plain registered regular single small stored wanted whole allensdk atldld expression
+    limit"""
+)
+#: What follows a verb and hardly ever a plural: "Draws each plane …".
+OBJECTS = words("a an the all any each every it its one them")
+
+
+def begins_with_a_noun(docstring: str) -> bool:
+    """Return whether the first line of a docstring can be a noun phrase."""
+    words = docstring.split()
+    first, second = words[0], (words[1] if len(words) > 1 else "")
+    word = re.sub(r"\W+$", "", first).lower()
+    if not re.match(r"[A-Za-z]", first) or first.endswith(":") or first == "asyncfetch":
+        return True
+    if word in OPENINGS:
+        return True
+    is_plural = word.endswith("s") and not word.endswith("ss")
+    is_gerund = len(word) > 5 and word.endswith("ing")
+    return (is_plural or is_gerund) and second.lower() not in OBJECTS
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return the docstrings of modules and classes, and where they stand."""
+    found = []
+    for folder in FOLDERS:
+        for path in sorted((REPOSITORY / folder).rglob("*.py")):
+            place = str(path.relative_to(REPOSITORY))
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Module | ast.ClassDef) and (docstring := ast.get_docstring(node)):
+                    name = getattr(node, "name", "module")
+                    found.append((f"{place}: {name}", docstring.splitlines()[0]))
+    return found
+
+
+def test_classes_and_modules_say_what_they_are_not_what_to_do():
+    docstrings = documented()
+    assert len(docstrings) > 600, "the docstrings were not found"
+    verbs = [f"{place}: {line}" for place, line in docstrings if not begins_with_a_noun(line)]
+    assert verbs == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Be one answer, whole.",
+        "Hold the rows of one reply.",
+        "Say that a request was sent.",
+        "Draws each plane of a phantom once.",
+        "Bring again what is broken.",
+        "Pass bytes in order.",
+        "Reticulate splines of one mesh.",
+    ],
+)
+def test_a_docstring_that_begins_with_a_verb_is_noticed(line):
+    assert not begins_with_a_noun(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "One answer, whole.",
+        "Bytes of the budget that are held.",
+        "What a run reported.",
+        "``asyncfetch`` in forks.",
+        "Reading: what each object takes.",
+    ],
+)
+def test_a_noun_phrase_is_let_through(line):
+    assert begins_with_a_noun(line)
