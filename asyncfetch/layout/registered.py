@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.geometry import ReferenceGrid
 
-__all__ = ["RegisteredLayout", "ViewLayout"]
+__all__ = ["RegisteredLayout", "ViewLayout", "thickness_um_of"]
 
 
 class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
             recipe=recipe,
             slots=slots,
             spacing=slot_spacing(slot.section_number for slot in slots),
-            section_thickness_um=_thickness_um(data_set),
+            section_thickness_um=thickness_um_of(data_set),
             reference_space_id=data_set.reference_space_id,
         )
 
@@ -170,12 +170,13 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
             layers=layers,
             record=data_set.record,
             recipe=recipe,
-            section_thickness_um=_thickness_um(data_set),
+            section_thickness_um=thickness_um_of(data_set),
             registered=registered,
         )
 
 
-def _thickness_um(data_set: SectionDataSet) -> float:
+def thickness_um_of(data_set: SectionDataSet) -> float:
+    """Return the extent of a section along z of the volume frame, in µm."""
     # rows without a thickness, or with one that is not a length, exist; z then counts section numbers
     thickness_um = data_set.section_thickness
     return thickness_um if thickness_um is not None and 0 < thickness_um < math.inf else 1.0

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from asyncfetch.client import Jpeg
     from asyncfetch.imaging import Buffers
+    from asyncfetch.mirroring.sink import Sink
     from asyncfetch.planning import SectionPlan
     from asyncfetch.settings import Layer
-    from asyncfetch.store import StoreWriter
 
 __all__ = ["LayerJobs"]
 
@@ -37,8 +37,8 @@ class LayerJobs:
     ----------
     buffers : Buffers
         Lends the large arrays.
-    writer : StoreWriter
-        The store; the view is begun.
+    sink : Sink
+        Where the view of the section is written.
     plan : SectionPlan
         What is to be done.
 
@@ -51,14 +51,13 @@ class LayerJobs:
     def __init__(
         self,
         buffers: Buffers,
-        writer: StoreWriter,
+        sink: Sink,
         plan: SectionPlan,
     ) -> None:
         self.jobs = Jobs()
         self._buffers = buffers
-        self._writer = writer
+        self._sink = sink
         self._plan = plan
-        self._place = (plan.data_set_id, plan.view, plan.section.id)
 
     @property
     def are_heavy(self) -> bool:
@@ -71,15 +70,19 @@ class LayerJobs:
 
     def begin(self, kept: Collection[Layer], jpeg: Jpeg | None) -> None:
         """Make room in the store for all but the layers that are kept, and write the JPEG where it is wanted."""
-        self._writer.begin_section(*self._place, keep=kept)
+        self._sink.begin_section(self._plan.section.id, keep=kept)
         if jpeg is not None and "source" in self._plan.layers and "source" not in kept:
-            self._writer.write_source(*self._place, jpeg.data)
+            self._sink.write_source(self._plan.section.id, jpeg.data)
 
     def add_levels(self, boxes: Sequence[Box]) -> list[Pixels]:
         """Write the layer ``sections`` from boxes of the tier, which are returned to be brought."""
         plan = self._plan
-        levels = self._writer.create_levels(
-            *self._place, plan.shape, downsample=plan.downsample, resolution_um=plan.section.resolution
+        levels = self._sink.create_levels(
+            plan.section.id,
+            plan.shape,
+            codec=plan.recipe.codec,
+            downsample=plan.downsample,
+            resolution_um=plan.section.resolution,
         )
         sources = [Pixels(box) for box in boxes]
         LevelJobs(self.jobs, self._buffers, levels, sources)
@@ -121,7 +124,7 @@ class LayerJobs:
             averaged=plan.downsample + plan.n_halvings + plan.n_means > 0,
             window=window,
         )
-        write = partial(self._writer.write_registered_shard, plan.data_set_id, plan.view, plan.z)
+        write = partial(self._sink.write_registered_shard, plan.z)
         PlaneJobs(self.jobs, self._buffers, warp, grid.shape, sources, write, fill=recipe.fill)
         return decoded
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.imaging import Buffers, Jobs
     from asyncfetch.mirroring.pixels import Pixels
-    from asyncfetch.store import SectionLevels
+    from asyncfetch.mirroring.sink import LevelSink
     from asyncfetch.store.shards import Chunk
 
 __all__ = ["LevelJobs"]
@@ -37,15 +37,13 @@ class LevelJobs:
         Where the jobs go. A job of the finest level needs the `Pixels` that hold it.
     buffers : Buffers
         Lends the shards that wait to be complete.
-    levels : SectionLevels
+    levels : LevelSink
         What is written to.
     sources : sequence of Pixels
         Boxes of the finest level, none of which cuts a shard but at the borders of what is stored.
     """
 
-    def __init__(
-        self, jobs: Jobs, buffers: Buffers, levels: SectionLevels, sources: Sequence[Pixels]
-    ) -> None:
+    def __init__(self, jobs: Jobs, buffers: Buffers, levels: LevelSink, sources: Sequence[Pixels]) -> None:
         self._buffers = buffers
         self._levels = levels
         self._parts: dict[tuple[int, Box], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}

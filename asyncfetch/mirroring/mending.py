@@ -112,7 +112,7 @@ class Mender:
             else:
                 offline[section] = layers
             if commit is not None and layers:
-                writer.disown(commit, layers)
+                writer.view(section[0], section[1]).disown(commit, layers)
         return offline, online
 
     async def _rebuild(self, sections: dict[Section, set[Layer]], flaws: list[Flaw]) -> list[Section]:
@@ -233,7 +233,7 @@ class Mender:
                 async with self._open_writer() as writer:
                     if writer is None:
                         return
-                    await anyio.to_thread.run_sync(writer.drop_volume, data_set_id, view)
+                    await anyio.to_thread.run_sync(writer.view(data_set_id, view).drop_volume)
                 chosen: dict[str, Any] = {}
                 if layout is not None:
                     chosen = {name: getattr(layout, name) for name in ("um", "max_gap_um", "codec")}

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from asyncfetch.events import Listener
     from asyncfetch.mirroring.flights import Flight
     from asyncfetch.planning import SectionPlan, ViewPlan
-    from asyncfetch.store import Commit, Location, Store, StoredDataSet, StoreWriter
+    from asyncfetch.store import Commit, Location, Store, StoredDataSet, StoreWriter, ViewWriter
 
 __all__ = ["rebuild"]
 
@@ -211,7 +211,7 @@ class _Rebuild:
                 Failure.of(f"image:{section.id}", error, view.view) for section, error in plan.unplaced
             )
         self._report.notes.extend(view.notes(plans))
-        work = _ViewWork(self._pool, self._writer, view, SectionOutcomes(self._report, self._listen))
+        work = _ViewWork(self._pool, view, SectionOutcomes(self._report, self._listen))
         runner = Runner["SectionPlan", "Commit"](
             work,
             work.make,
@@ -224,16 +224,15 @@ class _Rebuild:
         self._report.interrupted |= runner.is_interrupted
         if self._report.interrupted:
             return
-        await self._pool.run(self._writer.finish_view, view.stored.id, view.view)
+        await self._pool.run(view.writer.finish)
         self._listen(DataSetCompleted(data_set_id=view.stored.id))
 
 
 class _ViewWork:
     """The sections of one view, made from their JPEGs."""
 
-    def __init__(self, pool: Pool, writer: StoreWriter, view: _ViewRun, outcomes: SectionOutcomes) -> None:
+    def __init__(self, pool: Pool, view: _ViewRun, outcomes: SectionOutcomes) -> None:
         self._pool = pool
-        self._writer = writer
         self._view = view
         self._outcomes = outcomes
 
@@ -245,13 +244,13 @@ class _ViewWork:
             jpeg = await self._pool.run(view.read_jpeg, stored)
             stale = view.stale(stored)
             if stale:
-                await self._pool.run(self._writer.disown, stored, stale)
-            return await write_layers(self._pool, self._writer, section, jpeg)
+                await self._pool.run(view.writer.disown, stored, stale)
+            return await write_layers(self._pool, view.writer, section, jpeg)
         except ImageError:
             # what is not what it was said to be has to be fetched again
             standing = await self._pool.run(view.commit_of, stored.image_id)
             if standing is not None:
-                await self._pool.run(self._writer.disown, standing, _SOURCE)
+                await self._pool.run(view.writer.disown, standing, _SOURCE)
             raise
 
     def bytes_of(self, item: SectionPlan) -> int:
@@ -278,7 +277,15 @@ def _commits_of(data_set: StoredDataSet) -> dict[int, Commit]:
 
 
 class _ViewRun:
-    """What is made of one view, from what is stored of it."""
+    """What is made of one view, from what is stored of it.
+
+    Attributes
+    ----------
+    writer : ViewWriter
+        Where it is written, once it is begun.
+    """
+
+    writer: ViewWriter
 
     def __init__(
         self,
@@ -314,17 +321,18 @@ class _ViewRun:
             Planes would be lost that cannot be made again.
         """
         if has_to_be_laid_out_again(self._there, self._layout.registered):
+            there = writer.view(self._data_set.id, self.view)
             for image_id, commit in self.commits.items():
                 if "registered" in commit.layers:
-                    rest = writer.disown(commit, _REGISTERED)
+                    rest = there.disown(commit, _REGISTERED)
                     assert rest is not None, "it vouches for source"
                     self.commits[image_id] = rest
-            writer.drop_registered(self._data_set.id, self.view)
-        layout = writer.begin_view(self._layout)
+            there.drop_registered()
+        self.writer = writer.open_view(self._layout)
         if self._before is None:
             # planes whose layout was lost have lost their claims, unless they were adopted
             self.commits = _commits_of(self.stored)
-        slots = layout.registered.z_by_image if layout.registered else {}
+        slots = self.writer.slots if self._layout.registered else {}
         return plan_rebuild(self._there, self.settings, self._wanted, slots, self._image_ids)
 
     def stale(self, commit: Commit) -> set[Layer]:

@@ -401,16 +401,16 @@ class _Run:
             self._region.in_space_of(data_set)
         layout = view_layout(data_set, view, self._settings)
         try:
-            layout = await pool.run(self._writer.begin_view, layout)
+            writer = await pool.run(self._writer.open_view, layout)
         except SettingsError:
             # so that a rebuild lays the planes out for the sections that there are now
             await pool.run(self._writer.write_table, data_set)
             raise
-        commits = await pool.run(self._writer.sound_commits, data_set.id, view, found.image_ids)
-        slots = layout.registered.z_by_image if layout.registered else {}
+        commits = await pool.run(writer.sound_commits, found.image_ids)
+        slots = writer.slots if layout.registered else {}
         plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids, self._region)
         self._tell_plan(found, plan)
-        opened = OpenView(found, plan)
+        opened = OpenView(found, plan, writer)
         if plan.to_fetch:
             self._unfinished.open(opened)
         if view == self._settings.views[0]:
@@ -418,7 +418,7 @@ class _Run:
             await self._table_turn.acquire()
             beside.start_soon(self._write_table, data_set)
         if not plan.to_fetch:
-            await self._complete(plan)
+            await self._complete(opened)
         for section in plan.to_fetch:
             await send.send(_Item(opened, section))
 
@@ -454,7 +454,9 @@ class _Run:
 
     async def _bring(self, item: _Item, companion: Companion) -> Commit:
         with sharing(f"data set {item.section.data_set_id}"):
-            return await mirror_section(self._client, self._writer, item.section, self._sizes, companion)
+            return await mirror_section(
+                self._client, item.opened.writer, item.section, self._sizes, companion
+            )
 
     def bytes_of(self, item: _Item) -> int:
         """Return 0: the client holds the memory of a section, and lends it to others while that waits."""
@@ -478,8 +480,8 @@ class _Run:
     async def ended(self, item: _Item) -> None:
         """Complete the view with its last section."""
         if self._unfinished.close(item.opened, item.section.section.id):
-            await self._complete(item.opened.plan)
+            await self._complete(item.opened)
 
-    async def _complete(self, plan: ViewPlan) -> None:
-        await self._client.pool.run(self._writer.finish_view, plan.data_set.id, plan.view)
-        self._listen(DataSetCompleted(data_set_id=plan.data_set.id))
+    async def _complete(self, opened: OpenView) -> None:
+        await self._client.pool.run(opened.writer.finish)
+        self._listen(DataSetCompleted(data_set_id=opened.plan.data_set.id))

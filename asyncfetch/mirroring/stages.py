@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     from asyncfetch.client import Client, Jpeg
     from asyncfetch.engine import Acceptance, Companion
     from asyncfetch.imaging import Pool
+    from asyncfetch.layout.commit import Commit
     from asyncfetch.mirroring.pixels import Pixels
+    from asyncfetch.mirroring.sink import Sink
     from asyncfetch.planning import SectionPlan
-    from asyncfetch.store import Commit, StoreWriter
 
 __all__ = ["mirror_section", "write_layers"]
 
 
 async def mirror_section(
     client: Client,
-    writer: StoreWriter,
+    sink: Sink,
     plan: SectionPlan,
     sizes: SizeLog | None = None,
     companion: Companion | None = None,
@@ -60,20 +61,20 @@ async def mirror_section(
     if shape != plan.shape:
         plan = plan.expecting(shape)
     try:
-        commit = await _mirror(client, writer, plan, sizes, companion)
+        commit = await _mirror(client, sink, plan, sizes, companion)
     except ImageTierError as error:
         larger = error.actual
         if larger is None or larger == plan.shape or not plan.is_one_jpeg:
             raise
         plan = plan.expecting(larger)
-        commit = await _mirror(client, writer, plan, sizes, companion)
+        commit = await _mirror(client, sink, plan, sizes, companion)
     sizes.saw(plan, commit)
     return commit
 
 
 async def _mirror(
     client: Client,
-    writer: StoreWriter,
+    sink: Sink,
     plan: SectionPlan,
     sizes: SizeLog,
     companion: Companion | None,
@@ -81,10 +82,10 @@ async def _mirror(
     async with client.reserve(plan.working_bytes) as reservation:
         if plan.blocks:
             # several requests at once cannot lend one reservation to others while one of them waits
-            return await _mirror_blocks(client, writer, plan, sizes, companion)
+            return await _mirror_blocks(client, sink, plan, sizes, companion)
         has_levels = plan.recipe.numeric_expression
         decoded = Decoded(client.pool.buffers, plan.proof_halvings, has_levels=has_levels)
-        layers = _Layers(client.pool.buffers, writer, plan)
+        layers = _Layers(client.pool.buffers, sink, plan)
 
         def write(jpeg: Jpeg, accept: Acceptance) -> Commit:
             try:
@@ -109,7 +110,7 @@ async def _mirror(
 
 async def write_layers(
     pool: Pool,
-    writer: StoreWriter,
+    sink: Sink,
     plan: SectionPlan,
     jpeg: Jpeg,
     pixels: NDArray[np.uint8] | None = None,
@@ -120,8 +121,8 @@ async def write_layers(
     ----------
     pool : Pool
         The threads that the work is done on.
-    writer : StoreWriter
-        The store; the view is begun.
+    sink : Sink
+        Where the view of the section is written.
     plan : SectionPlan
         What is made of the section; what the store vouches for is kept.
     jpeg : Jpeg
@@ -141,7 +142,7 @@ async def write_layers(
     StoreError
         The store cannot be written.
     """
-    layers = _Layers(pool.buffers, writer, plan)
+    layers = _Layers(pool.buffers, sink, plan)
     async with layers.helped_by(pool):
         return await pool.run(layers.write, jpeg, pixels)
 
@@ -170,7 +171,7 @@ class _Layers(LayerJobs):
         if self._call_help is not None:
             self._call_help()
         self.jobs.finish()
-        self._writer.commit(commit)
+        self._sink.commit(commit)
         return commit
 
     def _bring_all(self, jpeg: Jpeg, pixels: NDArray[np.uint8] | None) -> Commit:
@@ -192,7 +193,7 @@ class _Layers(LayerJobs):
 
 async def _mirror_blocks(
     client: Client,
-    writer: StoreWriter,
+    sink: Sink,
     plan: SectionPlan,
     sizes: SizeLog,
     companion: Companion | None,
@@ -215,7 +216,7 @@ async def _mirror_blocks(
             )
             n_halvings = plan.proof_halvings
             plan = plan.of_shape(jpeg.shape)
-            work = LayerJobs(pool.buffers, writer, plan)
+            work = LayerJobs(pool.buffers, sink, plan)
             origin = await pool.run(_origin_of, jpeg)
             await pool.run(work.begin, kept, jpeg)
             if plan.is_plane_of_jpeg:
@@ -224,7 +225,7 @@ async def _mirror_blocks(
         finally:
             decoded.give_back()
     else:
-        work = LayerJobs(pool.buffers, writer, plan)
+        work = LayerJobs(pool.buffers, sink, plan)
         await pool.run(work.begin, kept, None)
     boxes: list[Pixels] = []
     planes: list[Pixels] = []
@@ -243,7 +244,7 @@ async def _mirror_blocks(
             size_bytes=sum(size for _, size in jpegs),
         )
     commit = plan.commit(origin, _now())
-    await pool.run(writer.commit, commit)
+    await pool.run(sink.commit, commit)
     return commit
 
 

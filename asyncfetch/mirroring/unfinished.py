@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asyncfetch.mirroring.report import Failure
     from asyncfetch.mirroring.selection import Selection
     from asyncfetch.planning import ViewPlan
+    from asyncfetch.store import ViewWriter
 
 __all__ = ["OpenView", "Unfinished"]
 
@@ -26,13 +27,16 @@ class OpenView:
         The data set.
     plan : ViewPlan
         What there is to do.
+    writer : ViewWriter
+        Where it is written.
     left : set of int
         Ids of the images that are neither stored nor failed.
     """
 
-    def __init__(self, found: FoundDataSet, plan: ViewPlan) -> None:
+    def __init__(self, found: FoundDataSet, plan: ViewPlan, writer: ViewWriter) -> None:
         self.found = found
         self.plan = plan
+        self.writer = writer
         self.left = {section.section.id for section in plan.to_fetch}
 
 

@@ -12,8 +12,10 @@ from asyncfetch.store.arrays import prepare_documents
 from asyncfetch.store.checking import Problem
 from asyncfetch.store.place import Location
 from asyncfetch.store.reader import Store, StoredDataSet, StoredSection, open  # noqa: A004 - as zarr.open is
+from asyncfetch.store.sections import SectionLevels
+from asyncfetch.store.view_writer import ViewWriter
 from asyncfetch.store.volume import VolumeWriter
-from asyncfetch.store.writer import SectionLevels, StoreWriter
+from asyncfetch.store.writer import StoreWriter
 
 __all__ = [
     "CHUNK",
@@ -32,6 +34,7 @@ __all__ = [
     "StoredDataSet",
     "StoredSection",
     "ViewLayout",
+    "ViewWriter",
     "VolumeLayout",
     "VolumePlane",
     "VolumeWriter",

@@ -43,7 +43,6 @@ __all__ = [
     "join_chunks",
     "shard_problem",
     "write_shard",
-    "write_shards",
 ]
 
 #: Row and column of a chunk within its shard, and its (512, 512, 3) contiguous uint8 pixels.
@@ -85,43 +84,6 @@ class ImageArray(NamedTuple):
     def shard(self) -> tuple[int, int]:
         """(y, x) of a shard."""
         return shard_shape(self.shape[1:])
-
-
-def write_shards(
-    place: Place, array: ImageArray, z: int, origin: tuple[int, int], pixels: NDArray[np.uint8]
-) -> int:
-    """Write one or more whole shards of one z, each once, and return how many of them are stored.
-
-    Parameters
-    ----------
-    place : Place
-        The store.
-    array : ImageArray
-        What is written to.
-    z : int
-        Index along the z axis.
-    origin : tuple of int
-        (y, x) of the first pixel, on the corner of a shard.
-    pixels : (y, x, 3) array of uint8
-        Up to the end of a shard or of the image.
-
-    Raises
-    ------
-    ValueError
-        The pixels are not whole shards, so that a shard would be written twice.
-    """
-    shard = array.shard
-    ends = (origin[0] + pixels.shape[0], origin[1] + pixels.shape[1])
-    for start, end, size, side in zip(origin, ends, array.shape[1:], shard, strict=True):
-        if start % side or end > size or (end % side and end != size):
-            raise ValueError(f"{origin} to {ends} of {array.shape[1:]} are not whole shards of {shard}")
-    n_stored = 0
-    for y in range(0, pixels.shape[0], shard[0]):
-        for x in range(0, pixels.shape[1], shard[1]):
-            part = pixels[y : y + shard[0], x : x + shard[1]]
-            corner = (origin[0] + y, origin[1] + x)
-            n_stored += write_shard(place, array, z, corner, _chunks(part, shard, array.fill))
-    return n_stored
 
 
 def write_shard(

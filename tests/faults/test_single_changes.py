@@ -117,17 +117,17 @@ def _use(objects, data_set):
     settings = Settings(um=200.0)
     writer = StoreWriter.open(memory)
     try:
-        layout = writer.begin_view(view_layout(data_set, "image", settings))
+        view = writer.open_view(view_layout(data_set, "image", settings))
     except SettingsError:
         # a layout of another grid is no damage: the data set fails, and the message says how to go on
         writer.close()
         return
-    found = writer.sound_commits(SMALL, "image")
-    plan = plan_view(data_set, "image", settings, found, layout.registered.z_by_image)
+    found = view.sound_commits()
+    plan = plan_view(data_set, "image", settings, found, view.slots)
     assert len(plan.to_fetch) + len(plan.committed) == 10
     writer.write_table(data_set)
     writer.mend_catalogue()
-    writer.finish_view(SMALL, "image")
+    view.finish()
     writer.begin_run({"selection": [SELECTION], "settings": {}})
     assert SMALL in asyncfetch.open(memory).data_set_ids
     writer.close()

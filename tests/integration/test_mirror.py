@@ -216,13 +216,12 @@ def test_a_kill_while_layers_are_added_leaves_the_old_commit(mirror, tmp_path):
     image_id = SMALL_IMAGES[3]
     mirror(f"image:{image_id}", tmp_path)
     before = objects(tmp_path)
-    writer = StoreWriter.open(tmp_path)
-    place = (SMALL, "image", image_id)
-    writer.begin_section(*place, keep=("source", "registered"))
+    view = StoreWriter.open(tmp_path).view(SMALL, "image")
+    view.begin_section(image_id, keep=("source", "registered"))
     shape = commits(tmp_path)[image_id].shape
-    writer.create_levels(*place, shape, downsample=0, resolution_um=6.52)
+    view.create_levels(image_id, shape, codec="zstd", downsample=0, resolution_um=6.52)
     assert commits(tmp_path)[image_id].layers == ("source", "registered")
-    StoreWriter.open(tmp_path).begin_section(*place, keep=("source", "registered"))
+    StoreWriter.open(tmp_path).view(SMALL, "image").begin_section(image_id, keep=("source", "registered"))
     assert objects(tmp_path) == before
 
 

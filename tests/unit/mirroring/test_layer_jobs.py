@@ -21,8 +21,10 @@ class Levels:
     """The levels of a section: what is written is kept, and writing a shard twice is refused."""
 
     def __init__(self, shape):
-        self._levels = StoreWriter.open("memory").create_levels(
-            1, "image", 2, shape, downsample=0, resolution_um=1.0
+        self._levels = (
+            StoreWriter.open("memory")
+            .view(1, "image")
+            .create_levels(2, shape, codec="zstd", downsample=0, resolution_um=1.0)
         )
         self.shapes = self._levels.shapes
         self.written = [np.zeros((*shape, 3), np.uint8) for shape in self.shapes]

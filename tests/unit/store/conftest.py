@@ -18,15 +18,23 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 from asyncfetch.allen import parse_data_set
 from asyncfetch.errors import AlignmentError
 from asyncfetch.geometry import Plane, ReferenceGrid
+from asyncfetch.imaging import halve
+from asyncfetch.layout.paths import CHUNK, shard_shape
 from asyncfetch.layout.recipe import Recipe
-from asyncfetch.store import Commit, SectionAffine, StoreWriter, ViewLayout
+from asyncfetch.store import Commit, SectionAffine, StoreWriter, ViewLayout, ViewWriter
+from asyncfetch.store.shards import write_shard
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from zarr.core.buffer import Buffer
 
     from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.settings import Codec, Layer
+    from asyncfetch.store import SectionLevels
+    from asyncfetch.store.place import Place
+    from asyncfetch.store.shards import Chunk, ImageArray
 
 DATA_SET_ID = 70813257
 TSV = (1.63, 0.02, -0.02, 1.63, -500.0, 300.0)
@@ -125,6 +133,36 @@ def commit_of(
     )
 
 
+def shards_of(pixels: NDArray[np.uint8]) -> Iterator[tuple[tuple[int, int], list[Chunk]]]:
+    """Yield the corner and the chunks of each shard of a plane, as a run hands them to a store."""
+    side_y, side_x = shard_shape(pixels.shape[:2])
+    for top in range(0, pixels.shape[0], side_y):
+        for left in range(0, pixels.shape[1], side_x):
+            shard = pixels[top : top + side_y, left : left + side_x]
+            chunks = []
+            for row, column in np.ndindex(side_y // CHUNK, side_x // CHUNK):
+                part = shard[row * CHUNK : (row + 1) * CHUNK, column * CHUNK : (column + 1) * CHUNK]
+                chunk = np.zeros((CHUNK, CHUNK, 3), dtype=np.uint8)
+                chunk[: part.shape[0], : part.shape[1]] = part
+                chunks.append((row, column, chunk))
+            yield (top, left), chunks
+
+
+def write_plane(place: Place, array: ImageArray, z: int, pixels: NDArray[np.uint8]) -> None:
+    """Write a whole plane of an array."""
+    for corner, chunks in shards_of(pixels):
+        write_shard(place, array, z, corner, chunks)
+
+
+def write_levels(levels: SectionLevels, pixels: NDArray[np.uint8]) -> None:
+    """Write all levels of a section from the pixels of the finest."""
+    for level in range(len(levels.shapes)):
+        if level:
+            pixels = halve(pixels)
+        for corner, chunks in shards_of(pixels):
+            levels.write_shard(level, corner, chunks)
+
+
 @dataclass
 class Mirror:
     """The sections of one small data set, written as a run does."""
@@ -140,6 +178,8 @@ class Mirror:
         )
     )
 
+    _view: ViewWriter | None = None
+
     def layout(self, **changes: Any) -> ViewLayout:
         grid = changes.pop("grid", self.grid)
         lies = {} if grid is None else {"um": grid.um, "plane": grid.plane, "box_um": grid.box_um}
@@ -147,23 +187,32 @@ class Mirror:
         return ViewLayout.of_data_set(self.data_set, "image", layers=self.layers, recipe=recipe)
 
     def begin(self) -> Mirror:
-        self.writer.begin_view(self.layout())
+        self._view = self.writer.open_view(self.layout())
         return self
 
+    @property
+    def view(self) -> ViewWriter:
+        if self._view is None:
+            self._view = self.writer.view(self.data_set.id, "image")
+        return self._view
+
     def write(self, image_id: int, *, until_commit: bool = False) -> bytes:
-        key = (self.data_set.id, "image", image_id)
+        view = self.view
         jpeg = jpeg_of(image_id, self.shape)
-        self.writer.begin_section(*key)
+        view.begin_section(image_id)
         if "source" in self.layers:
-            self.writer.write_source(*key, jpeg)
+            view.write_source(image_id, jpeg)
         if "sections" in self.layers:
-            self.writer.write_levels(*key, simplejpeg.decode_jpeg(jpeg), downsample=1, resolution_um=1.63)
-        registered = self.layout().registered
-        if registered is not None and image_id in registered.z_by_image:
-            z = registered.z_by_image[image_id]
-            self.writer.write_registered(self.data_set.id, "image", z, plane_of(image_id, self.grid.shape))
+            pixels = simplejpeg.decode_jpeg(jpeg)
+            levels = view.create_levels(
+                image_id, pixels.shape[:2], codec=self.codec, downsample=1, resolution_um=1.63
+            )
+            write_levels(levels, pixels)
+        if image_id in view.slots and "registered" in self.layers:
+            for corner, chunks in shards_of(plane_of(image_id, self.grid.shape)):
+                view.write_registered_shard(view.slots[image_id], corner, chunks)
         if not until_commit:
-            self.writer.commit(commit_of(self.data_set, image_id, jpeg, self.layers, self.codec))
+            view.commit(commit_of(self.data_set, image_id, jpeg, self.layers, self.codec))
         return jpeg
 
 

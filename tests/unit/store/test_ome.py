@@ -19,7 +19,7 @@ def written(mirror):
     for image_id in (101349756, 101349750):
         mirror.write(image_id)
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     return mirror
 
 
@@ -58,7 +58,7 @@ def test_coordinate_arrays_say_what_the_transformations_say(written):
 def test_registered_voxels_are_centred_where_the_grid_says(mirror, kit, parallel, first):
     writer = kit.StoreWriter.open("memory")
     layout = mirror.layout(parallel=parallel)
-    writer.begin_view(layout)
+    writer.open_view(layout)
     group = zarr.open_group(writer.store, path="data_sets/70813257/image/registered", mode="r")
     transformations = group.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     assert transformations[0]["scale"] == [1.0, 8 * 25.0, 100.0, 100.0]
@@ -87,7 +87,7 @@ def test_a_view_without_pixels_is_no_collection(mirror):
     mirror.layers = ("source",)
     mirror.write(101349756)
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     group = zarr.open_group(mirror.writer.store, path="data_sets/70813257/image/sections", mode="r")
     assert dict(group.attrs) == {}
     assert "ome" not in group["101349756"].attrs

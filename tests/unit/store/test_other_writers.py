@@ -46,7 +46,7 @@ def notes_of(folder, paths):
 @pytest.fixture
 def written(mirror):
     mirror.write(IMAGE)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     mirror.writer.write_table(mirror.data_set)
     mirror.writer.write_structure_centers(9, [])
     return mirror
@@ -56,7 +56,7 @@ def write_again(written, folder):
     again = type(written)(store.StoreWriter.open(folder), written.data_set)
     again.writer.begin_run({"selection": []})
     again.begin().write(IMAGE)
-    again.writer.finish_view(again.data_set.id, "image")
+    again.view.finish()
     again.writer.write_table(again.data_set)
     again.writer.write_structure_centers(9, [{"id": 1}])
     again.writer.end_run({"selection": []})
@@ -81,7 +81,7 @@ def test_labels_and_arrays_of_others_stay_beside_ours(written, tmp_path):
     paths = group_paths(folder)
     for path in paths:
         zarr.create_array(folder / path / "labels" / "cells", data=np.arange(3))
-    write_again(written, folder).writer.drop_registered(written.data_set.id, "image")
+    write_again(written, folder).view.drop_registered()
     for path in paths:
         assert zarr.open_array(folder / path / "labels" / "cells", mode="r")[:].tolist() == [0, 1, 2]
     assert not (folder / f"data_sets/{written.data_set.id}/image/registered/scale0/image").exists()
@@ -98,7 +98,7 @@ def test_attributes_of_others_stay_on_our_arrays_though_these_are_written_again(
     expected = {path: dict(zarr.open_array(path, mode="r").attrs) for path in arrays}
     for path in arrays:
         zarr.open_array(path, mode="r+").attrs["note"] = path.name
-    written.writer.drop_registered(written.data_set.id, "image")
+    written.view.drop_registered()
     write_again(written, folder)
     assert {path: dict(zarr.open_array(path, mode="r").attrs) for path in arrays} == {
         path: {**attributes, "note": path.name} for path, attributes in expected.items()
@@ -110,15 +110,15 @@ def test_a_section_that_is_taken_back_leaves_only_what_others_said(written, tmp_
     folder = tmp_path / "out.zarr"
     path = f"data_sets/{written.data_set.id}/image/sections/{IMAGE}"
     note_on(folder)
-    written.writer.begin_section(written.data_set.id, "image", IMAGE)
+    written.view.begin_section(IMAGE)
     document = json.loads((folder / path / "zarr.json").read_bytes())
     assert document["attributes"] == {"note": path}
     assert written.writer.commits(written.data_set.id, "image") == {}
 
 
 def test_nothing_is_left_where_nobody_put_anything(written, tmp_path):
-    written.writer.begin_section(written.data_set.id, "image", IMAGE)
-    written.writer.drop_registered(written.data_set.id, "image")
+    written.view.begin_section(IMAGE)
+    written.view.drop_registered()
     below = tmp_path / "out.zarr" / f"data_sets/{written.data_set.id}/image"
     assert not (below / f"sections/{IMAGE}").exists()
     assert not (below / "registered").exists()
@@ -137,8 +137,8 @@ def test_a_copy_of_the_metadata_is_dropped_by_whatever_changes_them(written, tmp
         grid=ReferenceGrid(plane=Plane.CORONAL, um=50.0, box_um=(13200.0, 8000.0, 11400.0)),
     )
     for commit in finer.writer.commits(written.data_set.id, "image").values():
-        finer.writer.disown(commit, {"registered"})
-    finer.writer.drop_registered(written.data_set.id, "image")
+        finer.view.disown(commit, {"registered"})
+    finer.view.drop_registered()
     finer.begin()
     for group in group_paths(folder):
         assert "consolidated_metadata" not in json.loads((folder / group / "zarr.json").read_bytes())

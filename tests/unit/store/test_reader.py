@@ -17,7 +17,7 @@ def opened(mirror):
         mirror.write(image_id)
     mirror.write(101349753, until_commit=True)
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     return store.open(mirror.writer.location)
 
 

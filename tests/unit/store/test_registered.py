@@ -59,7 +59,7 @@ def test_the_plane_of_a_slot_contains_its_section_and_is_null_without_alignment(
 )
 def test_a_store_is_registered_on_one_grid_only(mirror, changes, setting):
     with pytest.raises(SettingsError, match=setting) as caught:
-        mirror.writer.begin_view(mirror.layout(**changes))
+        mirror.writer.open_view(mirror.layout(**changes))
     assert caught.value.setting == setting
 
 
@@ -93,7 +93,7 @@ def test_a_section_that_the_data_set_no_longer_has_keeps_its_slot(mirror, kit):
     mirror.write(101349750)
     rows = [section.record for section in mirror.data_set.section_images if section.id != 101349750]
     mirror.data_set = kit.data_set_of(rows)
-    layout = mirror.writer.begin_view(mirror.layout()).registered
+    layout = mirror.writer.open_view(mirror.layout()).registered
     assert [slot.image_id for slot in layout.slots] == [101349750, 101349753, 101349756, None, 101349759]
     assert 101349750 in mirror.writer.commits(70813257, "image")
 

@@ -13,7 +13,7 @@ DATA_SET_ID = 70813257
 def test_a_store_computes_the_services_of_what_it_holds(mirror):
     mirror.write(101349756)
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     opened = store.open(mirror.writer.location)
     assert opened.atlas is opened.atlas
     xy = np.array([[0.0, 0.0], [1000.0, 500.0]])
@@ -28,7 +28,7 @@ def test_a_store_computes_the_services_of_what_it_holds(mirror):
 
 def test_the_catalogue_of_a_store_is_that_of_the_records(mirror):
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     stored = store.open(mirror.writer.location).atlas.catalogue
     records = Catalogue.from_records([mirror.data_set])
     for name in ("image_id", "section_number", "tsv", "tvs", "failed", "annotated", "image_type"):

@@ -12,7 +12,7 @@ def test_columns_hold_every_section_in_section_order(mirror, kit):
     rows = [section.record for section in mirror.data_set.section_images]
     mirror.data_set = kit.data_set_of([*rows, kit.section_row(7, None)])
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     table = store.open(mirror.writer.location).data_set(70813257).table
     assert table["image_id"].tolist() == [101349750, 101349753, 101349756, 101349759, 7]
     assert table["image_id"].dtype == np.int64
@@ -23,7 +23,7 @@ def test_columns_hold_every_section_in_section_order(mirror, kit):
 
 def test_missing_matrices_are_nan_and_others_exact(mirror, kit):
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     table = store.open(mirror.writer.location).data_set(70813257).table
     assert table["tsv"].shape == (4, 6)
     np.testing.assert_array_equal(table["tsv"][2], kit.TSV)
@@ -44,7 +44,7 @@ def test_a_section_without_a_number_keeps_its_own_matrices(mirror, kit):
 
 def test_plain_zarr_reads_the_columns(mirror):
     mirror.writer.write_table(mirror.data_set)
-    mirror.writer.finish_view(mirror.data_set.id, "image")
+    mirror.view.finish()
     group = zarr.open_group(mirror.writer.store.root, path="data_sets/70813257/table", mode="r")
     assert group["image_id"].shape == (4,)
     assert set(group.array_keys()) == set(group.attrs["asyncfetch"]["columns"])

@@ -1,0 +1,359 @@
+"""What writes one view of a data set: its sections one by one, each committed last, and what they have in common."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncfetch.errors import StoreLayoutError
+from asyncfetch.layout.ome import collection_attributes, collection_xml, level_positions, section_attributes
+from asyncfetch.layout.paths import (
+    level_shapes,
+    registered_path,
+    section_path,
+    sections_path,
+    source_path,
+    volume_path,
+)
+from asyncfetch.store.arrays import (
+    Axis,
+    delete_levels,
+    image_document,
+    one_chunk_key,
+    write_array_metadata,
+    write_coordinates,
+)
+from asyncfetch.store.checking import section_problems
+from asyncfetch.store.records import check_commit, read_commit, read_commits
+from asyncfetch.store.sections import SectionLevels
+from asyncfetch.store.shards import ImageArray, write_shard
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.registered import RegisteredLayout
+    from asyncfetch.settings import Codec, Layer
+    from asyncfetch.store.place import Place
+    from asyncfetch.store.shards import Chunk
+
+__all__ = ["ViewWriter"]
+
+
+class ViewWriter:
+    """One view of a data set, to be written; made by `StoreWriter.open_view`.
+
+    A section is written in this order: `begin_section` takes its old commit away and removes what a killed run left of
+    it; the layers are written, each object whole and under its final name only when it is complete; `commit` writes the
+    metadata of the section's own group, last. All functions block and may be called from many threads at once, as long
+    as each section has one caller.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    lock : RLock
+        Of all metadata that sections and views share.
+    data_set_id, view : int, str
+        The view.
+    section_thickness_um : float or None
+        Extent of a section along z of the volume frame, in µm; None where that is not known, and then no layer
+        ``sections`` can be committed.
+    registered : RegisteredLayout, optional
+        The registered image, where there is one.
+
+    Attributes
+    ----------
+    data_set_id, view, registered
+        As given.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        lock: threading.RLock,
+        data_set_id: int,
+        view: str,
+        section_thickness_um: float | None,
+        registered: RegisteredLayout | None,
+    ) -> None:
+        self.data_set_id = data_set_id
+        self.view = view
+        self.registered = registered
+        self._place = place
+        self._lock = lock
+        self._section_thickness_um = section_thickness_um
+        self._z_by_image = {} if registered is None else registered.z_by_image
+        self._planes = None if registered is None else _array_of(registered, data_set_id, view)
+        self._counting = threading.Lock()
+        self._plane_shards: dict[int, int] = {}
+        self._levels: dict[int, SectionLevels] = {}
+        self._kept_shards: dict[int, dict[Layer, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"ViewWriter({self._place.name!r}, {self.data_set_id}, {self.view!r})"
+
+    @property
+    def slots(self) -> dict[int, int]:
+        """The z of each image that has a slot in the registered image."""
+        return self._z_by_image
+
+    def commits(self) -> dict[int, Commit]:
+        """Return the commits of the view by image id: all that the store holds of it."""
+        return read_commits(self._place, self.data_set_id, self.view)
+
+    def sound_commits(self, image_ids: Collection[int] | None = None) -> dict[int, Commit]:
+        """Return the commits of a view, none of which vouches any longer for a layer whose files are lost or cut.
+
+        Only where looking at a file costs microseconds; elsewhere a verification has to be asked for.
+
+        Parameters
+        ----------
+        image_ids : collection of int, optional
+            The images that are looked at; None means all.
+        """
+        commits = self.commits()
+        if not self._place.is_near:
+            return commits
+        for image_id, commit in list(commits.items()):
+            if image_ids is not None and image_id not in image_ids:
+                continue
+            problems = section_problems(self._place, commit, self.registered)
+            for problem in problems:
+                self._place.damage.add(problem.path, problem.words)
+            if problems:
+                rest = self.disown(commit, {problem.layer for problem in problems})
+                if rest is None:
+                    del commits[image_id]
+                else:
+                    commits[image_id] = rest
+        return commits
+
+    def begin_section(self, image_id: int, *, keep: Collection[Layer] = ()) -> None:
+        """Take a section's commit away, then remove whatever there is of it.
+
+        Parameters
+        ----------
+        image_id : int
+            The section.
+        keep : collection of str
+            Layers that the old commit vouches for and that will be committed again as they are. Where it vouches
+            for no others, it stays until the next `commit` takes its place.
+        """
+        group = self._path_of(image_id)
+        commit = read_commit(self._place, self.data_set_id, self.view, image_id) if keep else None
+        stays = commit is not None and set(commit.layers) <= set(keep)
+        if not stays:
+            self._place.withdraw_group(group)
+        if "sections" not in keep:
+            delete_levels(self._place, group, keep_group=stays)
+        if "source" not in keep:
+            self._place.delete_below(source_path(self.data_set_id, self.view, image_id))
+        z = self._z_by_image.get(image_id)
+        if "registered" not in keep and z is not None:
+            self._place.delete_below(f"{_image_path(self.data_set_id, self.view)}/c/0/{z}")
+        with self._counting:
+            n_kept = {} if commit is None else commit.n_shards
+            self._kept_shards[image_id] = {layer: n for layer, n in n_kept.items() if layer in keep}
+            self._levels.pop(image_id, None)
+            if z is not None:
+                self._plane_shards.pop(z, None)
+                if "registered" not in keep:
+                    self._plane_shards[z] = 0
+
+    def write_source(self, image_id: int, jpeg: bytes) -> None:
+        """Write the server's JPEG, byte for byte, as a plain file.
+
+        Parameters
+        ----------
+        image_id : int
+            The section.
+        jpeg : bytes
+            What the server sent.
+        """
+        self._place.set(f"{source_path(self.data_set_id, self.view, image_id)}/{one_chunk_key(3)}", jpeg)
+
+    def create_levels(
+        self,
+        image_id: int,
+        shape: tuple[int, int],
+        *,
+        codec: Codec,
+        downsample: int,
+        resolution_um: float | None,
+    ) -> SectionLevels:
+        """Make the level groups of a section, with their coordinates and without pixels.
+
+        Parameters
+        ----------
+        image_id : int
+            The section.
+        shape : tuple of int
+            (y, x) of the finest level in pixels.
+        codec : str
+            Compressor of the pixels.
+        downsample : int
+            Halvings between full resolution and the finest level.
+        resolution_um : float or None
+            Pitch of the full-resolution pixels in µm; None leaves coordinates in full-resolution pixels.
+        """
+        arrays = []
+        shapes = level_shapes(shape)
+        for level, (height, width) in enumerate(shapes):
+            group = f"{self._path_of(image_id)}/scale{level}"
+            unit = "micrometer" if resolution_um else None
+            sizes: tuple[tuple[Axis, int], ...] = (("y", height), ("x", width))
+            for axis, n in sizes:
+                positions = level_positions(n, resolution_um or 1.0, downsample + level)
+                write_coordinates(self._place, group, axis, positions, unit)
+            document = image_document((1, height, width), codec)
+            write_array_metadata(self._place, f"{group}/image", document)
+            self._place.write_group(group, {})
+            arrays.append(ImageArray(f"{group}/image", (1, height, width), codec))
+        levels = SectionLevels(self._place, tuple(arrays), shapes)
+        with self._counting:
+            self._levels[image_id] = levels
+        return levels
+
+    def write_registered_shard(self, z: int, origin: tuple[int, int], chunks: Iterable[Chunk]) -> None:
+        """Write one shard of a registered plane from its chunks.
+
+        Parameters
+        ----------
+        z : int
+            The slot.
+        origin : tuple of int
+            (y, x) of the shard's corner.
+        chunks : iterable of Chunk
+            Those that may hold something, in the order of rows and columns.
+
+        Raises
+        ------
+        StoreLayoutError
+            The view has no registered image.
+        """
+        if self._planes is None:
+            raise StoreLayoutError(
+                f"{self._place.name} has no registered image of data set {self.data_set_id}, view {self.view}; "
+                "open the view with one",
+                location=self._place.name,
+            )
+        is_stored = write_shard(self._place, self._planes, z, origin, chunks)
+        with self._counting:
+            self._plane_shards[z] = self._plane_shards.get(z, 0) + is_stored
+
+    def commit(self, commit: Commit) -> None:
+        """Make a section exist: write the metadata of its group, the last object of all.
+
+        Raises
+        ------
+        StoreItemError
+            The commit could not be read back; nothing is written.
+        """
+        attributes: dict[str, Any] = {"ome": None}
+        if "sections" in commit.layers:
+            if self._section_thickness_um is None:
+                raise StoreLayoutError(
+                    f"{self._place.name} holds no record of data set {self.data_set_id} that can be read, so that "
+                    "the thickness of its sections is not known; mirror it again",
+                    location=self._place.name,
+                )
+            attributes["ome"] = section_attributes(
+                str(commit.image_id),
+                n_levels=len(level_shapes(commit.shape)),
+                downsample=commit.downsample,
+                resolution_um=commit.resolution_um,
+                section_thickness_um=self._section_thickness_um,
+            )
+        self._write(commit, attributes)
+
+    def disown(self, commit: Commit, layers: Collection[Layer]) -> Commit | None:
+        """Let a section's commit vouch for fewer layers, before these are written again or when they proved wrong.
+
+        Parameters
+        ----------
+        commit : Commit
+            As it stands in the store.
+        layers : collection of str
+            Those that it no longer vouches for; what there is of them stays until they are written again.
+
+        Returns
+        -------
+        Commit or None
+            What stands there now; None where nothing was left, so that the section does not exist any more.
+        """
+        kept = tuple(layer for layer in commit.layers if layer not in layers)
+        if not kept:
+            self._place.withdraw_group(self._path_of(commit.image_id))
+            return None
+        rest = commit.vouching_for(kept)
+        # what a viewer reads stays with the pixels
+        self._write(rest, {} if "sections" in kept else {"ome": None})
+        return rest
+
+    def drop_registered(self) -> None:
+        """Remove the registered image, once no commit vouches for any of it."""
+        path = registered_path(self.data_set_id, self.view)
+        with self._lock:
+            self._place.withdraw_group(path)
+            delete_levels(self._place, path)
+            self.registered, self._planes, self._z_by_image = None, None, {}
+
+    def drop_volume(self) -> None:
+        """Remove the volume, before it is made again."""
+        path = volume_path(self.data_set_id, self.view)
+        with self._lock:
+            self._place.withdraw_group(path)
+            delete_levels(self._place, path)
+
+    def finish(self) -> None:
+        """Write the collection metadata of the view, once its sections are committed.
+
+        A collection lists the committed sections that hold pixels, in order of section number and id; where no
+        section does there is no image for a viewer to open, and no collection.
+        """
+        path = sections_path(self.data_set_id, self.view)
+        with self._lock:
+            commits = [commit for commit in self.commits().values() if "sections" in commit.layers]
+            if not commits:
+                self._place.delete_parts(f"{path}/OME", {"METADATA.ome.xml"})
+                self._place.write_group(path, {"ome": None})
+                return
+            collection, series = collection_attributes([str(commit.image_id) for commit in commits])
+            self._place.set(f"{path}/OME/METADATA.ome.xml", collection_xml(commits))
+            self._place.write_group(f"{path}/OME", {"ome": series})
+            self._place.write_group(path, {"ome": collection})
+
+    def _write(self, commit: Commit, attributes: dict[str, Any]) -> None:
+        commit = self._with_shards(commit)
+        check_commit(commit)
+        content = {"asyncfetch": commit.to_attributes()}
+        self._place.write_group(self._path_of(commit.image_id), attributes | content)
+
+    def _path_of(self, image_id: int) -> str:
+        return section_path(self.data_set_id, self.view, image_id)
+
+    def _with_shards(self, commit: Commit) -> Commit:
+        """Return a commit with the number of shards that were written since the section was begun, or kept."""
+        z = self._z_by_image.get(commit.image_id)
+        with self._counting:
+            known = self._kept_shards.pop(commit.image_id, {}) | commit.n_shards
+            levels = self._levels.pop(commit.image_id, None)
+            n_of_plane = None if z is None else self._plane_shards.pop(z, None)
+        if levels is not None:
+            known["sections"] = levels.n_shards
+        if n_of_plane is not None:
+            known["registered"] = n_of_plane
+        n_shards = {layer: n for layer, n in known.items() if layer in commit.layers}
+        return msgspec.structs.replace(commit, n_shards=n_shards)
+
+
+def _image_path(data_set_id: int, view: str) -> str:
+    return f"{registered_path(data_set_id, view)}/scale0/image"
+
+
+def _array_of(registered: RegisteredLayout, data_set_id: int, view: str) -> ImageArray:
+    recipe = registered.recipe
+    return ImageArray(_image_path(data_set_id, view), registered.shape, recipe.codec, recipe.fill)
