@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Companion, Transport
     from asyncfetch.events import Listener
     from asyncfetch.mirroring.flights import Flight
+    from asyncfetch.mirroring.runner import Executor
     from asyncfetch.mirroring.runs import UnfinishedRun
     from asyncfetch.planning import SectionPlan, ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
@@ -79,6 +80,7 @@ async def mirror(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
+    executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
     **choices: Any,
 ) -> Report:
@@ -103,6 +105,9 @@ async def mirror(
         `resume`, and the report says ``interrupted``.
     transport : Transport, optional
         What moves the bytes instead of HTTP.
+    executor : callable, optional
+        What brings a section into the store instead of this process: an async function of its plan, which pickles, and
+        of a companion that is told when it is under way; it returns the commit.
     wait : bool
         Wait until a run that writes to the store has ended, instead of raising.
     **choices
@@ -133,7 +138,7 @@ async def mirror(
             return Report(selection=tuple(map(str, selections)), location=str(location), interrupted=True)
         record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen)
         try:
-            report = await _run(selections, writer, chosen, on_event, drain, transport)
+            report = await _run(selections, writer, chosen, on_event, drain, transport, executor)
         except (SettingsError, SelectionError):
             # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
             await anyio.to_thread.run_sync(writer.end_run, record)
@@ -228,11 +233,12 @@ async def _run(
     on_event: Listener,
     drain: anyio.Event | None,
     transport: Transport | None,
+    executor: Executor[SectionPlan, Commit] | None = None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location)
     with reported(report, on_event) as listen:
         async with Client(settings=settings, on_event=listen, transport=transport) as client:
-            run = _Run(client, writer, settings, report, listen, selections, drain or anyio.Event())
+            run = _Run(client, writer, settings, report, listen, selections, drain or anyio.Event(), executor)
             failure: BaseException | None = None
             try:
                 await run.go(selections)
@@ -263,7 +269,9 @@ class _Run:
         listen: Listener,
         selections: Iterable[Selection],
         drain: anyio.Event,
+        executor: Executor[SectionPlan, Commit] | None = None,
     ) -> None:
+        self._executor = executor
         self._client = client
         self._writer = writer
         self._settings = settings
@@ -453,6 +461,8 @@ class _Run:
         self._report.notes.extend(note for note in plan.notes if note not in told)
 
     async def _bring(self, item: _Item, companion: Companion) -> Commit:
+        if self._executor is not None:
+            return await self._executor(item.section, companion)
         with sharing(f"data set {item.section.data_set_id}"):
             return await mirror_section(
                 self._client, item.opened.writer, item.section, self._sizes, companion
