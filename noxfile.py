@@ -32,9 +32,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
+    """Check the package, and programs that use it with the mistakes that have to be found."""
     install(session, "types")
     session.run("mypy")
     session.run("pyright")
+    session.run("mypy", "tests/typing")
+    session.run("pyright", "--project", "tests/typing")
 
 
 #: Tests run in as many processes as there are cores, a file in one of them, because its tests share what it prepares.

@@ -1,7 +1,10 @@
 """asyncfetch: section images of the Allen Brain Atlas into registered OME-Zarr, as fast as the server allows.
 
-The names of this page are all there is to learn; each is loaded when it is first used, so that importing the
-package costs nothing.
+The names of this page are the public ones; each is loaded when it is first used, so that importing the package costs
+nothing. `asyncfetch.blocking` has the same names for programs that do not use ``await``.
+
+Calls take a selection or a location first, and everything else by keyword: ``settings`` for all that can be chosen, and
+single settings by their names, such as ``um=10``.
 """
 
 from __future__ import annotations
@@ -13,24 +16,74 @@ from asyncfetch.errors import AsyncFetchError
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
-    from asyncfetch.allen import Query
+    from asyncfetch import blocking
+    from asyncfetch.allen import ImageRequest, Query
     from asyncfetch.client import Client
-    from asyncfetch.mirroring import mirror
+    from asyncfetch.mirroring import (
+        Estimate,
+        Report,
+        VerifyReport,
+        VolumeReport,
+        estimate,
+        mirror,
+        rebuild,
+        resume,
+        verify,
+        volume,
+    )
     from asyncfetch.settings import Settings
-    from asyncfetch.store import open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
+    from asyncfetch.store import Store, open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
 
-__all__ = ["AsyncFetchError", "Client", "Query", "Settings", "__version__", "mirror", "open"]
+__all__ = [
+    "AsyncFetchError",
+    "Client",
+    "Estimate",
+    "ImageRequest",
+    "Query",
+    "Report",
+    "Settings",
+    "Store",
+    "VerifyReport",
+    "VolumeReport",
+    "__version__",
+    "blocking",
+    "estimate",
+    "mirror",
+    "open",
+    "rebuild",
+    "resume",
+    "verify",
+    "volume",
+]
 
 _HOMES = {
     "Client": "asyncfetch.client",
+    "ImageRequest": "asyncfetch.allen",
     "Query": "asyncfetch.allen",
     "Settings": "asyncfetch.settings",
-    "mirror": "asyncfetch.mirroring",
+    "Store": "asyncfetch.store",
     "open": "asyncfetch.store",
+    **dict.fromkeys(
+        ("Estimate", "Report", "VerifyReport", "VolumeReport"),
+        "asyncfetch.mirroring",
+    ),
+    **dict.fromkeys(
+        ("estimate", "mirror", "rebuild", "resume", "verify", "volume"),
+        "asyncfetch.mirroring",
+    ),
 }
 
+# A type checker sees the names above alone, so that it finds one that is misspelt.
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used."""
+        if name == "blocking":
+            return importlib.import_module("asyncfetch.blocking")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOMES[name]), name)
+
+    def __dir__() -> list[str]:
+        """Return the public names, loaded or not."""
+        return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The same verbs without ``await``, for scripts and notebooks.
+"""The same names without ``await``, for scripts and notebooks.
 
 ::
 
@@ -8,57 +8,251 @@
         pixels = allen.image(101349756, downsample=4)
     report = blocking.mirror("dataset:70813257", "out.zarr", um=25)
 
-`Client` runs an event loop in a thread of its own, so that it also works where a loop is running already; `mirror` and
-`resume` do the same for the time of the call.
+`Client` runs an event loop in a thread of its own, so that it also works where a loop is running already; the other
+calls do the same while they last. Listeners such as ``on_event`` are called on the thread of the loop.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
 from asyncfetch import mirroring
+from asyncfetch.allen import ImageRequest, Query
 from asyncfetch.client import BlockingClient as Client
-from asyncfetch.store import open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
+from asyncfetch.deprecation import once_positional
+from asyncfetch.errors import AsyncFetchError
+from asyncfetch.events import ignore
+from asyncfetch.mirroring import Estimate, Report, VerifyReport, VolumeReport
+from asyncfetch.settings import Settings
+from asyncfetch.store import Store, open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
-    from asyncfetch.mirroring import Report
-    from asyncfetch.settings import Settings
+    import anyio
+
+    from asyncfetch.engine import Transport
+    from asyncfetch.errors import StoreBusyError
+    from asyncfetch.events import Listener
+    from asyncfetch.options import MirrorOptions, RebuildOptions, RequestOptions
+    from asyncfetch.settings import Codec, Layer
     from asyncfetch.store import Location
 
-__all__ = ["Client", "mirror", "open", "resume"]
+__all__ = [
+    "AsyncFetchError",
+    "Client",
+    "Estimate",
+    "ImageRequest",
+    "Query",
+    "Report",
+    "Settings",
+    "Store",
+    "VerifyReport",
+    "VolumeReport",
+    "estimate",
+    "mirror",
+    "open",
+    "rebuild",
+    "resume",
+    "verify",
+    "volume",
+]
+
+
+def _wait_for[T](call: Callable[[], Awaitable[T]]) -> T:
+    with start_blocking_portal() as portal:
+        return portal.call(call)
 
 
 def mirror(
-    selection: str | Iterable[str], location: Location, *, settings: Settings | None = None, **choices: Any
+    selection: str | Iterable[str],
+    location: Location,
+    *,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    transport: Transport | None = None,
+    wait: bool = False,
+    **options: Unpack[MirrorOptions],
 ) -> Report:
-    """Mirror data sets or single images into a store, as `asyncfetch.mirror` does.
+    """Mirror data sets, whole products, atlases or single section images into a store.
 
-    Parameters
-    ----------
-    selection, location, settings, **choices
-        As for `asyncfetch.mirror`.
-
-    Returns
-    -------
-    Report
-        What was done, and each item that failed with its cause.
+    Parameters, result and errors are those of `asyncfetch.mirror`.
     """
-    with start_blocking_portal() as portal:
-        return portal.call(partial(mirroring.mirror, selection, location, settings=settings, **choices))
+    return _wait_for(
+        partial(
+            mirroring.mirror,
+            selection,
+            location,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
+            transport=transport,
+            wait=wait,
+            **options,
+        )
+    )
 
 
-def resume(location: Location, *, settings: Settings | None = None, **choices: Any) -> Report:
-    """Go on with the runs of a store that did not come to their end.
+def resume(
+    location: Location,
+    *,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    transport: Transport | None = None,
+    wait: bool = False,
+    **options: Unpack[RequestOptions],
+) -> Report:
+    """Continue the runs of a store that did not come to their end.
 
-    Parameters
-    ----------
-    location, settings, **choices
-        As for `asyncfetch.mirroring.resume`.
+    Parameters, result and errors are those of `asyncfetch.resume`.
     """
-    with start_blocking_portal() as portal:
-        return portal.call(partial(mirroring.resume, location, settings=settings, **choices))
+    return _wait_for(
+        partial(
+            mirroring.resume,
+            location,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
+            transport=transport,
+            wait=wait,
+            **options,
+        )
+    )
+
+
+@once_positional("layers")
+def rebuild(
+    location: Location,
+    *,
+    layers: Iterable[Layer] = ("registered",),
+    data_set_ids: Collection[int] | None = None,
+    image_ids: Collection[int] | None = None,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    wait: bool = False,
+    **options: Unpack[RebuildOptions],
+) -> Report:
+    """Make layers of a store from the JPEGs that it holds; nothing is fetched.
+
+    Parameters, result and errors are those of `asyncfetch.rebuild`.
+    """
+    return _wait_for(
+        partial(
+            mirroring.rebuild,
+            location,
+            layers=layers,
+            data_set_ids=data_set_ids,
+            image_ids=image_ids,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
+            wait=wait,
+            **options,
+        )
+    )
+
+
+def volume(
+    location: Location,
+    data_set_id: int | None = None,
+    *,
+    view: str = "image",
+    um: float | None = None,
+    max_gap_um: float | None = None,
+    codec: Codec | None = None,
+    workers: int | None = None,
+    settings: Settings | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    wait: bool = False,
+    on_wait: Callable[[StoreBusyError], None] | None = None,
+) -> VolumeReport:
+    """Fill the reference space from the registered planes of a data set, as an OME-Zarr image beside them.
+
+    Parameters, result and errors are those of `asyncfetch.volume`.
+    """
+    return _wait_for(
+        partial(
+            mirroring.volume,
+            location,
+            data_set_id,
+            view=view,
+            um=um,
+            max_gap_um=max_gap_um,
+            codec=codec,
+            workers=workers,
+            settings=settings,
+            on_progress=on_progress,
+            on_event=on_event,
+            drain=drain,
+            wait=wait,
+            on_wait=on_wait,
+        )
+    )
+
+
+def estimate(
+    selection: str | Iterable[str],
+    location: Location | None = None,
+    *,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    transport: Transport | None = None,
+    **options: Unpack[MirrorOptions],
+) -> Estimate:
+    """Tell what a mirror would cost; the API is asked for records alone, and nothing is written.
+
+    Parameters, result and errors are those of `asyncfetch.estimate`.
+    """
+    return _wait_for(
+        partial(
+            mirroring.estimate,
+            selection,
+            location,
+            settings=settings,
+            on_event=on_event,
+            transport=transport,
+            **options,
+        )
+    )
+
+
+def verify(
+    location: Location,
+    *,
+    full: bool = False,
+    repair: bool = False,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    on_progress: Callable[[int], None] | None = None,
+    drain: anyio.Event | None = None,
+    transport: Transport | None = None,
+    wait: bool = False,
+    **options: Unpack[RequestOptions],
+) -> VerifyReport:
+    """Compare what a store holds with what its commits say, and bring again what is broken.
+
+    Parameters, result and errors are those of `asyncfetch.verify`.
+    """
+    return _wait_for(
+        partial(
+            mirroring.verify,
+            location,
+            full=full,
+            repair=repair,
+            settings=settings,
+            on_event=on_event,
+            on_progress=on_progress,
+            drain=drain,
+            transport=transport,
+            wait=wait,
+            **options,
+        )
+    )

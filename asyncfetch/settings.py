@@ -43,6 +43,10 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 #: Connections or threads: beyond this no server and no machine has any use for them.
 AtOnce = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+MemoryBytes = Annotated[int, msgspec.Meta(ge=2**24)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Halvings = Annotated[int, msgspec.Meta(ge=0, le=16)]
+Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
 #: From half the width of a pixel of the finest images to the length of a brain.
 PitchUm = Annotated[float, msgspec.Meta(ge=0.1, le=100_000)]
 Range = tuple[float, float]
@@ -178,25 +182,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     most_jobs: AtOnce = 64
     requests_per_s: Positive = 10.0
     bytes_per_s: Positive | None = None
-    memory_bytes: Annotated[int, msgspec.Meta(ge=2**24)] = 2**30
+    memory_bytes: MemoryBytes = 2**30
     attempts: Count = 6
     retry_base_s: Positive = 1.0
     outage_patience_s: Positive = 21_600.0
     hedge: bool = False
     connect_timeout_s: Positive = 15.0
     stall_timeout_s: Positive = 30.0
-    min_speed_bytes_per_s: Annotated[float, msgspec.Meta(ge=0)] = 5000.0
+    min_speed_bytes_per_s: NotNegative = 5000.0
     workers: AtOnce | None = None
     page_rows: Count = 2000
     um: PitchUm | Literal["full"] = 25.0
-    downsample: Annotated[int, msgspec.Meta(ge=0, le=16)] | None = None
+    downsample: Halvings | None = None
     layers: tuple[Layer, ...] = ("source", "registered")
     views: tuple[View, ...] = ("image",)
     codec: Codec = "zstd"
     interpolation: Interpolation = "linear"
     parallel: bool = False
     numeric_expression: bool = False
-    fill: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    fill: Grey = 0
     fetch: Fetch = "auto"
     roi: tuple[int, int, int, int] | Structure | None = None
     roi_um: tuple[Range, Range, Range] | None = None

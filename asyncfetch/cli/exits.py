@@ -16,7 +16,7 @@ from asyncfetch.errors import (
 )
 
 if TYPE_CHECKING:
-    from asyncfetch.mirroring import Forecast, Report
+    from asyncfetch.mirroring import Estimate, Report
 
 __all__ = ["ExitCode", "exit_code_of_error", "exit_code_of_forecast", "exit_code_of_report"]
 
@@ -55,7 +55,7 @@ def exit_code_of_report(report: Report) -> ExitCode:
     return ExitCode.SERVICE_UNAVAILABLE if report.is_cut_short else exit_code_of_forecast(report)
 
 
-def exit_code_of_forecast(report: Report | Forecast) -> ExitCode:
+def exit_code_of_forecast(report: Report | Estimate) -> ExitCode:
     """Return the code for what was found and what was not."""
     if not report.failures:
         # a resume that finds no unfinished run asked for nothing

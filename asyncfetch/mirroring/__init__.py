@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from asyncfetch.deprecation import warn_of_old_name
+from asyncfetch.mirroring.estimating import Estimate, ViewEstimate, estimate
 from asyncfetch.mirroring.flaws import Flaw
-from asyncfetch.mirroring.forecasting import Forecast, ViewForecast, forecast
 from asyncfetch.mirroring.gaps import VolumeGap
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Failure, Report
@@ -12,26 +15,25 @@ from asyncfetch.mirroring.runs import UnfinishedRun, dismiss_runs, unfinished_ru
 from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_selection
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.verify import VerifyReport, verify
-from asyncfetch.mirroring.volume import VolumeReport, build_volume
+from asyncfetch.mirroring.volume import VolumeReport, volume
 from asyncfetch.planning import SectionPlan, ViewPlan, plan_view, registered_grid
 
 __all__ = [
     "SELECTION_FORMS",
+    "Estimate",
     "Failure",
     "Flaw",
-    "Forecast",
     "Report",
     "SectionPlan",
     "Selection",
     "UnfinishedRun",
     "VerifyReport",
-    "ViewForecast",
+    "ViewEstimate",
     "ViewPlan",
     "VolumeGap",
     "VolumeReport",
-    "build_volume",
     "dismiss_runs",
-    "forecast",
+    "estimate",
     "mirror",
     "open_writer",
     "parse_selection",
@@ -41,4 +43,22 @@ __all__ = [
     "resume",
     "unfinished_runs",
     "verify",
+    "volume",
 ]
+
+if TYPE_CHECKING:
+    build_volume, forecast, Forecast, ViewForecast = volume, estimate, Estimate, ViewEstimate
+else:
+    _OLD_NAMES = {
+        "Forecast": "Estimate",
+        "ViewForecast": "ViewEstimate",
+        "build_volume": "volume",
+        "forecast": "estimate",
+    }
+
+    def __getattr__(name: str) -> Any:
+        """Return what is known under another name now, with a warning."""
+        if name not in _OLD_NAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warn_of_old_name(f"{__name__}.{name}", f"asyncfetch.mirroring.{_OLD_NAMES[name]}")
+        return globals()[_OLD_NAMES[name]]

@@ -14,7 +14,7 @@ from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Failure
 from asyncfetch.mirroring.run import mirror
 from asyncfetch.mirroring.turns import open_writer, teller
-from asyncfetch.mirroring.volume import build_volume
+from asyncfetch.mirroring.volume import volume
 from asyncfetch.settings import Layer, View
 
 if TYPE_CHECKING:
@@ -130,14 +130,13 @@ class Mender:
             try:
                 report = await rebuild(
                     self._location,
-                    layers,
+                    layers=layers,
                     data_set_ids=[data_set_id],
                     image_ids=image_ids,
+                    settings=self._settings,
                     on_event=self._on_event,
                     drain=self._drain,
                     wait=self._wait,
-                    workers=self._settings.workers,
-                    memory_bytes=self._settings.memory_bytes,
                 )
             except AsyncFetchError as error:
                 self.failures.append(Failure.of(f"dataset:{data_set_id}", error))
@@ -237,8 +236,8 @@ class Mender:
                 chosen: dict[str, Any] = {}
                 if layout is not None:
                     chosen = {name: getattr(layout, name) for name in ("um", "max_gap_um", "codec")}
-                chosen |= {"drain": self._drain, "wait": self._wait}
-                await build_volume(self._location, data_set_id, view=view, **chosen)
+                chosen |= {"settings": self._settings, "drain": self._drain, "wait": self._wait}
+                await volume(self._location, data_set_id, view=view, **chosen)
             except AsyncFetchError as error:
                 self.failures.append(Failure.of(item, error, view))
 

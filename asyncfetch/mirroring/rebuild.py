@@ -7,12 +7,13 @@ layers that change, then they are written, and the new commit takes the place of
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 import msgspec
 
 from asyncfetch.client import Jpeg
+from asyncfetch.deprecation import once_positional
 from asyncfetch.errors import (
     AsyncFetchError,
     CorruptImageError,
@@ -34,6 +35,7 @@ from asyncfetch.mirroring.report import Failure, Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.stages import write_layers
 from asyncfetch.mirroring.turns import open_writer, teller
+from asyncfetch.options import RebuildOptions, refuse_other_content, settings_of
 from asyncfetch.planning import stale_layers, view_layout
 from asyncfetch.planning.rebuilding import (
     LAYERS,
@@ -60,16 +62,18 @@ _SOURCE: frozenset[Layer] = frozenset({"source"})
 _REGISTERED: frozenset[Layer] = frozenset({"registered"})
 
 
+@once_positional("layers")
 async def rebuild(
     location: Location,
-    layers: Iterable[Layer] = ("registered",),
     *,
+    layers: Iterable[Layer] = ("registered",),
     data_set_ids: Collection[int] | None = None,
     image_ids: Collection[int] | None = None,
+    settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
-    **choices: Any,
+    **options: Unpack[RebuildOptions],
 ) -> Report:
     """Make layers of a store from the JPEGs that it holds; nothing is fetched.
 
@@ -86,15 +90,17 @@ async def rebuild(
         Only these data sets.
     image_ids : collection of int, optional
         Only these sections; the registered images of all are still laid out for all of them.
+    settings : Settings, optional
+        How much of the machine is used: ``workers`` and ``memory_bytes``. What is made is taken from the options alone.
     on_event : callable, optional
         Is called on the event loop with each event; must not block.
     drain : anyio.Event, optional
         Once set, the sections that are being made are finished, and the report says ``interrupted``.
     wait : bool
         Wait until a run that writes to the store has ended, instead of raising.
-    **choices
-        Fields of `Settings`: ``um``, ``codec``, ``interpolation``, ``parallel``, ``fill`` and ``numeric_expression``,
-        which are by default as stored; ``workers`` and ``memory_bytes``.
+    **options
+        Single settings: ``um``, ``codec``, ``interpolation``, ``parallel``, ``fill`` and ``numeric_expression``, which
+        are by default as stored; ``workers`` and ``memory_bytes``.
 
     Returns
     -------
@@ -112,8 +118,10 @@ async def rebuild(
         The store cannot be read or written.
     """
     wanted = _checked_layers(layers)
-    chosen = {name: value for name, value in choices.items() if value is not None}
-    settings = Settings.from_layers(chosen)
+    refuse_other_content(options, RebuildOptions, "rebuild", "it stays as it is stored")
+    chosen = {name: value for name, value in options.items() if value is not None}
+    Settings.from_layers(chosen)
+    machine = settings_of(settings, chosen)
     async with open_writer(location, "rebuild", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
         if writer is None:
             return Report(selection=(), location=str(location), interrupted=True)
@@ -121,9 +129,9 @@ async def rebuild(
         ids = await anyio.to_thread.run_sync(_checked_ids, store, data_set_ids)
         report = Report(selection=tuple(f"dataset:{each}" for each in ids), location=store.location)
         with reported(report, on_event) as listen:
-            async with Pool(settings.workers) as pool:
+            async with Pool(machine.workers) as pool:
                 run = _Rebuild(
-                    pool, writer, settings.memory_bytes, report, listen, drain or anyio.Event(), image_ids
+                    pool, writer, machine.memory_bytes, report, listen, drain or anyio.Event(), image_ids
                 )
                 for data_set_id in ids:
                     await run.make_data_set(store.data_set(data_set_id), wanted, chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import anyio
 import anyio.lowlevel
@@ -39,6 +39,7 @@ from asyncfetch.mirroring.stages import mirror_section
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished
+from asyncfetch.options import RequestOptions, refuse_other_content, settings_of
 from asyncfetch.planning import plan_view, view_layout
 from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, prepare_documents
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from asyncfetch.mirroring.flights import Flight
     from asyncfetch.mirroring.runner import Executor
     from asyncfetch.mirroring.runs import UnfinishedRun
+    from asyncfetch.options import MirrorOptions
     from asyncfetch.planning import SectionPlan, ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
     from asyncfetch.settings import View
@@ -82,7 +84,7 @@ async def mirror(
     transport: Transport | None = None,
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
-    **choices: Any,
+    **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
 
@@ -96,7 +98,7 @@ async def mirror(
     location : str, Path or zarr Store
         Where the store lies; it is made if there is nothing.
     settings : Settings, optional
-        What is fetched, how fast and what is stored; `choices` change single settings.
+        What is fetched, how fast and what is stored; options change single ones.
     on_event : callable, optional
         Is called on the event loop with each event; must not block.
     drain : anyio.Event, optional
@@ -110,8 +112,8 @@ async def mirror(
         of a companion that is told when it is under way; it returns the commit.
     wait : bool
         Wait until a run that writes to the store has ended, instead of raising.
-    **choices
-        Fields of `Settings`, such as ``um=10``.
+    **options
+        Single settings, such as ``um=10``; see `Settings`.
 
     Returns
     -------
@@ -128,7 +130,7 @@ async def mirror(
     StoreError
         The store cannot be written; what was committed stays.
     """
-    chosen = Settings.from_layers(choices, msgspec.structs.asdict(settings or Settings()))
+    chosen = settings_of(settings, options)
     selections = parse_selection(selection)
     command = f"mirror {' '.join(map(str, selections))}"
     async with open_writer(
@@ -152,11 +154,11 @@ async def resume(
     location: Location,
     *,
     settings: Settings | None = None,
-    base_url: str | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
     wait: bool = False,
+    **options: Unpack[RequestOptions],
 ) -> Report:
     """Go on with the runs of a store that did not come to their end.
 
@@ -167,12 +169,13 @@ async def resume(
     location : str, Path or zarr Store
         The store.
     settings : Settings, optional
-        How fast to go on. What is fetched and stored is taken from the runs themselves.
-    base_url : str, optional
-        Where the API answers, if `settings` does not say it. A run that asked another address than the default goes on
-        only where one is named here or there: a store that comes from elsewhere must not choose whom to ask.
+        How fast to go on; options change single ones. What is fetched and stored is taken from the runs themselves.
     on_event, drain, transport, wait
         As for `mirror`.
+    **options
+        Settings of how fast to ask, and where, such as ``jobs=4``. A run that asked another address than the default
+        is continued only where ``base_url`` names one, here or in `settings`: a store that comes from elsewhere must
+        not choose whom to ask.
 
     Returns
     -------
@@ -181,12 +184,16 @@ async def resume(
 
     Raises
     ------
+    SettingsError
+        An option is not one of how fast to ask, or its value is not allowed.
     StoreBusyError
         Another run is writing to the store.
     StoreError
         There is no store, or it cannot be written.
     """
-    speed = settings or Settings()
+    refuse_other_content(options, RequestOptions, "resume", "a run is continued with what it was asked for")
+    speed = settings_of(settings, options)
+    base_url = options.get("base_url")
     if base_url is None and (speed.base_url != Settings().base_url or credentials_of(speed.base_url)):
         base_url = speed.base_url
     async with open_writer(location, "resume", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:

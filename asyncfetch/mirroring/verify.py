@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 import msgspec
@@ -20,7 +20,7 @@ from asyncfetch.imaging import Pool
 from asyncfetch.mirroring.flaws import Flaw, flaw_at, flaw_of
 from asyncfetch.mirroring.mending import Mender
 from asyncfetch.mirroring.report import Failure  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.settings import Settings
+from asyncfetch.options import RequestOptions, refuse_other_content, settings_of
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.engine import Transport
     from asyncfetch.events import Listener
+    from asyncfetch.settings import Settings
     from asyncfetch.store import Commit, Location, Store, StoredDataSet
 
 __all__ = ["VerifyReport", "verify"]
@@ -99,6 +100,7 @@ async def verify(
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
     wait: bool = False,
+    **options: Unpack[RequestOptions],
 ) -> VerifyReport:
     """Compare what a store holds with what its commits say, and bring again what is broken.
 
@@ -112,7 +114,7 @@ async def verify(
     repair : bool
         Make again exactly what is broken.
     settings : Settings, optional
-        How fast a repair asks, and where. What is fetched and stored is as it was.
+        How fast a repair asks, and where; options change single ones. What is fetched and stored is as it was.
     on_event : callable, optional
         Is called on the event loop with each event of a repair; must not block.
     on_progress : callable, optional
@@ -123,16 +125,26 @@ async def verify(
         What moves the bytes instead of HTTP.
     wait : bool
         Let a repair wait until a run that writes to the store has ended, instead of raising.
+    **options
+        Settings of how fast to ask, and where, such as ``jobs=4``.
+
+    Returns
+    -------
+    VerifyReport
+        What was found to be wrong, what the repair could not bring, and why.
 
     Raises
     ------
+    SettingsError
+        An option is not one of how fast to ask, or its value is not allowed.
     StoreBusyError
         Another run is writing to the store, and a repair has to.
     StoreError
         There is no store, or it cannot be read or, for a repair, written.
     """
     started_s = time.monotonic()
-    drain, given = drain or anyio.Event(), settings or Settings()
+    refuse_other_content(options, RequestOptions, "verify", "a repair makes what is broken as it was")
+    drain, given = drain or anyio.Event(), settings_of(settings, options)
     store = await anyio.to_thread.run_sync(open_store, location)
     report = VerifyReport(location=store.location, is_full=full)
     async with Pool(given.workers) as pool:

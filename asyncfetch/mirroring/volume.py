@@ -25,7 +25,7 @@ from asyncfetch.mirroring.report import Failure
 from asyncfetch.mirroring.runner import Runner, reported
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.volume_source import VolumeSource, open_source
-from asyncfetch.settings import Settings
+from asyncfetch.options import settings_of
 from asyncfetch.store import VolumeWriter
 from asyncfetch.store import open as open_store
 from asyncfetch.store.blocks import BLOCK_SHARD, Region, halve_block
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError, StoreBusyError
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.flights import Flight
-    from asyncfetch.settings import Codec
+    from asyncfetch.settings import Codec, Settings
     from asyncfetch.store import Location, Store
 
-__all__ = ["VolumeReport", "build_volume"]
+__all__ = ["VolumeReport", "volume"]
 
 #: What one shard becomes when it is halved.
 _HALF_SHARD = (BLOCK_SHARD[0] // 2, BLOCK_SHARD[1] // 2, BLOCK_SHARD[2] // 2)
@@ -131,7 +131,7 @@ class VolumeReport(msgspec.Struct, kw_only=True):
         return fields
 
 
-async def build_volume(
+async def volume(
     location: Location,
     data_set_id: int | None = None,
     *,
@@ -140,6 +140,7 @@ async def build_volume(
     max_gap_um: float | None = None,
     codec: Codec | None = None,
     workers: int | None = None,
+    settings: Settings | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
@@ -167,7 +168,9 @@ async def build_volume(
     codec : str, optional
         Compressor of the voxels; that of the planes by default.
     workers : int, optional
-        Threads; one for each core by default.
+        Threads; as in `settings`, and one for each core by default.
+    settings : Settings, optional
+        How much of the machine is used: ``workers``. What is made is taken from the other arguments alone.
     on_progress : callable, optional
         Is called on the event loop with the shards done and all shards.
     on_event : callable, optional
@@ -196,10 +199,9 @@ async def build_volume(
         The store cannot be read or written, or none of its planes can be read.
     """
     started_s = time.monotonic()
-    choices = {"um": um, "codec": codec, "workers": workers}
-    Settings.from_layers(choices)
+    machine = settings_of(settings, {"um": um, "codec": codec, "workers": workers})
     look = _Look(location, data_set_id, view, um, max_gap_um, codec)
-    async with Pool(workers) as pool:
+    async with Pool(machine.workers) as pool:
         if not wait:
             await pool.run(look.again)
         if wait or not look.source.is_made:

@@ -197,7 +197,7 @@ def open_source(
     Raises
     ------
     SelectionError, SettingsError
-        As `build_volume`.
+        As `asyncfetch.volume`.
     StoreItemError
         All planes are damaged.
     """

@@ -15,7 +15,7 @@ import typer.testing
 import asyncfetch
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import StoreItemError
-from asyncfetch.mirroring import build_volume, verify
+from asyncfetch.mirroring import verify, volume
 from asyncfetch.replica import MirroredAtlas, open_replica
 
 register_commands()
@@ -64,7 +64,7 @@ def shard_of(folder, image_id):
 
 
 def build(folder, **choices):
-    return anyio.run(partial(build_volume, folder, max_gap_um=3000, **choices))
+    return anyio.run(partial(volume, folder, max_gap_um=3000, **choices))
 
 
 def voxels_of(folder):

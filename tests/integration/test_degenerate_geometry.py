@@ -13,7 +13,7 @@ import typer.testing
 
 import asyncfetch
 from asyncfetch.cli import app, register_commands
-from asyncfetch.mirroring import build_volume, rebuild
+from asyncfetch.mirroring import rebuild, volume
 from asyncfetch.replica import open_replica
 from asyncfetch.sample import sample_atlas
 
@@ -122,7 +122,7 @@ def test_the_services_of_a_store_pass_over_it(odd_store):
 
 
 def test_a_volume_leaves_it_out_and_says_so(odd_store):
-    report = anyio.run(partial(build_volume, odd_store, max_gap_um=5000.0))
+    report = anyio.run(partial(volume, odd_store, max_gap_um=5000.0))
     assert report.n_planes == 9
     assert [(each.item, "singular" in each.message) for each in report.unplaced] == [(f"image:{ODD}", True)]
     planes = asyncfetch.open(odd_store).data_set(DATA_SET).volume_layout.planes

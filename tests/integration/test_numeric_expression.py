@@ -14,7 +14,6 @@ from zarr.storage import MemoryStore
 import asyncfetch
 from asyncfetch.errors import SettingsError
 from asyncfetch.imaging import decode
-from asyncfetch.mirroring import build_volume
 from asyncfetch.replica import MirroredAtlas
 from asyncfetch.sample import sample_atlas
 from asyncfetch.sample.phantom import EXPRESSION_THRESHOLD
@@ -111,7 +110,7 @@ def test_other_views_are_not_turned_into_levels(base_url):
 
 
 def test_a_volume_of_levels_has_one_channel(store, plane):
-    anyio.run(partial(build_volume, store, DATA_SET, view="expression"))
+    anyio.run(partial(asyncfetch.volume, store, DATA_SET, view="expression"))
     volume = asyncfetch.open(store).data_set(DATA_SET, "expression").volume
     assert volume.shape == (1, 132, 80, 114)
     # a lone plane fills the voxels that it passes

@@ -184,7 +184,7 @@ def test_a_server_that_gives_the_same_page_for_ever_fails_by_name(replica, tmp_p
 
 def test_one_odd_data_set_of_a_product_is_one_failure(replica, tmp_path):
     def find(change):
-        go = partial(mirroring.forecast, "product:1", base_url=replica.base_url, **CHOICES)
+        go = partial(mirroring.estimate, "product:1", base_url=replica.base_url, **CHOICES)
         return anyio.run(partial(go, transport=Altered(change, "SectionDataSet")))
 
     sound = find(lambda _envelope: None)
@@ -207,7 +207,7 @@ def test_a_row_of_a_product_that_is_not_a_record_is_one_failure(replica):
         if not any("alignment3d" in row for row in envelope["msg"]):
             envelope["msg"][:2] = [None, {"id": []}]
 
-    go = partial(mirroring.forecast, "product:1", base_url=replica.base_url, **CHOICES)
+    go = partial(mirroring.estimate, "product:1", base_url=replica.base_url, **CHOICES)
     found = anyio.run(partial(go, transport=Altered(change, "SectionDataSet")))
     assert [each.item for each in found.failures] == ["product:1", "product:1"]
     assert found.n_data_sets > 3

@@ -122,17 +122,17 @@ def mirrored(tmp_path_factory, replica_process):
 def test_a_volume_that_has_to_be_made_waits_or_is_refused_and_one_that_is_up_to_date_is_neither(mirrored):
     held = StoreWriter.open(mirrored, command="rebuild")
     with pytest.raises(StoreBusyError):
-        anyio.run(mirroring.build_volume, mirrored)
+        anyio.run(mirroring.volume, mirrored)
     told = []
 
     def release(error):
         told.append(error.command)
         held.close()
 
-    report = anyio.run(partial(mirroring.build_volume, mirrored, wait=True, on_wait=release))
+    report = anyio.run(partial(mirroring.volume, mirrored, wait=True, on_wait=release))
     assert (report.n_written > 0, told) == (True, ["rebuild"])
     held = StoreWriter.open(mirrored, command="rebuild")
-    assert anyio.run(mirroring.build_volume, mirrored).n_written == 0
+    assert anyio.run(mirroring.volume, mirrored).n_written == 0
     held.close()
 
 
@@ -257,7 +257,7 @@ async def test_a_store_in_object_storage_is_mirrored_rebuilt_reopened_and_writte
     assert (await mirroring.rebuild(location, um=400.0)).n_committed == 10
     data_set = asyncfetch.open(location).data_set(900000005)
     assert (len(data_set.sections), data_set.registered_layout.recipe.um) == (10, 400.0)
-    assert (await mirroring.build_volume(location, max_gap_um=3000)).n_planes == 10
+    assert (await mirroring.volume(location, max_gap_um=3000)).n_planes == 10
     assert (await mirroring.verify(location, full=True)).flaws == []
     assert asyncfetch.open(location).writer == (None, False)
 

@@ -46,7 +46,7 @@ def ask(drawn):
                     "layers": ("registered",),
                 } | choices
                 if plan:
-                    return await asyncfetch.mirroring.forecast(f"dataset:{data_set_id}", **settings)
+                    return await asyncfetch.mirroring.estimate(f"dataset:{data_set_id}", **settings)
                 return await asyncfetch.mirror(f"dataset:{data_set_id}", store, **settings)
 
         return anyio.run(go)
@@ -233,7 +233,7 @@ def test_sections_outside_of_the_reference_space_are_told(ask):
 
     async def go():
         async with open_replica(atlas) as replica:
-            return await asyncfetch.mirroring.forecast(
+            return await asyncfetch.mirroring.estimate(
                 "dataset:900000005", base_url=replica.base_url, requests_per_s=1000.0
             )
 

@@ -85,7 +85,7 @@ def test_a_record_is_the_same_however_its_data_set_was_selected(replica, tmp_pat
 
 def test_a_product_leaves_out_failed_sets_and_an_id_does_not(replica, atlas, tmp_path):
     found = anyio.run(
-        partial(mirroring.forecast, "product:Mouse", base_url=replica.base_url, requests_per_s=1000.0)
+        partial(mirroring.estimate, "product:Mouse", base_url=replica.base_url, requests_per_s=1000.0)
     )
     of_product = {data_set for data_set, product in atlas.links["data_sets_products"] if product == 1}
     sections = {row["id"]: row for row in atlas.tables["SectionDataSet"]}
@@ -94,7 +94,7 @@ def test_a_product_leaves_out_failed_sets_and_an_id_does_not(replica, atlas, tmp
     assert {view.data_set_id for view in found.views} == sound
     named = anyio.run(
         partial(
-            mirroring.forecast,
+            mirroring.estimate,
             ["product:1", f"dataset:{FAILED}"],
             base_url=replica.base_url,
             requests_per_s=1000.0,
@@ -106,7 +106,7 @@ def test_a_product_leaves_out_failed_sets_and_an_id_does_not(replica, atlas, tmp
 @pytest.mark.parametrize("selection", ["gene:Gad1", "gene:900000100"])
 def test_the_data_sets_of_a_gene_are_found(replica, atlas, selection):
     found = anyio.run(
-        partial(mirroring.forecast, selection, base_url=replica.base_url, requests_per_s=1000.0)
+        partial(mirroring.estimate, selection, base_url=replica.base_url, requests_per_s=1000.0)
     )
     gene = next(row["id"] for row in atlas.tables["Gene"] if row["acronym"] == "Gad1")
     wanted = gene if selection == "gene:Gad1" else 900000100
@@ -118,7 +118,7 @@ def test_the_data_sets_of_a_gene_are_found(replica, atlas, selection):
 
 def test_many_sets_are_asked_for_together(replica):
     found = anyio.run(
-        partial(mirroring.forecast, "product:1", base_url=replica.base_url, requests_per_s=1000.0)
+        partial(mirroring.estimate, "product:1", base_url=replica.base_url, requests_per_s=1000.0)
     )
     assert found.n_data_sets > 3
     # ids, records and images; totals that count joined rows can make each ask for one page more
@@ -144,7 +144,7 @@ def test_one_set_that_cannot_be_read_leaves_the_others(tmp_path):
 
     async def go():
         async with open_replica(atlas) as replica:
-            return await mirroring.forecast("product:1", base_url=replica.base_url, requests_per_s=1000.0)
+            return await mirroring.estimate("product:1", base_url=replica.base_url, requests_per_s=1000.0)
 
     found = anyio.run(go)
     assert [each.item for each in found.failures] == [f"dataset:{broken['id']}"]

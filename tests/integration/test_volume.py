@@ -16,7 +16,7 @@ from PIL import Image
 import asyncfetch
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import SelectionError, SettingsError
-from asyncfetch.mirroring import build_volume
+from asyncfetch.mirroring import volume
 from asyncfetch.replica import open_replica
 from asyncfetch.sample import compare_volume, sample_atlas
 
@@ -56,7 +56,7 @@ def sagittal(mirrored, tmp_path):
 
 
 def build(location, data_set_id=None, **choices):
-    return anyio.run(partial(build_volume, location, data_set_id, **choices))
+    return anyio.run(partial(volume, location, data_set_id, **choices))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_interrupted_volume_is_not_there_and_is_gone_on_with(sagittal, tmp_pa
     async def cut_short():
         drain = anyio.Event()
         after_one = {"on_progress": lambda *_: drain.set(), "drain": drain}
-        return await build_volume(sagittal, workers=1, **after_one)
+        return await volume(sagittal, workers=1, **after_one)
 
     report = anyio.run(cut_short)
     assert (report.interrupted, report.n_written) == (True, 1)

@@ -29,7 +29,7 @@ import asyncfetch
 from asyncfetch.cli.app import app, register_commands
 from asyncfetch.engine.transport import AiohttpTransport, Reply
 from asyncfetch.errors import AsyncFetchError, NotFoundError
-from asyncfetch.mirroring import build_volume, parse_selection, resume, verify
+from asyncfetch.mirroring import parse_selection, resume, verify, volume
 from asyncfetch.mirroring.runs import begin_run
 from asyncfetch.replica import MirroredAtlas, open_replica
 from asyncfetch.sample import sample_atlas
@@ -289,7 +289,7 @@ def kept(tmp_path_factory) -> tuple[Settings, dict[str, Reply], Path]:
                 f"dataset:{DATA_SET}", place, settings=settings, transport=recorder
             )
             assert (report.n_committed, report.failures) == (N_SECTIONS, [])
-        await build_volume(place, DATA_SET)
+        await volume(place, DATA_SET)
         writer = StoreWriter.open(place, command="mirror")
         begin_run(writer, parse_selection(f"dataset:{DATA_SET}"), settings)
         writer.close()

@@ -25,7 +25,7 @@ from asyncfetch.cli.selections import expand_files
 from asyncfetch.text import counted, sized
 
 if TYPE_CHECKING:
-    from asyncfetch.mirroring import Forecast
+    from asyncfetch.mirroring import Estimate
 
 __all__ = ["plan"]
 
@@ -52,8 +52,8 @@ def plan(
     wanted = expand_files(selection)
     from asyncfetch import mirroring
 
-    async def body() -> Forecast:
-        return await mirroring.forecast(wanted, out, settings=settings)
+    async def body() -> Estimate:
+        return await mirroring.estimate(wanted, out, settings=settings)
 
     found = run_interruptible(body)
     if as_json:
@@ -73,7 +73,7 @@ def plan(
         raise typer.Exit(code)
 
 
-def _described(found: Forecast) -> str:
+def _described(found: Estimate) -> str:
     sets = counted(found.n_data_sets, "data set")
     lines = [
         f"{sets}: {counted(found.n_to_fetch, 'image')} to fetch, {found.n_committed} already stored",

@@ -79,7 +79,7 @@ def rebuild(
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
         return await mirroring.rebuild(
             out,
-            settings.layers,
+            layers=settings.layers,
             data_set_ids=data_set_ids or None,
             image_ids=image_ids or None,
             on_event=on_event,

@@ -64,11 +64,11 @@ def volume(
         from asyncfetch.errors import SettingsError
 
         raise SettingsError('--um: a volume has a pitch in µm, not "full"', setting="um")
-    from asyncfetch.mirroring import build_volume
+    from asyncfetch import mirroring
 
     async def run(drain: anyio.Event) -> VolumeReport:
         with _progress(quiet=quiet) as on_progress:
-            return await build_volume(
+            return await mirroring.volume(
                 out,
                 data_set_id,
                 view=view,

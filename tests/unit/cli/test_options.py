@@ -179,11 +179,11 @@ def test_the_page_of_the_command_line_says_which_commands_take_which_settings():
 
 #: What a function takes that a command does not: what only a program can hand in, and what a command knows by itself.
 NOT_OPTIONS = {
-    "choices",
     "drain",
     "on_event",
     "on_progress",
     "on_wait",
+    "options",
     "settings",
     "transport",
     "unreadable",
@@ -216,9 +216,9 @@ OF_THE_REPLICA = {"rounding", "has_last_tier", "ignored_parameters", "most_recor
     [
         ("mirror", mirroring.mirror, set()),
         ("resume", mirroring.resume, set()),
-        ("plan", mirroring.forecast, set()),
+        ("plan", mirroring.estimate, set()),
         ("rebuild", mirroring.rebuild, set()),
-        ("volume", mirroring.build_volume, set()),
+        ("volume", mirroring.volume, set()),
         ("verify", mirroring.verify, set()),
         ("runs", mirroring.dismiss_runs, set()),
         ("search", data_sets_query, set()),

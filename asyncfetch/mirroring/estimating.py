@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 import msgspec
@@ -15,8 +15,8 @@ from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_
 from asyncfetch.mirroring.report import Failure
 from asyncfetch.mirroring.selection import parse_selection
 from asyncfetch.mirroring.structures import find_region
+from asyncfetch.options import settings_of
 from asyncfetch.planning import plan_view, view_layout
-from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
+    from asyncfetch.options import MirrorOptions
     from asyncfetch.planning import ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
-    from asyncfetch.settings import View
+    from asyncfetch.settings import Settings, View
     from asyncfetch.store import Commit, Location, Store
 
-__all__ = ["Forecast", "ViewForecast", "forecast"]
+__all__ = ["Estimate", "ViewEstimate", "estimate"]
 
 #: An image is answered by a redirect, which is a request like any other to the limit of the rate (HTTP-1).
 _STARTS_AN_IMAGE = 2
 
 
-class ViewForecast(msgspec.Struct, frozen=True, kw_only=True):
+class ViewEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """The estimate of what one view of one data set costs.
 
     Attributes
@@ -60,7 +61,7 @@ class ViewForecast(msgspec.Struct, frozen=True, kw_only=True):
     estimated_bytes: int
 
 
-class Forecast(msgspec.Struct, kw_only=True):
+class Estimate(msgspec.Struct, kw_only=True):
     """The estimate of what a mirror costs.
 
     Attributes
@@ -71,7 +72,7 @@ class Forecast(msgspec.Struct, kw_only=True):
         The configured rate.
     bytes_per_s : float or None
         The configured limit of bytes.
-    views : list of ViewForecast
+    views : list of ViewEstimate
         One for each view of each data set.
     failures : list of Failure
         What cannot be had, as far as the records tell.
@@ -80,13 +81,13 @@ class Forecast(msgspec.Struct, kw_only=True):
     n_data_sets : int
         Data sets found.
     n_metadata_requests : int
-        Requests for records, as many as this forecast took; a run sends them again.
+        Requests for records, as many as this estimate took; a run sends them again.
     """
 
     selection: tuple[str, ...]
     requests_per_s: float
     bytes_per_s: float | None = None
-    views: list[ViewForecast] = msgspec.field(default_factory=list)
+    views: list[ViewEstimate] = msgspec.field(default_factory=list)
     failures: list[Failure] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
     n_data_sets: int = 0
@@ -146,33 +147,38 @@ class Forecast(msgspec.Struct, kw_only=True):
         return fields | {name: getattr(self, name) for name in sums}
 
 
-async def forecast(
+async def estimate(
     selection: str | Iterable[str],
     location: Location | None = None,
     *,
     settings: Settings | None = None,
     on_event: Listener = ignore,
     transport: Transport | None = None,
-    **choices: Any,
-) -> Forecast:
+    **options: Unpack[MirrorOptions],
+) -> Estimate:
     """Tell what `asyncfetch.mirror` would fetch; the API is asked for records alone, and nothing is written.
 
     Parameters
     ----------
-    selection, settings, on_event, transport, **choices
+    selection, settings, on_event, transport, **options
         As for `asyncfetch.mirror`.
     location : str, Path or zarr Store, optional
         The store that would be written; what it holds is not counted. Without one everything is to be fetched.
+
+    Returns
+    -------
+    Estimate
+        Requests, bytes and minutes, and each item that is unavailable with its cause.
 
     Raises
     ------
     SelectionError, SettingsError, StoreError
         What was asked for is malformed, or there is no such store.
     """
-    chosen = Settings.from_layers(choices, msgspec.structs.asdict(settings or Settings()))
+    chosen = settings_of(settings, options)
     selections = parse_selection(selection)
     store = None if location is None else await anyio.to_thread.run_sync(open_store, location)
-    total = Forecast(
+    total = Estimate(
         selection=tuple(map(str, selections)),
         requests_per_s=chosen.requests_per_s,
         bytes_per_s=chosen.bytes_per_s,
@@ -198,7 +204,7 @@ async def forecast(
 
 
 async def _count(
-    total: Forecast,
+    total: Estimate,
     found: Finding,
     client: Client,
     settings: Settings,
@@ -232,8 +238,8 @@ def _planned(
     return plan_view(found.data_set, view, settings, commits, slots, found.image_ids, region)
 
 
-def _summed(plan: ViewPlan) -> ViewForecast:
-    return ViewForecast(
+def _summed(plan: ViewPlan) -> ViewEstimate:
+    return ViewEstimate(
         data_set_id=plan.data_set.id,
         view=plan.view,
         n_to_fetch=len(plan.to_fetch),
