@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from asyncfetch.engine.groups import share_out
 from asyncfetch.errors import ImageSizeError, ImageTierError
 from asyncfetch.geometry import Box
-from asyncfetch.mirroring.layers import LayerJobs
-from asyncfetch.mirroring.pixels import Decoded
+from asyncfetch.layers.pixels import Decoded
+from asyncfetch.layers.section import LayerJobs
 from asyncfetch.mirroring.sizes import SizeLog
 from asyncfetch.planning import Origin
 from asyncfetch.planning.regions import box_request, is_box_shape
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from asyncfetch.client import Client, Jpeg
     from asyncfetch.engine import Acceptance, Companion
     from asyncfetch.imaging import Pool
+    from asyncfetch.layers.pixels import Pixels
+    from asyncfetch.layers.sink import Sink
     from asyncfetch.layout.commit import Commit
-    from asyncfetch.mirroring.pixels import Pixels
-    from asyncfetch.mirroring.sink import Sink
     from asyncfetch.planning import SectionPlan
 
 __all__ = ["mirror_section", "write_layers"]

@@ -13,7 +13,7 @@ import asyncfetch
 from asyncfetch.errors import SettingsError
 from asyncfetch.events import DataSetCompleted
 from asyncfetch.imaging import decode
-from asyncfetch.mirroring.pixels import Decoded
+from asyncfetch.layers.pixels import Decoded
 from asyncfetch.replica import QUERY, Fault, open_replica
 from asyncfetch.sample import sample_atlas
 from asyncfetch.settings import Settings

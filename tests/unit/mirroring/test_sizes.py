@@ -5,7 +5,7 @@ import pytest
 
 from asyncfetch.geometry import Box
 from asyncfetch.imaging import Buffers, encode
-from asyncfetch.mirroring.pixels import Decoded
+from asyncfetch.layers.pixels import Decoded
 from asyncfetch.planning.regions import is_box_shape
 
 GRADIENT = np.ascontiguousarray(

@@ -7,10 +7,10 @@ import pytest
 
 from asyncfetch.geometry import Affine2D, Box, tiles_of
 from asyncfetch.imaging import Buffers, Jobs, PlaneWarp, halve, warp
+from asyncfetch.layers.pixels import Pixels
+from asyncfetch.layers.plane import PlaneJobs
+from asyncfetch.layers.pyramid import LevelJobs
 from asyncfetch.layout.paths import CHUNK
-from asyncfetch.mirroring.levels import LevelJobs
-from asyncfetch.mirroring.pixels import Pixels
-from asyncfetch.mirroring.planes import PlaneJobs
 from asyncfetch.store import StoreWriter
 
 SHAPE = (4500, 2301)

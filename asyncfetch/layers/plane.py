@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.imaging import Buffers, Jobs, PlaneWarp
-    from asyncfetch.mirroring.pixels import Pixels
-    from asyncfetch.store.shards import Chunk
+    from asyncfetch.layers.pixels import Pixels
+    from asyncfetch.layers.sink import Chunk
 
     type WriteShard = Callable[[tuple[int, int], Iterable[Chunk]], None]
 

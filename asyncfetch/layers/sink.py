@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.commit import Commit
     from asyncfetch.settings import Codec, Layer
 
-__all__ = ["LevelSink", "Sink"]
+__all__ = ["Chunk", "LevelSink", "Sink"]
 
 #: Row and column of a chunk in its shard, and its (512, 512, 3) pixels.
 type Chunk = tuple[int, int, NDArray[np.uint8]]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from asyncfetch.geometry import Box, full_to_tier, tiles_of
 from asyncfetch.imaging import Jobs, PlaneWarp, average
+from asyncfetch.layers.pixels import Decoded, Pixels
+from asyncfetch.layers.plane import PlaneJobs
+from asyncfetch.layers.pyramid import LevelJobs
 from asyncfetch.layout.paths import shard_shape
-from asyncfetch.mirroring.levels import LevelJobs
-from asyncfetch.mirroring.pixels import Decoded, Pixels
-from asyncfetch.mirroring.planes import PlaneJobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.client import Jpeg
     from asyncfetch.imaging import Buffers
-    from asyncfetch.mirroring.sink import Sink
+    from asyncfetch.layers.sink import Sink
     from asyncfetch.planning import SectionPlan
     from asyncfetch.settings import Layer
 

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.imaging import Buffers, Jobs
-    from asyncfetch.mirroring.pixels import Pixels
-    from asyncfetch.mirroring.sink import LevelSink
-    from asyncfetch.store.shards import Chunk
+    from asyncfetch.layers.pixels import Pixels
+    from asyncfetch.layers.sink import Chunk, LevelSink
 
 __all__ = ["LevelJobs"]
 
