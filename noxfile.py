@@ -41,14 +41,15 @@ def types(session: nox.Session) -> None:
 
 
 #: Tests run in as many processes as there are cores, a file in one of them, because its tests share what it prepares.
-IN_PARALLEL = ("-n", "logical", "--maxprocesses", "8", "--dist", "loadfile")
+ON_ALL_CORES = ("-n", "logical", "--maxprocesses", "8")
+WITHOUT_PAGES = ("-m", "not slow", "--ignore=tests/docs", *ON_ALL_CORES, "--dist", "loadfile")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on all cores; ``nox -s tests -- -n0 -x`` runs them one after another."""
     install(session, "tests")
-    session.run("pytest", "-m", "not slow", *IN_PARALLEL, *session.posargs)
+    session.run("pytest", *WITHOUT_PAGES, *session.posargs)
 
 
 @nox.session
@@ -67,7 +68,7 @@ def docs(session: nox.Session) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--jobs", "auto", "-q", "docs", "site")
     built = str(Path("site").resolve())
-    session.run("pytest", "tests/docs", *session.posargs, env={"BUILT_SITE": built})
+    session.run("pytest", "tests/docs", *ON_ALL_CORES, *session.posargs, env={"BUILT_SITE": built})
 
 
 @nox.session
@@ -97,7 +98,7 @@ def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows."""
     wanted = nox.project.dependency_groups(PYPROJECT, "tests")
     session.install("--resolution", "lowest-direct", "-e", ".", *wanted)
-    session.run("pytest", "-m", "not slow", *IN_PARALLEL, *session.posargs)
+    session.run("pytest", *WITHOUT_PAGES, *session.posargs)
 
 
 #: The clients that judge the replica, and the newest Python that each is known to run on.
