@@ -12,7 +12,7 @@ from asyncfetch.engine.groups import first_error
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
 from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_data_sets
-from asyncfetch.mirroring.report import Failure
+from asyncfetch.mirroring.report import Failure, add_listing_note
 from asyncfetch.mirroring.selection import parse_selection
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.options import settings_of
@@ -186,6 +186,7 @@ async def estimate(
 
     def listen(event: Event) -> None:
         total.n_metadata_requests += isinstance(event, RequestStarted)
+        add_listing_note(total.notes, event)
         on_event(event)
 
     async with Client(settings=chosen, on_event=listen, transport=transport) as client:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError
     from asyncfetch.events import Event
 
-__all__ = ["Failure", "Report"]
+__all__ = ["Failure", "Report", "add_listing_note"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,30 +136,8 @@ class Report(msgspec.Struct, kw_only=True):
             self.pixels += event.pixels
         elif isinstance(event, DataSetCompleted):
             self.n_completed += 1
-        elif isinstance(event, ListingDiffered):
-            self._note_listing(event)
-        elif isinstance(event, RowsContradicted):
-            self._note_contradiction(event)
-
-    def _note_listing(self, event: ListingDiffered) -> None:
-        """Note the first listing of each model whose rows are not as many as were announced."""
-        beginning = f"rows of {event.model}: "
-        if not any(note.startswith(beginning) for note in self.notes):
-            self.notes.append(
-                f"{beginning}the API announced {event.n_announced} and gave {event.n_came} (RMA-5); "
-                f"the first such listing was {event.url}"
-            )
-
-    def _note_contradiction(self, event: RowsContradicted) -> None:
-        """Note the first listing of each model in which rows contradict each other."""
-        beginning = f"contradicting rows of {event.model}: "
-        if not any(note.startswith(beginning) for note in self.notes):
-            rows = counted(event.n_ids, "id has", "ids have")
-            self.notes.append(
-                f"{beginning}{rows} several rows with different content, the first of them "
-                f"{shown(event.first_id, 40)}; the first row of each is used (RMA-7); the first such listing was "
-                f"{event.url}"
-            )
+        else:
+            add_listing_note(self.notes, event)
 
     def plus(self, other: Report) -> Report:
         """Return the sum of two reports on one store."""
@@ -200,3 +178,20 @@ class Report(msgspec.Struct, kw_only=True):
     def goodput_bytes_per_s(self) -> float:
         """Bytes of bodies that came whole, over the wall time."""
         return self.received_bytes / self.elapsed_s if self.elapsed_s else 0.0
+
+
+def add_listing_note(notes: list[str], event: Event) -> None:
+    """Note the first listing of each model whose rows are not as many as were announced, or contradict each other."""
+    if isinstance(event, ListingDiffered):
+        beginning = f"rows of {event.model}: "
+        told = f"the API announced {event.n_announced} and gave {event.n_came} (RMA-5)"
+    elif isinstance(event, RowsContradicted):
+        beginning = f"contradicting rows of {event.model}: "
+        told = (
+            f"{counted(event.n_ids, 'id has', 'ids have')} several rows with different content, the first of them "
+            f"{shown(event.first_id, 40)}; the first row of each is used (RMA-7)"
+        )
+    else:
+        return
+    if not any(note.startswith(beginning) for note in notes):
+        notes.append(f"{beginning}{told}; the first such listing was {event.url}")

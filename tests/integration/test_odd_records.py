@@ -157,6 +157,20 @@ def test_a_section_that_comes_twice_with_different_content_is_mirrored_as_first_
     assert f"1 id has several rows with different content, the first of them {ODD};" in note
 
 
+def test_an_estimate_notes_rows_that_contradict_each_other_or_were_announced_and_did_not_come(replica):
+    def change(envelope):
+        rows = envelope["msg"]
+        if rows:
+            rows.insert(1, rows[0] | {"section_number": 99})
+        envelope["total_rows"] = 20
+
+    go = partial(asyncfetch.estimate, f"dataset:{SMALL}", base_url=replica.base_url, **CHOICES)
+    found = anyio.run(partial(go, transport=Altered(change)))
+    assert (found.n_to_fetch, found.failures) == (10, [])
+    assert any(note.startswith("rows of SectionImage: the API announced 20") for note in found.notes)
+    assert any(note.startswith("contradicting rows of SectionImage") for note in found.notes)
+
+
 @pytest.mark.parametrize("cap", [1, 4, 50])
 @pytest.mark.parametrize("total", ["page", None, 0, -1, "10", [], 11])
 def test_a_mirror_is_whole_however_pages_are_capped_and_whatever_is_announced(replica, tmp_path, cap, total):
