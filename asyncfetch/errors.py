@@ -11,7 +11,7 @@
     │   ├── TLSError              no connection that can be trusted: a certificate, or no TLS at all
     │   ├── StallError            bytes came too slowly or not at all
     │   ├── TruncatedError        the body ended early
-    │   ├── StatusError           429, a 5xx or another HTTP status that is no answer
+    │   ├── StatusError           429, a 5xx or another HTTP status than success
     │   ├── RedirectError         a redirect loop, or one to another host
     │   ├── OutageError           the server has not answered for as long as it was waited for
     │   └── BodyTooLargeError     more bytes than the request can have
@@ -31,7 +31,7 @@
         ├── StoreSpaceError       no space left
         ├── StoreAccessError      a path that cannot be read or written
         ├── StoreBusyError        another run is writing to the store
-        ├── StoreLayoutError      a store that is no asyncfetch store, or of another kind
+        ├── StoreLayoutError      a store that is not an asyncfetch store, or of another kind
         └── StoreItemError        one item of a store is damaged, or could not be read back; the rest is sound
 
 Facts are attributes, never only words in the message. ``is_transient`` says whether the same request can

@@ -415,7 +415,7 @@ def _from_text(name: str, value: Any) -> Any:
     if name in {"layers", "views"}:
         return _as_names(name, value)
     if hasattr(value, "tolist"):
-        # numpy's numbers and arrays are no numbers to the checks below
+        # numpy's numbers and arrays are not numbers to the checks below
         value = value.tolist()
     if not isinstance(value, str) or isinstance(value, Address):
         return value
@@ -438,7 +438,7 @@ def _from_text(name: str, value: Any) -> Any:
 
 
 def _micrometres(text: str) -> str | float:
-    """Return a length such as ``1000um`` or ``1 mm`` in µm; what is none is returned as it is, and refused later."""
+    """Return a length such as ``1000um`` or ``1 mm`` in µm; what is not one is returned as it is, and refused later."""
     number, unit = text.strip().lower(), ""
     for suffix in _LENGTHS_UM:
         if number.endswith(suffix):
@@ -456,7 +456,7 @@ def parse_size(text: str, *, setting: str = "size") -> int:
     Raises
     ------
     SettingsError
-        The text is no number with a unit of B, kB, MB, GB, KiB, MiB or GiB.
+        The text is not a number with a unit of B, kB, MB, GB, KiB, MiB or GiB.
     """
     stripped = text.strip().lower()
     number = stripped.rstrip("bkmgi ")

@@ -1,13 +1,13 @@
 """Replies of the API: rows, or an error with the service's own words. Pure.
 
 JSON and XML carry the same envelope (allen-api.md RMA-1, RMA-2). Errors come under HTTP 200 with ``success`` false
-and a plain string (RMA-8); outages give HTML, or a body that is no JSON. Which messages mean a failure that passes is
+and a plain string (RMA-8); outages give HTML, or a body that is not JSON. Which messages mean a failure that passes is
 known for one only (``… Informatics service request failed``); `TRANSIENT_WORDS` adds the usual words for the same, to
 be on the safe side: asking again costs little, giving up costs a section.
 
 Unknown, and taken as follows: an error in XML carries ``success="false"`` and its words as text or as an attribute
-``msg``; a JSON ``msg`` that is one object is one row; a count that is no number is as good as none. What is read as
-rows must have been meant as rows: a reply without ``msg`` is no empty page, because an empty page ends a listing.
+``msg``; a JSON ``msg`` that is one object is one row; a count that is not a number counts as missing. What is read as
+rows must have been meant as rows: a reply without ``msg`` is not an empty page, because an empty page ends a listing.
 Single rows that are not records stay where they stand, for the listing to name. ``NaN`` and ``Infinity``, which JSON
 does not have and some writers of it give, and numbers beyond float64 are null.
 
@@ -65,7 +65,7 @@ class Page(msgspec.Struct, frozen=True):
     Attributes
     ----------
     rows : list of dict
-        The rows, as they came; at least one is a dict, and each that is not is no record.
+        The rows, as they came; at least one is a dict, and each that is not one is not a record.
     start_row, num_rows : int
         Where the page begins, and how many rows the service says it has.
     total_rows : int or None
@@ -125,7 +125,7 @@ def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
     if isinstance(rows, dict):
         rows = [rows] if rows else []
     if not isinstance(rows, list) or not (not rows or any(isinstance(row, dict) for row in rows)):
-        raise _odd(rows, "that is no list of records", url)
+        raise _odd(rows, "that is not a list of records", url)
     total = envelope.total_rows
     return Page(
         rows, _count(envelope.start_row, 0), _count(envelope.num_rows, len(rows)), _count(total, None)
@@ -133,7 +133,7 @@ def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
 
 
 def parse_csv(body: bytes | bytearray, *, url: str | None = None) -> Page:
-    """Read a reply in CSV: a header row, then one row a record, and no paging fields (RMA-3).
+    """Read a reply in CSV: a header row, then one row per record, and no paging fields (RMA-3).
 
     Values stay text, since CSV carries no types. How errors come in CSV is not recorded, so an envelope in JSON and a
     page are recognised by how they begin.
@@ -155,7 +155,7 @@ def parse_csv(body: bytes | bytearray, *, url: str | None = None) -> Page:
     if beginning.startswith(b"{"):
         parse_json(body, url=url)
     if beginning.startswith((b"{", b"<")):
-        raise _no_reply(bytes(body[:_SHOWN_BYTES]), "it is no CSV", url)
+        raise _no_reply(bytes(body[:_SHOWN_BYTES]), "it is not CSV", url)
     try:
         lines = list(csv.reader(io.StringIO(bytes(body).decode("utf-8"), newline=""), strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
@@ -181,7 +181,7 @@ def parse_xml(body: bytes | bytearray, *, url: str | None = None) -> Page:
     Raises
     ------
     QueryError, TransientServiceError, ReplyError, BodyTooLargeError
-        As for `parse_json`; a document type is no reply either.
+        As for `parse_json`; a document type is not a reply either.
     """
     _require_bounded(body, url)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -313,7 +313,7 @@ def _odd(message: Any, what: str, url: str | None) -> ReplyError:
 
 def _refusal(message: Any, url: str | None) -> QueryError | TransientServiceError | ReplyError:
     if not isinstance(message, str):
-        return _odd(message, "without words that say why it failed", url)
+        return _odd(message, "which does not say why it failed", url)
     where = f" ({short_url(url)})" if url else ""
     if any(words in message.lower() for words in TRANSIENT_WORDS):
         return TransientServiceError(
@@ -322,7 +322,7 @@ def _refusal(message: Any, url: str | None) -> QueryError | TransientServiceErro
             url=url,
         )
     return QueryError(
-        f"the API refuses the query: {shown(message, _SHOWN_WORDS)}; mend the query{where}",
+        f"the API refuses the query: {shown(message, _SHOWN_WORDS)}; correct the query{where}",
         service_message=message,
         url=url,
     )
@@ -331,7 +331,7 @@ def _refusal(message: Any, url: str | None) -> QueryError | TransientServiceErro
 def _no_reply(beginning: bytes, reason: str, url: str | None) -> ReplyError:
     words = re.sub(r"\s+", " ", beginning.decode("utf-8", "replace")).strip()
     is_page = re.search(r"(?i)<(!doctype html|html|head|body)|site unavailable", words)
-    kind = "a page of HTML" if is_page else "no reply of the API"
+    kind = "a page of HTML" if is_page else "something other than a reply of the API"
     return ReplyError(
         f"{_shown_url(url)} sent {kind} ({reason}): it begins with '{shown(words, _SHOWN_BYTES)}'; ask again later",
         url=url,

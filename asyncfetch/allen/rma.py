@@ -71,7 +71,9 @@ class Filter(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         _require_name(_FIELD, self.field, "a column")
         if self.operator is not None and self.operator not in OPERATORS:
-            raise SelectionError(f"{self.operator!r} is no operator; those are {', '.join(OPERATORS)}")
+            raise SelectionError(
+                f"{self.operator!r} is not an operator; the operators are {', '.join(OPERATORS)}"
+            )
         if (self.operator is None) is bool(self.values):
             raise SelectionError(f"[{self.field}] takes an operator with at least one value, or neither")
         for value in self.values:
@@ -146,7 +148,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         for column in (*self.only, *self.excepting, *self.tabular):
             _require_quotable(column)
             if not column.strip() or "," in column:
-                raise SelectionError(f"{column!r} is no column; give one name an argument")
+                raise SelectionError(f"{column!r} is not a column name; give one name per argument")
 
     def __str__(self) -> str:
         parts: list[str] = []
@@ -381,7 +383,7 @@ def parse_criteria(criteria: str) -> Query:
     Raises
     ------
     QueryError
-        The text is no query; the message says where, as the service does.
+        The text is not a query; the message says where, as the service does.
     """
     if criteria.count("'") % 2:
         raise _end_of_text(criteria)
@@ -402,7 +404,7 @@ def _value(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and not math.isfinite(value):
-        raise SelectionError(f"{value!r} is no number that the API could compare with")
+        raise SelectionError(f"{value!r} is not a number that the API can compare with")
     return str(value)
 
 
@@ -415,7 +417,7 @@ def _require_quotable(value: str) -> None:
 
 def _require_name(pattern: re.Pattern[str], name: str, what: str) -> None:
     if not pattern.fullmatch(name):
-        raise SelectionError(f"{name!r} cannot name {what}: letters, digits and underscores alone")
+        raise SelectionError(f"{name!r} cannot name {what}; use only letters, digits and underscores")
 
 
 def _printed(value: str) -> str:
@@ -438,7 +440,7 @@ def _steps(steps: Iterable[str | Step]) -> tuple[Step, ...]:
             try:
                 found += _Reader(step).steps_to_end()
             except QueryError as error:
-                raise SelectionError(f"{step!r} is no association: {error.message}") from error
+                raise SelectionError(f"{step!r} is not an association: {error.message}") from error
     return tuple(found)
 
 

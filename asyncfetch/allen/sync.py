@@ -148,7 +148,9 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         shape = _SHAPES.get(self.service)
         if shape is None:
-            raise SelectionError(f"{self.service!r} is no service; those are {', '.join(SYNC_SERVICES)}")
+            raise SelectionError(
+                f"{self.service!r} is not a service; the services are {', '.join(SYNC_SERVICES)}"
+            )
         if len(self.point) != len(shape.coordinates):
             raise SelectionError(
                 f"{self.service} takes {', '.join(shape.coordinates) or 'no point'}, "
@@ -233,7 +235,7 @@ def parse_sync_json(
     TransientServiceError
         The service failed in a way that passes.
     ReplyError
-        The body is no reply, or not one of this service.
+        The body is not a reply, or not one of this service.
     """
     name = "image_to_reference" if service == "image_to_reference" else "image_sync"
     records = []
@@ -241,7 +243,7 @@ def parse_sync_json(
         # among the answers of a list, what is not one answers nothing
         record = row.get(name) if isinstance(row, dict) else {}
         if not isinstance(record, dict):
-            raise _odd(service, f"no {name} but {', '.join(row) or 'nothing'}", url)
+            raise _odd(service, f"{', '.join(row) or 'nothing'} instead of {name}", url)
         records.append(record)
     return _answer(service, records, url)
 
@@ -253,7 +255,7 @@ def parse_sync_xml(
 
     What holds the fields of an answer is one, whatever it is called and however deep it lies.
     """
-    # The envelope's rules first: they tell a refusal, and refuse what is no reply.
+    # The envelope's rules first: they tell a refusal, and refuse what is not a reply.
     parse_xml(body, url=url)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     records = []

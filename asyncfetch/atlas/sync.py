@@ -70,7 +70,7 @@ class Atlas:
     Raises
     ------
     SelectionError
-        An argument is none of these.
+        An argument is not one of these.
     """
 
     def __init__(

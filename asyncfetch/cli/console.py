@@ -130,7 +130,7 @@ def _fill_standard_descriptors() -> dict[int, OSError]:
 
 
 def _guarded_text(guard: _GuardedFile, stream: TextIO | None) -> TextIO:
-    # a locale without µ is no reason to fail: what it lacks is written as an escape
+    # a locale without µ is not a reason to fail: what it lacks is written as an escape
     return io.TextIOWrapper(
         io.BufferedWriter(guard),
         encoding=stream.encoding if stream is not None else "utf-8",

@@ -39,7 +39,7 @@ def open_atlas(
         catalogue = catalogue.with_structure_centers(read_centers(centers))
     return Atlas(
         catalogue,
-        ties=ties,  # type: ignore[arg-type]  # refused there if it is none
+        ties=ties,  # type: ignore[arg-type]  # refused there if it is not one
         failed_images=failed_images,  # type: ignore[arg-type]  # the same
         convert_spaces=convert_spaces,
     )

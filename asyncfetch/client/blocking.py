@@ -156,7 +156,7 @@ class BlockingClient:
 
     def _open(self) -> tuple[BlockingPortal, Client]:
         if self._portal is None or self._client is None:
-            raise RuntimeError("the client is not open: use it inside `with BlockingClient() as allen`")
+            raise RuntimeError("the client is not open; use `with BlockingClient() as client:`")
         return self._portal, self._client
 
     def __repr__(self) -> str:

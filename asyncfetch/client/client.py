@@ -93,7 +93,7 @@ class Client(CatalogueQueries, ImageQueries):
     Raises
     ------
     SettingsError
-        The address is none.
+        The address is not valid.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Client(CatalogueQueries, ImageQueries):
         QueryError
             The API refuses the query, in its words.
         AsyncFetchError
-            A page could not be had.
+            A page is unavailable.
         """
         async with self.open_rows(query, fmt=fmt, odd_rows=odd_rows) as rows:
             return [row async for row in rows]
@@ -263,7 +263,7 @@ class Client(CatalogueQueries, ImageQueries):
         RecordError
             Another record came in its place.
         AsyncFetchError
-            The API could not be asked, or its answer is none.
+            The API could not be asked, or its answer is not usable.
         """
         odd_rows: list[OddRow] = []
         query = section_images_query(data_set_id)
@@ -307,8 +307,8 @@ class Client(CatalogueQueries, ImageQueries):
         Returns
         -------
         async context manager of SectionStream
-            An async iterator of :class:`FetchedSection` in the order in which they arrive. Sections that cannot be
-            had or placed come, too, with their ``error``.
+            An async iterator of :class:`FetchedSection` in the order in which they arrive. Sections that are
+            unavailable or cannot be placed come, too, with their ``error``.
 
         Raises
         ------
@@ -317,7 +317,7 @@ class Client(CatalogueQueries, ImageQueries):
         NotFoundError
             There is no such data set.
         AsyncFetchError
-            The records could not be had.
+            The records are unavailable.
 
         Examples
         --------
@@ -347,7 +347,7 @@ class Client(CatalogueQueries, ImageQueries):
         RecordError
             Another record came in its place, or one without an id or a size.
         AsyncFetchError
-            The API could not be asked, or its answer is none.
+            The API could not be asked, or its answer is not usable.
         """
         return parse_section_image(
             await self._row(section_image_query([image_id]), "section image", image_id)
@@ -391,7 +391,7 @@ class Client(CatalogueQueries, ImageQueries):
             # Taken at its word, an empty beginning would say that what was asked for does not exist.
             if not (page.rows or query.options.start_row) and page.total_rows:
                 raise ReplyError(
-                    f"{short_url(url)} announces {counted(page.total_rows, 'row')} and gives none; ask again later",
+                    f"{short_url(url)} announces {counted(page.total_rows, 'row')} and sends none; ask again later",
                     url=url,
                 )
             return page

@@ -107,9 +107,9 @@ class ImageQueries(ABC):
         NotFoundError
             There is no such image.
         ImageError
-            What came is no whole JPEG, however often it was asked for.
+            What came is not a whole JPEG, however often it was asked for.
         AsyncFetchError
-            The image could not be had.
+            The image is unavailable.
         """
         jpeg, _ = await self.fetch_jpeg(_request(image_id, parameters))
         return jpeg.data
@@ -122,7 +122,7 @@ class ImageQueries(ABC):
         return pixels
 
     async def save_image(self, image_id: int, path: str | Path, **parameters: Any) -> Path:
-        """Write an image, as the JPEG that the server sent, to a file; nothing is left there when it cannot be had.
+        """Write an image, as the JPEG that the server sent, to a file; nothing is left there when it is unavailable.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class ImageQueries(ABC):
         check : callable, optional
             Blocking; called on a thread of the pool with the `Jpeg` and with ``accept``. An ``AsyncFetchError`` that is
             transient, as every ``ImageError`` is, has the image asked for again. Once the image is proved, it may call
-            ``accept()`` and go on with the pixels while they are in the cache of the thread: the request is done then,
+            ``accept()`` and continue with the pixels while they are in the cache of the thread: the request is done then,
             and errors from there on are raised unchanged and have nothing asked for again. A check that returns
             without it has accepted the image. Default: decode it to its end.
         parked : callable, optional
@@ -202,11 +202,11 @@ class ImageQueries(ABC):
         Raises
         ------
         NotAnImageError, CorruptImageError, ImageSizeError
-            What came last is no JPEG, or not whole, or of another size.
+            What came last is not a JPEG, or not whole, or of another size.
         ImageTierError
             The image has a size that is admitted, and many more pixels than were expected.
         AsyncFetchError
-            The image could not be had.
+            The image is unavailable.
 
         Examples
         --------
@@ -289,7 +289,7 @@ def _decoded_bytes(reply: Reply, n_halvings: int) -> int:
 
 
 def _coefficient_bytes(header: JpegHeader, budget_bytes: int) -> int:
-    """Return what a progressive JPEG takes beside its pixels, if that can be had at all."""
+    """Return what a progressive JPEG takes beside its pixels, if there is room for it at all."""
     if header.coefficient_bytes <= budget_bytes:
         return header.coefficient_bytes
     error = CorruptImageError(

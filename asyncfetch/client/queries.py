@@ -61,7 +61,7 @@ class CatalogueQueries(ABC):
     SelectionError
         By every method: what was asked for cannot be expressed.
     AsyncFetchError
-        By every method: the API could not be asked, or its answer is none.
+        By every method: the API could not be asked, or its answer is not usable.
     """
 
     @abstractmethod
@@ -367,7 +367,7 @@ def _named(name: str, values: Names, column: str = "id") -> Filter:
 
 def _ids(values: Ids) -> list[int]:
     try:
-        # numpy's integers are no int, but can stand for one
+        # numpy's integers are not int, but can stand for one
         ids = [operator.index(each) for each in _several(values)]
     except TypeError:
         ids = []

@@ -55,9 +55,9 @@ class FetchedSection:
     downsample : int
         The tier of its pixels, as their size shows, which may be another than was asked for.
     pixels : (y, x, 3) array of uint8, or None
-        The image; None where it could not be had.
+        The image; None where it is unavailable.
     expression : (y, x, 3) array of uint8, or None
-        The expression mask, of the same size; None where it was not asked for, could not be had, or does not exist.
+        The expression mask, of the same size; None where it was not asked for, is unavailable, or does not exist.
     slice_coordinate_um : float or None
         Where the detection point lies across the plane of section, in µm; None where the section cannot be placed.
     grid : ReferenceGrid or None
@@ -65,7 +65,7 @@ class FetchedSection:
     grid_to_pixels : Affine2D or None
         Grid index (x, y) to pixel centres of ``pixels``; None where the section cannot be placed.
     error : AsyncFetchError or None
-        Why something is missing. A mask that does not exist, as of Nissl sections, is no error.
+        Why something is missing. A mask that does not exist, as of Nissl sections, is not an error.
     """
 
     section: SectionImage

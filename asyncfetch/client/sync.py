@@ -46,7 +46,7 @@ class SyncServices:
     QueryError
         The service refuses the request, in its words.
     AsyncFetchError
-        An answer could not be had.
+        An answer is unavailable.
     """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:

@@ -45,7 +45,7 @@ def examine_disk(place: Path) -> list[Fact]:
             "free space",
             megabytes(free),
             free,
-            "choose another place with --out" if free < _ENOUGH_BYTES else None,
+            "choose another location with --out" if free < _ENOUGH_BYTES else None,
         ),
         _inodes(folder),
         _speed(folder),
@@ -79,7 +79,7 @@ def _inodes(folder: Path) -> Fact:
         # btrfs and others make inodes as they are needed
         return Fact("free inodes", "not limited by this file system", None)
     free = numbers.f_favail
-    advice = "a section takes up to 6; choose another place with --out" if free < _ENOUGH_INODES else None
+    advice = "a section takes up to 6; choose another location with --out" if free < _ENOUGH_INODES else None
     return Fact("free inodes", f"{free}", free, advice)
 
 
@@ -88,7 +88,7 @@ def _speed(folder: Path) -> Fact:
         speed = write_speed(folder)
     except OSError as error:
         return Fact("disk speed", "unknown", None, f"nothing can be written to {folder}: {error.strerror}")
-    advice = "the disk will hold runs back; choose another place with --out"
+    advice = "the disk will hold runs back; choose another location with --out"
     return Fact(
         "disk speed",
         f"{megabytes(speed)}/s written",

@@ -42,7 +42,7 @@ def _img_1(answers: Answers) -> str:
     # left=480 and top=400 in full-resolution pixels are 60 and 50 in those of the tier
     there = whole[50:210, 60:260]
     off = float(np.abs(there - box).mean()) if there.shape == box.shape else math.inf
-    require(off < 8, f"a box shows another place than left and top say ({off:.0f} grey levels beside)")
+    require(off < 8, f"a box shows another place than left and top say ({off:.0f} grey levels off)")
     return "downsample=3 halves three times; a box lies where left and top say"
 
 
@@ -174,7 +174,7 @@ def _largest(first: dict[str, float], second: dict[str, float]) -> float:
 
 def _sync_1(answers: Answers) -> str:
     off = _largest(_reference(answers), _expected_reference(answers))
-    require(off < _CLOSE, f"image_to_reference is {off:.3g} µm beside the formula")
+    require(off < _CLOSE, f"image_to_reference is {off:.3g} µm off the formula")
     return f"image_to_reference is as computed, within {max(off, 1e-12):.0e} µm"
 
 
@@ -195,7 +195,7 @@ def _sync_2(answers: Answers) -> str:
     )
     expected = answers.geometry(nearest.id).reference_to_image(np.array(REFERENCE_POINT))
     off = max(abs(float(found["x"]) - expected[0]), abs(float(found["y"]) - expected[1]))
-    require(off < _CLOSE, f"reference_to_image is {off:.3g} pixels beside the formula")
+    require(off < _CLOSE, f"reference_to_image is {off:.3g} pixels off the formula")
     return f"reference_to_image is as computed, within {max(off, 1e-12):.0e} pixels"
 
 

@@ -191,10 +191,10 @@ def _rec_3(answers: Answers) -> str:
     corner = np.array([section.width, section.height], dtype=np.float64)
     back = flat.tvs.apply(flat.tsv.apply(corner))
     off = float(np.abs(back - corner).max())
-    require(off < _PIXEL, f"tvs does not lead back where tsv came from: {off:.3g} pixels beside")
+    require(off < _PIXEL, f"tvs does not lead back where tsv came from: {off:.3g} pixels off")
     point = np.array([3000.0, 3000.0, 3000.0])
     off = float(np.abs(deep.trv.apply(deep.tvr.apply(point)) - point).max())
-    require(off < _UM, f"trv does not lead back where tvr came from: {off:.3g} µm beside")
+    require(off < _UM, f"trv does not lead back where tvr came from: {off:.3g} µm off")
     scale = math.sqrt(abs(float(np.linalg.det(flat.tsv.linear))))
     expected = section.resolution or math.nan
     require(abs(scale / expected - 1) < 0.01, f"the scale of tsv is {scale:.4g}, the resolution {expected}")

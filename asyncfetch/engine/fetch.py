@@ -205,7 +205,7 @@ class Engine:
         No place is held while ``check`` runs, nor while a retry waits. An attempt that ends in an outage of the host is
         not counted: the request waits until the host is back.
 
-        A check may go on with what it proved. It calls ``accept`` first: the request is done then, is told of, and
+        A check may continue with what it proved. It calls ``accept`` first: the request is done then, is told of, and
         counts as a success of the host; errors and time from there on are the caller's.
 
         Parameters
@@ -416,7 +416,7 @@ class Engine:
             if bytes(reply.body[:2]) == canary.beginning:
                 self._note_answer(opened, now())
                 return True
-            health.cause = f"{short_url(canary.url)} is answered otherwise than before"
+            health.cause = f"{short_url(canary.url)} is answered differently than before"
             health.is_silent = False
         time = now()
         self._emit(

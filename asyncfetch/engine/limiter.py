@@ -29,13 +29,13 @@ class LimiterRate:
     """A rate of which no one-second window holds more than ``rate`` starts.
 
     aiolimiter paces them: its own default (``AsyncLimiter(R, 1)``) lets 2R − 1 start in the first second, so the bucket
-    holds hardly more than one. A log of the starts of the last second keeps the law to the start. A rate that is no
+    holds hardly more than one. A log of the starts of the last second keeps the law to the start. A rate that is not a
     whole number is kept on average and rounded up within one window.
 
     Parameters
     ----------
     rate : float
-        Starts a second, more than 0. Set it to change it: from then on no window that begins later holds more.
+        Starts per second, more than 0. Set it to change it: from then on no window that begins later holds more.
     """
 
     def __init__(self, rate: float) -> None:
@@ -45,7 +45,7 @@ class LimiterRate:
 
     @property
     def rate(self) -> float:
-        """Starts a second."""
+        """Starts per second."""
         return self._rate
 
     @rate.setter

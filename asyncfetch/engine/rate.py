@@ -1,4 +1,4 @@
-"""How fast things may start and arrive: requests a second, and bytes a second.
+"""How fast things may start and arrive: requests per second, and bytes per second.
 
 :class:`ByteRate` is pure: ``now`` is an argument. :class:`RequestRate` is the seam behind which requests are
 counted; aiolimiter stands behind it (see :mod:`asyncfetch.engine.limiter`).
@@ -17,7 +17,7 @@ class RequestRate(Protocol):
     Attributes
     ----------
     rate : float
-        Starts a second; may be set at any time and holds for the starts that follow.
+        Starts per second; may be set at any time and holds for the starts that follow.
     """
 
     rate: float

@@ -18,14 +18,14 @@ __all__ = ["RetryPolicy", "parse_retry_after"]
 _SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 # Thirty years are longer than any patience, and still a number that can be calculated with.
 _MAX_ASKED_S = 1e9
-# Bytes that are no image heal when they are asked for again, or never do (HTTP-9).
+# Bytes that are not an image heal when they are asked for again, or never do (HTTP-9).
 _MOST_ATTEMPTS_OF_IMAGES = 4
 
 
 class RetryPolicy:
     """The rule that answers "again after t" or "give up".
 
-    An error is answered again when it is transient, attempts are left (four at most for bytes that came but are no
+    An error is answered again when it is transient, attempts are left (four at most for bytes that came but are not an
     image), and the quota has a token. The delay is drawn with full jitter: uniformly between 0 and
     ``base_s · 2**(attempt − 1)``, at most ``cap_s``, which spreads clients that failed together. A Retry-After is
     waited for in full, with the jitter on top, as long as the request has not waited longer than ``patience_s``

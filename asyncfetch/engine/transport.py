@@ -307,7 +307,7 @@ class AiohttpTransport:
         NotFoundError, StatusError
             The server answered 404, or another status that is not 200.
         SelectionError
-            The URL is none.
+            The URL is not valid.
         ClosedError
             The transport was closed, before or meanwhile.
         """
@@ -451,7 +451,7 @@ def _parse_url(url: str) -> URL:
         except ValueError:
             pass
     url = without_credentials(url)
-    raise SelectionError(f"{url!r} is no percent-encoded http or https URL; check base_url", url=url)
+    raise SelectionError(f"{url!r} is not a percent-encoded http or https URL; check base_url", url=url)
 
 
 # Whose request the pool is asked to find a connection for.
@@ -733,7 +733,7 @@ class _Exchange:
     def _mapped(self, error: Exception) -> AsyncFetchError:
         url, shown, cause = self._url, self._shown, _reason(error)
         if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
-            return SelectionError(f"{shown} is no URL that can be asked for: {error}", url=url)
+            return SelectionError(f"{shown} is not a valid URL: {error}", url=url)
         if self._has_headers and isinstance(
             error, (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError)
         ):
@@ -753,7 +753,7 @@ class _Exchange:
             return ConnectError(f"no connection to {host}{way} ({cause}); {todo}", url=url)
         if isinstance(error, UndecodableError):
             return TransportError(f"{shown}: the body cannot be decompressed ({error}); ask again", url=url)
-        return TransportError(f"{shown}: the answer is no HTTP ({cause}); ask again later", url=url)
+        return TransportError(f"{shown}: the answer is not HTTP ({cause}); ask again later", url=url)
 
     def _refused_by_proxy(self, error: aiohttp.ClientHttpProxyError, proxy: Proxy) -> AsyncFetchError:
         if error.status == 407:

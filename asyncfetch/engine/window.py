@@ -57,7 +57,7 @@ _COLLAPSED = 0.5
 _RECOVERED = 0.8
 _MUCH_BETTER = 1.5
 _COLLAPSED_BINS = 10
-# A cut that leaves less than this of what came before it was no help.
+# A cut that leaves less than this of what came before it did not help.
 _CUT_HURTS = 0.7
 # A server that was overrun takes a while to recover.
 _PATIENCE_AFTER_CUT_S = 8.0
@@ -339,7 +339,7 @@ class Window(FixedWindow):
             # it looks like a collapse, of which a few bins more will tell: nothing is learnt from it
             return None
         if self.size == self._good_size:
-            # the server has more to give than it had, so it is found out anew how much
+            # the server has more to give than it had, so it is found out again how much
             self._is_doubling |= self._bins.mean > _MUCH_BETTER * self._good > 0
         if self.size == self._good_size or self._bins.mean > self._good:
             self._good, self._good_size = self._bins.mean, self.size

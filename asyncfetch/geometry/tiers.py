@@ -94,7 +94,7 @@ def is_tier_shape(shape: tuple[int, int], full: tuple[int, int], downsample: int
 def tier_of_shape(
     shape: tuple[int, int], full: tuple[int, int], asked: int, last: int | None = None
 ) -> int | None:
-    """Return the tier that an image of a shape is, None where it is none.
+    """Return the tier that an image of a shape is, None where it is not one.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class DisplacementField:
     Raises
     ------
     SelectionError
-        The arrays are no two planes of one shape, or hold infinities.
+        The arrays are not two planes of one shape, or hold infinities.
     """
 
     dx: NDArray[np.floating]

@@ -1,7 +1,7 @@
 """Expression masks as numbers: the jet colours of a JPEG turned back into the level that each stands for.
 
 A mask is black where nothing is expressed, and coloured from low (blue) to high (red) elsewhere (IMG-6).
-Its colours must not be mixed: the mean of blue and red is no colour of the map. Its levels may.
+Its colours must not be mixed: the mean of blue and red is not a colour of the map. Its levels may.
 
 What the service does exactly is not known: the map is taken to be the common jet, and the level to run over all of it.
 """

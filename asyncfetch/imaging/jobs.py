@@ -24,7 +24,7 @@ class Jobs:
     pixels are still in the cache, and what they hold is given back the sooner.
 
     Any number of threads may call `work` at once. One that finds nothing ready leaves, so that no thread of a pool
-    waits while others have work for it; the last one to finish a job goes on with what that made ready. One thread
+    waits while others have work for it; the last one to finish a job continues with what that made ready. One thread
     may call `finish`, and stays to the end.
     """
 

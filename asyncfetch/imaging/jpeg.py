@@ -93,7 +93,7 @@ def read_header(data: Buffer) -> JpegHeader:
     Raises
     ------
     NotAnImageError
-        The data are no JPEG; ``beginning`` holds what they begin with.
+        The data are not a JPEG; ``beginning`` holds what they begin with.
     CorruptImageError
         The data begin as a JPEG but have no frame header with a size.
     """
@@ -106,7 +106,7 @@ def _begun(data: Buffer) -> memoryview:
     if view[:2] != _START:
         beginning = bytes(view[:_N_BEGINNING_BYTES])
         shown = beginning[:40].decode("latin-1").strip() or "nothing"
-        raise NotAnImageError(f"the body is no JPEG; it begins with {shown!r}", beginning=beginning)
+        raise NotAnImageError(f"the body is not a JPEG; it begins with {shown!r}", beginning=beginning)
     return view
 
 
@@ -174,7 +174,7 @@ def decode(
     Raises
     ------
     NotAnImageError
-        The data are no JPEG.
+        The data are not a JPEG.
     ImageSizeError
         The JPEG has another shape.
     CorruptImageError

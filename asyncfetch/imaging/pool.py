@@ -193,7 +193,7 @@ class Pool:
             As for :meth:`run`.
         """
         if self._limiter is None:
-            raise RuntimeError("the pool is not open: use it inside `async with Pool(…) as pool`")
+            raise RuntimeError("the pool is not open; use `async with Pool(…) as pool:`")
         place = _Place(self._limiter, when_done)
         # a limiter by what it does: a place is entered before the thread is asked for, and left after it
         limiter = cast("CapacityLimiter", place)

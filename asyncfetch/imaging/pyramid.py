@@ -35,7 +35,7 @@ def halve(pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> ND
     Raises
     ------
     SelectionError
-        The pixels are no (y, x, c) array of uint8 with at least one pixel.
+        The pixels are not a (y, x, c) array of uint8 with at least one pixel.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or 0 in pixels.shape:
         raise SelectionError(f"pixels must be (y, x, c) uint8, not {pixels.shape} {pixels.dtype}")

@@ -1,7 +1,7 @@
 """What the services need besides images: structure centres, and the transforms between reference spaces.
 
 A store asks for them once: centres for each reference space that it has not asked about, transforms all at once.
-They come after everything else is planned, because images matter more, and what cannot be had is a note in the report;
+They come after everything else is planned, because images matter more, and what is unavailable is a note in the report;
 the next run asks again.
 """
 
@@ -37,7 +37,7 @@ async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collec
     Returns
     -------
     list of str
-        What could not be had, in words.
+        What is unavailable, in words.
 
     Raises
     ------
@@ -60,7 +60,7 @@ async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collec
     except StoreError:
         raise
     except AsyncFetchError as error:
-        notes.append(f"structure centres could not be had: {error.message}")
+        notes.append(f"structure centres are unavailable: {error.message}")
     try:
         if not await client.pool.run(_has_transforms, writer):
             listed = await client.space_transforms()
@@ -70,7 +70,7 @@ async def complete_catalogue(client: Client, writer: StoreWriter, spaces: Collec
     except StoreError:
         raise
     except AsyncFetchError as error:
-        notes.append(f"transforms between reference spaces could not be had: {error.message}")
+        notes.append(f"transforms between reference spaces are unavailable: {error.message}")
     return notes
 
 

@@ -75,7 +75,7 @@ class Estimate(msgspec.Struct, kw_only=True):
     views : list of ViewEstimate
         One for each view of each data set.
     failures : list of Failure
-        What cannot be had, as far as the records tell.
+        What is unavailable, as far as the records tell.
     notes : list of str
         How names were understood, and what else is worth knowing.
     n_data_sets : int

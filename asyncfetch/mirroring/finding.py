@@ -99,7 +99,7 @@ class FoundNote(msgspec.Struct, frozen=True):
 async def find_data_sets(
     client: Client, selections: Iterable[Selection], send: MemoryObjectSendStream[Finding]
 ) -> None:
-    """Ask the API what selections name, and send what is found; what cannot be had is sent as a failure.
+    """Ask the API what selections name, and send what is found; what is unavailable is sent as a failure.
 
     Parameters
     ----------

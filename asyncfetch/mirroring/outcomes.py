@@ -50,7 +50,7 @@ class SectionOutcomes:
         )
 
     def failed(self, item: str, section: SectionPlan, error: AsyncFetchError) -> None:
-        """Keep and tell that a section could not be had; `item` fetches it alone."""
+        """Keep and tell that a section is unavailable; `item` fetches it alone."""
         self._report.failures.append(Failure.of(item, error, section.view))
         self._listen(
             SectionFailed(

@@ -77,7 +77,7 @@ async def rebuild(
 ) -> Report:
     """Make layers of a store from the JPEGs that it holds; nothing is fetched.
 
-    What is stored as wanted stays as it is, so that an interrupted run is gone on with by the same call. Another pitch
+    What is stored as wanted stays as it is, so that an interrupted run continues with the same call. Another pitch
     or another codec takes the place of the one before.
 
     Parameters
@@ -106,7 +106,7 @@ async def rebuild(
     -------
     Report
         What was done, and each section that failed with its cause. Where a JPEG is not what was committed, its commit
-        ceases to vouch for it, so that a mirror of ``image:ID`` fetches it anew.
+        ceases to vouch for it, so that a mirror of ``image:ID`` fetches it again.
 
     Raises
     ------
@@ -369,7 +369,7 @@ class _ViewRun:
             what = "is not the one that was committed" if data else "is missing"
             view = "" if self.view == "image" else f" --view {self.view}"
             raise CorruptImageError(
-                f"the stored JPEG of image {commit.image_id} {what}; fetch it anew with: "
+                f"the stored JPEG of image {commit.image_id} {what}; fetch it again with: "
                 f"asyncfetch mirror image:{commit.image_id}{view}"
             )
         header = read_header(data)

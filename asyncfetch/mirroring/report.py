@@ -79,11 +79,11 @@ class Report(msgspec.Struct, kw_only=True):
     n_committed, n_skipped : int
         Section views written by this run, and found in the store already.
     failures : list of Failure
-        Items that could not be had.
+        Items that are unavailable.
     unplaced : list of Failure
         Sections that are stored but could not be registered.
     notes : list of str
-        What else could not be had, though no image depends on it, such as structure centres; and listings of which
+        What else is unavailable, though no image depends on it, such as structure centres; and listings of which
         fewer or more rows came than were announced, or rows that contradict each other.
     n_data_sets : int
         Data sets that the selection named and the API knew.

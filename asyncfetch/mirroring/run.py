@@ -218,13 +218,13 @@ async def resume(
 
 
 def _failure_of(run: UnfinishedRun, error: AsyncFetchError, location: str) -> Failure:
-    """Describe why a run could not be gone on with, and what to type."""
+    """Describe why a run could not be continued, and what to type."""
     if isinstance(error, SettingsError) and error.setting == "base_url" and run.address:
         go_on = f"asyncfetch resume {location} --base-url {run.address}"
     else:
         go_on = f"asyncfetch runs {location} --dismiss {run.number}"
     failure = Failure.of(" ".join(run.selection) or f"run {run.number}", error)
-    return msgspec.structs.replace(failure, message=f"{failure.message}; go on with: {go_on}")
+    return msgspec.structs.replace(failure, message=f"{failure.message}; continue with: {go_on}")
 
 
 def _is_at_its_end(report: Report) -> bool:

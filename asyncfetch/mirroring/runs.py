@@ -103,7 +103,7 @@ class UnfinishedRun(msgspec.Struct, frozen=True, kw_only=True):
         return parse_selection(self.selection)
 
     def settings_with(self, speed: Settings, base_url: str | None) -> Settings:
-        """Return the settings to go on with.
+        """Return the settings to continue with.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ def unfinished_runs(store: Store) -> list[UnfinishedRun]:
 
 
 async def dismiss_runs(location: Location, numbers: Collection[int] | None) -> list[UnfinishedRun]:
-    """Forget unfinished runs, so that `resume` does not go on with them; what they have stored stays.
+    """Forget unfinished runs, so that `resume` does not continue them; what they have stored stays.
 
     Parameters
     ----------

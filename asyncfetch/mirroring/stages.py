@@ -54,7 +54,7 @@ async def mirror_section(
     Raises
     ------
     AsyncFetchError
-        The section could not be had; nothing of it is committed.
+        The section is unavailable; nothing of it is committed.
     """
     sizes = SizeLog() if sizes is None else sizes
     shape = sizes.expected_shape(plan)

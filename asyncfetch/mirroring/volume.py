@@ -378,7 +378,7 @@ class _Build:
         )
 
     def failed(self, item: _Shard, error: AsyncFetchError) -> bool:
-        """Return False: a volume without one of its shards is none."""
+        """Return False: a volume without one of its shards is not one."""
         return False
 
     async def ended(self, item: _Shard) -> None:

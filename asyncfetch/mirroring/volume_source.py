@@ -217,7 +217,7 @@ def open_source(
     if registered.recipe.parallel:
         raise SettingsError(
             f"data set {data_set.id} is registered with parallel sections, whose depth is an approximation; "
-            "a volume needs planes that lie where the sections do: mirror it without --parallel to another place",
+            "a volume needs planes that lie where the sections do: mirror it without --parallel to another store",
             setting="parallel",
         )
     grid = ReferenceGrid(

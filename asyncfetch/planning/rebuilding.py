@@ -68,7 +68,7 @@ def as_stored(stored: StoredView, layers: tuple[Layer, ...], chosen: dict[str, A
             found = {name: getattr(holder.recipe, name) for name in CHOSEN}
             taken |= {name: value for name, value in found.items() if value is not None}
     if stored.view == "expression":
-        # a mask of colours is nearest whatever was chosen, which is no choice for one of levels
+        # a mask of colours is nearest whatever was chosen, which is not a choice for one of levels
         taken.pop("interpolation", None)
     there = (layer for commit in stored.commits.values() for layer in commit.layers)
     return Settings.from_layers(chosen, {"layers": _joined(layers, there)}, taken)
@@ -92,7 +92,7 @@ def has_to_be_laid_out_again(stored: StoredView, wanted: RegisteredLayout | None
     ]
     if lost:
         raise SettingsError(
-            f"data set {stored.data_set.id}, view {stored.view}, cannot be registered otherwise: {len(lost)} of its "
+            f"data set {stored.data_set.id}, view {stored.view}, cannot be registered differently: {len(lost)} of its "
             f"sections, such as image:{lost[0]}, are stored without their JPEG, so that their planes would be "
             "lost; mirror them with the layer source first",
             setting="um",

@@ -44,13 +44,13 @@ class Remarks(msgspec.Struct):
             told.append(f"data set {data_set.id} is marked as failed by the API")
         if self.beside and isinstance(settings.roi, tuple):
             told.append(
-                f"the region lies beside {self._some(self.beside)} {of_set}; nothing is fetched of them"
+                f"the region lies outside {self._some(self.beside)} {of_set}; nothing is fetched for them"
             )
         elif self.beside and len(self.beside) == self.n_sections:
-            told.append(f"the region touches no section {of_set}; nothing is fetched of it")
+            told.append(f"the region touches no section {of_set}; nothing is fetched for it")
         if self.outside:
             space = data_set.reference_space_id
-            told.append(f"{self._some(self.outside)} {of_set} outside of the box of reference space {space}")
+            told.append(f"{self._some(self.outside)} {of_set} outside the box of reference space {space}")
         if self.too_deep:
             told.append(
                 f"tier {settings.downsample} is beyond the last tier of {self._some(self.too_deep)} {of_set}; what "

@@ -172,7 +172,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
         return self.asked if self.tier is None else self.tier
 
     def tier_of(self, shape: tuple[int, int]) -> int | None:
-        """Return the tier that an image of a shape is of this section, None where it is none."""
+        """Return the tier that an image of a shape is of this section, None where it is not one."""
         return tier_of_shape(shape, self.section.shape, self.asked, last_tier_of(self.section))
 
     @property

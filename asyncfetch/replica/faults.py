@@ -53,7 +53,7 @@ FAULT_KINDS = {
     "html": "a page of HTML under status 200",
     "huge-header": "an image whose header claims 60 000 x 60 000 pixels",
     "never": "no reply at all",
-    "not-jpeg": "a body that is no JPEG, or no JSON",
+    "not-jpeg": "a body that is not a JPEG, or not JSON",
     "not-json": "words instead of JSON",
     "permanent": "success: false, for a reason that stays",
     "redirect-away": "a redirect to another host",
@@ -243,7 +243,7 @@ class FaultScript:
         try:
             unknown = set(plan) - {"seed", "faults"}
             if not isinstance(plan["faults"], list):
-                raise TypeError("faults is no list")
+                raise TypeError("faults is not a list")
             rules = [FaultRule(**rule) for rule in plan["faults"]]
             seed = int(plan.get("seed", 0))
         except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -310,7 +310,7 @@ class FaultPlan:
     Raises
     ------
     SettingsError
-        The source is none of these.
+        The source is not one of these.
     """
 
     def __init__(self, source: FaultSource = None) -> None:

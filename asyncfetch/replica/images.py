@@ -1,8 +1,8 @@
 """The image services: what a download asks for, and the JPEG that answers it, drawn once.
 
 Unknown of the real service (IMG-2, IMG-3, IMG-4, IMG-7), and chosen here: tiers beyond the last keep halving, down to
-one pixel; a box that reaches over the image is cut at its border, and one beside it is not found; a value that is
-no number is a bad request; a view that the image does not have is not found. A section that is a box (x, y, width,
+one pixel; a box that reaches over the image is cut at its border, and one beside it is not found; a value that is not a
+number is a bad request; a view that the image does not have is not found. A section that is a box (x, y, width,
 height) on a slide is all that there is of the slide.
 """
 
@@ -208,7 +208,7 @@ def read_picture(
     Raises
     ------
     SelectionError
-        A value is no number, or a size is not positive.
+        A value is not a number, or a size is not positive.
     NotFoundError
         The box lies beside the image.
     """
@@ -226,7 +226,7 @@ def read_picture(
     height = _number(parameters, "height", tier_height << shift) >> shift
     is_whole = (left, top, width, height) == (row["x"], row["y"], tier_width, tier_height)
     if width < 1 or height < 1:
-        raise SelectionError(f"a box of {width} x {height} pixels is none")
+        raise SelectionError(f"a box of {width} x {height} pixels is not possible")
     quality = min(max(_number(parameters, "quality", DEFAULT_QUALITY), 0), 100)
     values = parameters.get("filterVals", "")
     is_gray_mask = view == "expression" and parameters.get("filter") == "colormap" and values.endswith(",0")
@@ -246,7 +246,7 @@ def read_picture(
         is_whole=is_whole,
     )
     if picture_box(picture, row).is_empty:
-        raise NotFoundError(f"the box lies beside image {row['id']}")
+        raise NotFoundError(f"the box lies outside image {row['id']}")
     return picture
 
 
@@ -448,4 +448,4 @@ def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
     try:
         return int(float(text))
     except (ValueError, OverflowError):
-        raise SelectionError(f"{name}={text!r} is no number") from None
+        raise SelectionError(f"{name}={text!r} is not a number") from None

@@ -10,7 +10,7 @@ here, simple enough to be checked by hand, for a channel value v of 0..255:
 * ``colormap=0.5,threshold,0,256,id``: the luminosity between 0 and 1 becomes a colour of the map; what is not above
   the threshold becomes black. ``filter=colormap&filterVals=threshold,1,0,256,id`` is the same.
 
-A value that is no number, and a list of another length, is a bad request.
+A value that is not a number, and a list of another length, is a bad request.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def read_look(parameters: Mapping[str, str]) -> Look:
     Raises
     ------
     SelectionError
-        A value is no number, a list has another length, or a colour map is unknown.
+        A value is not a number, a list has another length, or a colour map is unknown.
     """
     levels = _numbers(parameters, "range", 6)
     gains = _numbers(parameters, "rgb", 3)

@@ -29,9 +29,9 @@ class ServerOptions:
     latency_s : float
         Seconds before the first byte of every reply.
     bytes_per_s : float or None
-        Most bytes a second of one reply's body, which is the pace of one connection; None for no limit.
+        Most bytes per second of one reply's body, which is the pace of one connection; None for no limit.
     total_bytes_per_s : float or None
-        Most bytes a second of all bodies together.
+        Most bytes per second of all bodies together.
     requests_per_s : float or None
         Most requests in any one second; those beyond are refused with 429 and Retry-After.
     faults : mapping, callable, FaultScript, path or None

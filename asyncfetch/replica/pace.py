@@ -16,7 +16,7 @@ class Pace:
     Parameters
     ----------
     bytes_per_s : float, optional
-        Most bytes a second of this connection.
+        Most bytes per second of this connection.
     shared : ByteRate, optional
         The limit of all connections together, first come, first served.
     """

@@ -469,7 +469,7 @@ def _values(one: Filter, names: Names) -> tuple[str, ...]:
     for value in one.values:
         if value.startswith("$"):
             if value[1:] not in names:
-                raise QueryError(f"{value} is no list that a pipe made")
+                raise QueryError(f"{value} is not a list that a pipe made")
             values += names[value[1:]]
         else:
             values.append(value)

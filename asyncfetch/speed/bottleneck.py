@@ -6,8 +6,8 @@ import math
 
 __all__ = ["SERVER_SHARE", "server_share", "why_no_conclusion"]
 
-#: From this share of a run on that the server alone would have taken, the run is no measure of the client. At one half
-#: a client that cost nothing at all would look at most twice as fast as it is measured to be.
+#: From this share of a run on that the server alone would have taken, the run is not a measure of the client. At one
+#: half a client that cost nothing at all would look at most twice as fast as it is measured to be.
 SERVER_SHARE = 0.5
 
 

@@ -92,7 +92,7 @@ async def measure_bodies(image_ids: Sequence[int], settings: Settings) -> Cost:
     Raises
     ------
     AsyncFetchError
-        A body could not be had.
+        A body is unavailable.
     """
     async with Engine(settings) as engine:
         try:

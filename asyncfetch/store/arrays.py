@@ -282,7 +282,7 @@ def open_array(place: Place, path: str, shape: tuple[int, ...] | None = None) ->
         try:
             found = bounded(zarr.open_array(place.store, path=path, mode="r", zarr_format=3).async_array)
         except FileNotFoundError as error:
-            raise place.damaged_item(path, "is missing though it is committed") from error
+            raise place.damaged_item(path, "is missing although it is committed") from error
         except OSError:
             raise
         except Exception as error:

@@ -119,7 +119,7 @@ def zstd_content_bytes(data: bytes) -> int:
     Raises
     ------
     ValueError
-        The data are no zstd frame.
+        The data are not a zstd frame.
     """
     if data[:4] != _ZSTD_MAGIC or len(data) < 5:
         raise ValueError("the chunk is not compressed with zstd")

@@ -203,7 +203,7 @@ class StoreLock:
             turn.rmdir()
 
     def _try_object(self) -> bool:
-        """Try to get the object of a store that is no directory."""
+        """Try to get the object of a store that is not a directory."""
         place = self._place
         document = _document(
             msgspec.structs.replace(self.holder, seen=datetime.now(UTC).isoformat(timespec="seconds"))

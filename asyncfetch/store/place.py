@@ -51,7 +51,7 @@ _MAX_REMEMBERED = 10_000
 #: How Zarr's local store ends the names of its temporary files.
 _PARTIAL = ".partial"
 #: How much is handed to the system at once. Linux takes pages as large as what is written, and large pages are slow to
-#: come by in a virtual machine that returns free memory to its host: shards of 8 MB took 0.2 s a section more.
+#: come by in a virtual machine that returns free memory to its host: shards of 8 MB took 0.2 s more per section.
 _PIECE_BYTES = 2**18
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _IN_USE = {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY}
@@ -121,13 +121,13 @@ class Place:
                 raise self.damaged_item(key, f"cannot be read ({reason})") from error
             if error.errno in _NO_SPACE:
                 raise StoreSpaceError(
-                    f"no space left for {self.name} ({reason}); free some and resume, commits stay",
+                    f"no space left for {self.name} ({reason}); free some space and resume; what is committed stays",
                     location=self.name,
                 ) from error
             if error.errno in _NO_ACCESS:
                 raise StoreAccessError(
                     f"{self.name} cannot be used: {path}: {reason}; "
-                    "choose another place or change its permissions",
+                    "choose another directory or change its permissions",
                     location=self.name,
                 ) from error
             raise StoreError(f"{self.name} failed: {reason}", location=self.name) from error
@@ -135,7 +135,7 @@ class Place:
     def damaged_item(self, path: str, problem: str) -> StoreItemError:
         """Return the error of something that a commit vouches for and that is not as it was written."""
         return StoreItemError(
-            f"{self.name}/{path} {problem}; bring it again with: asyncfetch verify {self.name} --repair",
+            f"{self.name}/{path} {problem}; restore it with: asyncfetch verify {self.name} --repair",
             location=f"{self.name}/{path}",
         )
 
@@ -467,7 +467,7 @@ class Place:
             return True
         if attributes is not None:
             raise StoreLayoutError(
-                f"{self.name} is a Zarr store of another kind; choose another place", location=self.name
+                f"{self.name} is a Zarr store of another kind; choose another directory", location=self.name
             )
         # A process killed while it made the store leaves a temporary file, or an empty one, and nothing else.
         is_empty = self.damage.found.get("zarr.json") == "is empty"
@@ -478,8 +478,8 @@ class Place:
         ]
         if others:
             raise StoreLayoutError(
-                f"{self.name} is no asyncfetch store and not empty: it holds {others[0]}; "
-                "choose another place",
+                f"{self.name} is not an asyncfetch store and is not empty: it holds {others[0]}; "
+                "choose another directory",
                 location=self.name,
             )
         if not create:
@@ -518,7 +518,7 @@ class Place:
         with self.mapped_errors():
             if root.is_file():
                 raise StoreLayoutError(
-                    f"{root} is a file; a store is a directory: choose another place", location=self.name
+                    f"{root} is a file; a store is a directory: choose another directory", location=self.name
                 )
             below = next((parent for parent in root.parents if parent.exists()), None)
             if below is not None and not below.is_dir():

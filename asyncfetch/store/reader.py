@@ -79,7 +79,7 @@ def open(location: Location) -> Store:  # noqa: A001 - the public name is asyncf
     Raises
     ------
     StoreLayoutError
-        It is no asyncfetch store, or one of another layout version.
+        It is not an asyncfetch store, or one of another layout version.
     StoreAccessError
         There is nothing, or it cannot be read.
     """
@@ -185,10 +185,10 @@ class Store:
             key = metadata_key(data_set_path(data_set_id))
             problem = self._place.damage.found.get(key)
             if problem is None:
-                advice = "its data_set_ids are all there are"
+                advice = "data_set_ids lists those it holds"
             else:
                 advice = (
-                    f"{key} {problem}; bring it again with: "
+                    f"{key} {problem}; restore it with: "
                     f"asyncfetch mirror dataset:{data_set_id} --out {self.location}"
                 )
             raise SelectionError(f"{self.location} holds no data set {data_set_id}; {advice}")
@@ -441,7 +441,7 @@ class StoredSection:
             # as it was named at first
             data = self._place.get(f"{path}/c/0/0/0", commit.max_jpeg_bytes)
         if data is None:
-            raise self._place.damaged_item(path, "is missing though it is committed")
+            raise self._place.damaged_item(path, "is missing although it is committed")
         return data
 
     @property
@@ -484,7 +484,7 @@ class StoredSection:
         if n_halvings < 0:
             raise SelectionError(
                 f"section {commit.image_id} was fetched at downsample {commit.downsample}; "
-                f"{downsample} is finer, mirror it anew"
+                f"{downsample} is finer; mirror it again"
             )
         if "sections" not in commit.layers:
             return self._halved(n_halvings)

@@ -121,11 +121,11 @@ def _contradiction(
     stands = f"{where} is registered in {location} with {name} = {before}, not {now}"
     if name in _REBUILD_OPTIONS:
         advice = (
-            f"use {before} again, another place, or change what is stored with: "
+            f"use {before} again, another store, or change what is stored with: "
             f"asyncfetch rebuild {location} --dataset {data_set_id} {_REBUILD_OPTIONS[name].format(now)}"
         )
     else:
-        advice = f"use {before} again, or another place"
+        advice = f"use {before} again, or another store"
     return SettingsError(f"{stands}; {advice}", setting=name)
 
 

@@ -124,7 +124,7 @@ def test_a_volume_of_which_a_shard_was_lost_is_made_again(stored):
 def test_where_no_plane_can_be_read_there_is_no_volume_and_the_words_say_why(stored):
     for image_id in IMAGES:
         damage(shard_of(stored, image_id), "empty")
-    with pytest.raises(StoreItemError, match=r"none of the registered planes .* is empty; bring it again"):
+    with pytest.raises(StoreItemError, match=r"none of the registered planes .* is empty; restore it"):
         build(stored)
 
 

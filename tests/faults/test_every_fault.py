@@ -54,10 +54,12 @@ ROWS = [
     Row("stall", ("StallError", "no byte for 0.3 s"), ("StallError", "no byte for 0.3 s"), settings=SHORT),
     Row("drip", ("StallError", "less than 5000"), ("StallError", "less than 5000"), settings=SHORT),
     Row("never", ("StallError", "after 0 bytes"), ("StallError", "after 0 bytes"), settings=SHORT),
-    Row("truncate", ("CorruptImageError", "does not decode"), ("ReplyError", "no reply of the API")),
+    Row(
+        "truncate", ("CorruptImageError", "does not decode"), ("ReplyError", "other than a reply of the API")
+    ),
     Row("html", ("NotAnImageError", "Site unavailable"), ("ReplyError", "a page of HTML")),
     Row("xml", ("NotAnImageError", "<?xml"), ("ReplyError", "<?xml")),
-    Row("not-jpeg", ("NotAnImageError", "no JPEG"), ("ReplyError", "no reply of the API")),
+    Row("not-jpeg", ("NotAnImageError", "not a JPEG"), ("ReplyError", "other than a reply of the API")),
     Row("not-json", ("NotAnImageError", "these are words"), ("ReplyError", "these are words")),
     Row("cut-jpeg", ("CorruptImageError", "does not decode")),
     Row("wrong-size", ("ImageSizeError", "as its metadata promise")),
@@ -163,7 +165,7 @@ def test_no_rows_where_some_are_announced_do_not_mean_that_there_is_nothing(run,
     selection, matching = f"dataset:{HEALING}", f"[id$in{HEALING}]"
     rule = {"kind": "shifted-rows", "on": "query", "matching": matching}
     outcome = run(selection, tmp_path / "stays", [rule])
-    assert_named(outcome, {selection: ("ReplyError", "announces 1 row and gives none")})
+    assert_named(outcome, {selection: ("ReplyError", "announces 1 row and sends none")})
     outcome = run(selection, tmp_path / "passes", [rule | {"times": 2}])
     assert outcome.report.failures == []
     assert outcome.objects == undisturbed(selection)
@@ -175,7 +177,7 @@ def test_what_no_image_depends_on_is_a_note(run, undisturbed, tmp_path):
     outcome = run(selection, tmp_path, [rule])
     assert outcome.report.failures == []
     (note,) = outcome.report.notes
-    assert note.startswith("structure centres could not be had")
+    assert note.startswith("structure centres are unavailable")
     assert "HTML" in note
     # The next run brings what the first one lacked.
     assert run(selection, tmp_path).objects == undisturbed(selection)

@@ -37,7 +37,7 @@ kind = "transient"
 on = "query"
 times = 1
 """
-WORDS = {HTML: "the body is no JPEG; it begins with '<html>", CUT: "does not decode"}
+WORDS = {HTML: "the body is not a JPEG; it begins with '<html>", CUT: "does not decode"}
 
 
 @pytest.fixture(scope="module")

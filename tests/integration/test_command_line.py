@@ -222,7 +222,7 @@ def test_a_file_of_settings_is_read_and_arguments_go_before_it(at_replica, tmp_p
     [
         ("file.txt/out.zarr", "a part of the path is a file"),
         ("file.txt", "is a file; a store is a directory"),
-        ("full", "is no asyncfetch store and not empty: it holds thesis.tex"),
+        ("full", "is not an asyncfetch store and is not empty: it holds thesis.tex"),
         ("other.zarr", "is a Zarr store of another kind"),
     ],
 )

@@ -318,7 +318,7 @@ def test_a_run_that_cannot_go_on_is_a_failure_and_does_not_keep_the_others_from_
     leave_runs(store, bad, run_of())
     done = invoke("resume", store, "--rate", "1000", "--base-url", replica_process.base_url)
     assert (done.exit_code, "Traceback" in done.stderr) == (3, False)
-    assert f"go on with: asyncfetch runs {store} --dismiss 1" in done.stderr
+    assert f"continue with: asyncfetch runs {store} --dismiss 1" in done.stderr
     assert len(asyncfetch.open(store).data_set(900000005).sections) == 10
     (left,) = mirroring.unfinished_runs(asyncfetch.open(store))
     assert left.number == 1

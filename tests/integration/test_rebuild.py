@@ -116,7 +116,7 @@ def test_an_interrupted_rebuild_keeps_every_jpeg_and_is_gone_on_with(
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "another"])
-def test_a_damaged_jpeg_is_named_and_fetched_anew(
+def test_a_damaged_jpeg_is_named_and_fetched_again(
     whole, mirrored, tmp_path, replica_process, stored_objects, damage
 ):
     folder = whole / f"data_sets/{DATA_SET}/image/source"
@@ -130,7 +130,7 @@ def test_a_damaged_jpeg_is_named_and_fetched_anew(
     done = runner.invoke(app, ["rebuild", str(whole), "--um", "200", "--quiet"])
     assert done.exit_code == 3
     assert f"image:{IMAGE}" in done.stderr
-    assert "fetch it anew" in done.stderr
+    assert "fetch it again" in done.stderr
     commits = {each.image_id: each for each in asyncfetch.open(whole).data_set(DATA_SET).sections}
     assert [image_id for image_id, each in commits.items() if "source" not in each.layers] == [IMAGE]
     assert all(each.recipe.um == 200.0 for image_id, each in commits.items() if image_id != IMAGE)

@@ -202,7 +202,7 @@ def test_a_run_over_a_structure_is_resumed_over_the_same(ask, tmp_path):
 def test_what_a_selection_does_not_reach_is_told_by_plan_and_by_mirror(ask):
     for plan in (True, False):
         beside = ask(CORONAL, MemoryStore(), plan=plan, roi=(100_000, 0, 20, 20))
-        assert any("lies beside all 63 sections" in note for note in beside.notes)
+        assert any("lies outside all 63 sections" in note for note in beside.notes)
         deep = ask(900000005, MemoryStore(), plan=plan, downsample=7)
         assert any("tier 7 is beyond the last tier of all 10 sections" in note for note in deep.notes)
         failed = ask(900000001, MemoryStore(), plan=plan)
@@ -238,4 +238,4 @@ def test_sections_outside_of_the_reference_space_are_told(ask):
             )
 
     (note,) = anyio.run(go).notes
-    assert note == "1 section (image:900005005) of data set 900000005 outside of the box of reference space 9"
+    assert note == "1 section (image:900005005) of data set 900000005 outside the box of reference space 9"

@@ -101,7 +101,7 @@ def tiled_folder(mirror, tmp_path_factory):
     return location
 
 
-def test_tiles_are_the_image_but_for_what_the_server_encodes_anew(whole, tiled_folder):
+def test_tiles_are_the_image_but_for_what_the_server_encodes_again(whole, tiled_folder):
     tiled = asyncfetch.open(tiled_folder)
     for level in range(4):
         found = difference(pixels_of(whole, level), pixels_of(tiled, level))

@@ -242,7 +242,7 @@ def test_without_centres_the_images_are_mirrored_and_a_note_says_so(atlas, tmp_p
 
     report = anyio.run(go)
     assert (report.n_committed, report.failures) == (N_SMALL, [])
-    assert [note.partition(" could not be had")[0] for note in report.notes if "tier" not in note] == [
+    assert [note.partition(" are unavailable")[0] for note in report.notes if "tier" not in note] == [
         "structure centres",
         "transforms between reference spaces",
     ]

@@ -93,3 +93,86 @@ def test_a_docstring_that_begins_with_a_verb_is_noticed(line):
 )
 def test_a_noun_phrase_is_let_through(line):
     assert begins_with_a_noun(line)
+
+
+#: Turns of phrase that stop a reader, and the usual words.
+USUAL_WORDS = {
+    r"(?<![Tt]here )\b(is|are|was|were) (no|none)\b(?! (of|longer|more than|less than|fewer than))": "is not a … / is empty",
+    r"\banew\b": "again",
+    r"\b(can ?not|could not|can|could) be had\b": "is unavailable",
+    r"\b(go|goes|gone|going|went) on with\b": "continue",
+    r"\bhangs? on\b": "depends on",
+    r"\bcounts? capitals\b": "is case-sensitive",
+    r"\bas if nothing had\b": "unchanged",
+    r"\btold of in\b": "is described in",
+    r"\ba (?=(image|object|item|array|id|error|index|empty|address|answer|event)\b)": "an",
+    r"\b(s|seconds|images|requests|bytes|pixels|starts|times) an? (image|second|minute|hour|request|pixel)\b": "per",
+    r"\b1 (images|planes|sections|rows|requests|bytes|data sets)\b": "1 and the singular",
+    r"\buse it inside\b": "use `async with …`",
+    r"\bbring it again\b": "restore it",
+}
+
+
+def strings_of(path: Path) -> list[tuple[int, str]]:
+    """Return the strings of a module, those of an f-string as one with {} for its values, and its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
+            )
+            found.append((node.lineno, text))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            found.append((node.lineno, node.value))
+    return found
+
+
+def unusual_words(text: str) -> list[str]:
+    """Return what of a text is not said in the usual words, each with what is."""
+    prose = " ".join(text.split())
+    found = ((re.search(pattern, prose), usual) for pattern, usual in USUAL_WORDS.items())
+    return [f"{match[0]!r}: write {usual!r}" for match, usual in found if match]
+
+
+def test_messages_help_and_docstrings_use_the_usual_words():
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{line}: {word}"
+        for path in sorted((REPOSITORY / "asyncfetch").rglob("*.py"))
+        for line, text in strings_of(path)
+        if " " in text
+        for word in unusual_words(text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'x' is no selection; write dataset:ID",
+        "the fields are none",
+        "fetch it anew with: asyncfetch mirror",
+        "structure centres could not be had",
+        "the run is gone on with",
+        "0.4 s an image",
+        "wrote 1 planes",
+        "the pool is not open: use it inside async with Pool()",
+    ],
+)
+def test_an_unusual_turn_of_phrase_is_noticed(text):
+    assert unusual_words(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "there is no section image 5 at http://127.0.0.1; check the id",
+        "'x' is not a valid selection",
+        "it is no longer there",
+        "it is None where there is no place",
+        "0.4 s per image",
+    ],
+)
+def test_the_usual_words_are_let_through(text):
+    assert not unusual_words(text)

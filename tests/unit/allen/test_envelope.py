@@ -55,7 +55,7 @@ def test_a_lasting_refusal_carries_the_words_the_address_and_what_to_do(recorded
         parse_json(envelope(success=False, msg=words), url=URL)
     error = caught.value
     assert (error.service_message, error.url, error.is_transient) == (words, URL, False)
-    assert all(part in error.message for part in (words, SHOWN, "mend the query"))
+    assert all(part in error.message for part in (words, SHOWN, "correct the query"))
     assert pickle.loads(pickle.dumps(error)).facts == error.facts
 
 

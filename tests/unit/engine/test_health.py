@@ -193,7 +193,7 @@ def test_before_anything_was_answered_there_is_no_outage():
     assert told.health.is_open()
 
 
-def test_an_answer_in_between_begins_the_count_anew():
+def test_an_answer_in_between_begins_the_count_again():
     told = Told()
     for k in range(20):
         told.fail(ConnectError("x"), float(k))
@@ -441,7 +441,7 @@ async def test_a_canary_that_is_answered_by_a_page_does_not_end_an_outage():
             answer, host.fetch = host.fetch, answer_a_page
             await anyio.sleep(60.0)
             assert engine._gate.health.is_out()
-            assert of_type(events, OutageProbed)[-1].cause == "x/canary is answered otherwise than before"
+            assert of_type(events, OutageProbed)[-1].cause == "x/canary is answered differently than before"
             host.fetch, host.error = answer, None
         assert len(outcomes.done) == 6
 

@@ -325,7 +325,7 @@ async def test_a_connection_that_closes_without_a_word_is_a_connect_error(loopba
     assert caught.value.is_transient
 
 
-async def test_a_kept_connection_that_dies_before_an_answer_is_opened_anew_at_once(loopback):
+async def test_a_kept_connection_that_dies_before_an_answer_is_opened_again_at_once(loopback):
     another = []
 
     async def before_another():

@@ -281,7 +281,7 @@ def test_a_missing_alignment_is_included_as_null(evaluator):
         ("model::Product,rma::options[colour$eq1]", "no option [colour"),
         ("model::Product,rma::options[order$eqnothing]", "cannot order"),
         ("model::Product,rma::criteria,[ages.id$eq1]", "no association with the table ages"),
-        ("model::Product,rma::criteria,[id$in$numbers]", "$numbers is no list"),
+        ("model::Product,rma::criteria,[id$in$numbers]", "$numbers is not a list"),
         ("model::Product,rma::options[tabular$eq'genes.id']", None),
         ("model::Product,rma::options[tabular$eq'friends.id']", "of no table"),
         ("model::Product,rma::options[tabular$eq'nothing']", "no column nothing"),

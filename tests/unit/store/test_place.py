@@ -82,7 +82,7 @@ def test_another_zarr_store_is_refused_untouched(tmp_path):
     with pytest.raises(StoreLayoutError, match="another kind"):
         store.StoreWriter.open(tmp_path)
     zarr.create_array(tmp_path / "array", shape=(1,), dtype="uint8")
-    with pytest.raises(StoreLayoutError, match="is no asyncfetch store"):
+    with pytest.raises(StoreLayoutError, match="is not an asyncfetch store"):
         store.open(tmp_path / "array")
     assert (tmp_path / "zarr.json").read_bytes() == before
 

@@ -107,5 +107,5 @@ def test_a_jpeg_is_found_under_the_name_that_it_first_had(opened, mirror):
 
 def test_a_committed_object_that_is_gone_is_named(opened, mirror):
     (mirror.writer.store.root / "data_sets/70813257/image/source/101349756/c.0.0.0").unlink()
-    with pytest.raises(StoreItemError, match="missing though it is committed"):
+    with pytest.raises(StoreItemError, match="missing although it is committed"):
         _ = opened.data_set(70813257).section(101349756).jpeg

@@ -149,7 +149,7 @@ def test_a_jpeg_that_is_a_link_to_elsewhere_is_not_given_out(mirror, outside, tm
     jpeg.unlink()
     jpeg.symlink_to(outside / "file")
     section = store.open(tmp_path / "out.zarr").data_set(mirror.data_set.id).section(101349750)
-    with pytest.raises(Exception, match="missing though it is committed"):
+    with pytest.raises(Exception, match="missing although it is committed"):
         _ = section.jpeg
 
 
