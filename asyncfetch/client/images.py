@@ -186,8 +186,8 @@ class ImageQueries(ABC):
         check : callable, optional
             Blocking; called on a thread of the pool with the `Jpeg` and with ``accept``. An ``AsyncFetchError`` that is
             transient, as every ``ImageError`` is, has the image asked for again. Once the image is proved, it may call
-            ``accept()`` and continue with the pixels while they are in the cache of the thread: the request is done then,
-            and errors from there on are raised unchanged and have nothing asked for again. A check that returns
+            ``accept()`` and continue with the pixels while they are in the cache of the thread: the request is done
+            then, and errors from there on are raised unchanged and have nothing asked for again. A check that returns
             without it has accepted the image. Default: decode it to its end.
         parked : callable, optional
             Gives a context in which another attempt is waited for, such as ``reservation.lent``.

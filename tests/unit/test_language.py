@@ -97,7 +97,7 @@ def test_a_noun_phrase_is_let_through(line):
 
 #: Turns of phrase that stop a reader, and the usual words.
 USUAL_WORDS = {
-    r"(?<![Tt]here )\b(is|are|was|were) (no|none)\b(?! (of|longer|more than|less than|fewer than))": "is not a … / is empty",
+    r"(?<![Tt]here )\b(is|are|was|were) (no|none)\b(?! (of|longer|more than|less than|fewer than))": "is not a …",
     r"\banew\b": "again",
     r"\b(can ?not|could not|can|could) be had\b": "is unavailable",
     r"\b(go|goes|gone|going|went) on with\b": "continue",
