@@ -259,7 +259,7 @@ class StoreWriter:
         Parameters
         ----------
         run : dict
-            JSON values: the selection and the settings that ``resume`` goes on with.
+            JSON values: the selection and the settings that ``resume`` continues with.
         """
         with self._lock:
             self._write_runs([*(each for each in self.runs() if each != run), run][-_RUNS_KEPT:])

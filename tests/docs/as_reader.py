@@ -1,4 +1,4 @@
-"""Run a snippet as it stands: ``python as_reader.py FILE``. Only the default address is another: that of a replica."""
+"""A snippet, run as it stands: ``python as_reader.py FILE``. Only the default address is another: that of a replica."""
 
 from __future__ import annotations
 
