@@ -430,3 +430,55 @@ async def test_an_error_while_bytes_are_lent_does_not_ask_for_them_again():
     with pytest.raises(ZeroDivisionError):
         await lend(gate, anyio.CancelScope(), fail)
     assert "ByteBudget(0/16777216 bytes, 0 held, 0 waiting)" in repr(gate)
+
+
+class CountingRate(FreeRate):
+    """A rate that is always free and counts what starts; with a door it keeps them until it is opened."""
+
+    def __init__(self, door=None):
+        self.n_started, self._door = 0, door
+
+    def is_free(self) -> bool:
+        return True
+
+    async def start(self) -> None:
+        if self._door is not None:
+            await self._door.wait()
+        self.n_started += 1
+
+
+async def gate_after(way):
+    """Take a free slot in one of two ways in a gate whose images fill the window, and return what is seen of it."""
+    rate = CountingRate()
+    gate = Gate(Settings(jobs="auto"), rate)
+    for _ in range(gate.window.size):
+        await gate.slot("image").take()
+    slot = gate.slot("metadata")
+    assert gate.is_free("metadata")
+    waits = await getattr(slot, way)()
+    window = {name: value for name, value in vars(gate.window).items() if isinstance(value, int | float)}
+    seen = (repr(gate), window, rate.n_started, waits)
+    slot.leave()
+    return seen, repr(gate)
+
+
+async def test_a_slot_that_is_free_is_taken_as_one_in_the_line_is():
+    seen, left = await gate_after("take_free")
+    assert (seen, left) == await gate_after("take")
+    shown, _window, n_started, waits = seen
+    assert "metadata 1" in shown
+    assert "metadata 0" in left
+    assert n_started > 1
+    assert waits.opened == anyio.current_time()
+    assert waits.place_s == waits.host_s == waits.rate_s == 0.0
+
+
+@pytest.mark.parametrize("way", ["take", "take_free"])
+async def test_whoever_is_cancelled_before_the_start_gives_the_slot_back(way):
+    gate = Gate(Settings(jobs=1), CountingRate(anyio.Event()))
+    async with anyio.create_task_group() as group:
+        group.start_soon(getattr(gate.slot("image"), way))
+        await anyio.wait_all_tasks_blocked()
+        assert "images 1/1" in repr(gate)
+        group.cancel_scope.cancel()
+    assert "images 0/1" in repr(gate)

@@ -290,3 +290,20 @@ def test_a_commit_of_another_tier_serves_the_tier_that_was_asked_for():
 def test_boxes_are_planned_no_deeper_than_the_last_tier():
     settings = Settings(downsample=9, layers=("sections",), fetch="tiles")
     assert only(plan(settings, image_ids={10})).downsample == 5
+
+
+def test_auto_cuts_an_image_into_boxes_from_the_first_byte_beyond_the_memory():
+    def blocks_with(memory_bytes, fetch="auto"):
+        layers = ("sections", "registered")
+        settings = Settings(downsample=0, layers=layers, fetch=fetch, memory_bytes=memory_bytes)
+        return only(plan(settings, image_ids={10})).blocks
+
+    needed = only(
+        plan(Settings(downsample=0, layers=("sections", "registered"), memory_bytes=2**32), image_ids={10})
+    ).working_bytes
+    assert needed > 2**25
+    assert blocks_with(needed) == ()
+    assert len(blocks_with(needed - 1)) > 1
+    # the other two ways do not look at the size
+    assert blocks_with(needed - 1, "images") == ()
+    assert len(blocks_with(2**32, "tiles")) > 1
