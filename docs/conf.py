@@ -48,7 +48,8 @@ autodoc_member_order = "groupwise"
 # numpydoc names the types, in words where those say more
 autodoc_typehints = "none"
 napoleon_google_docstring = False
-napoleon_use_ivar = True
+# one entry may name several attributes, which only sections in the style of parameters allow
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 
 html_theme = "furo"
