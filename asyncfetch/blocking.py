@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Transport
     from asyncfetch.errors import StoreBusyError
     from asyncfetch.events import Listener
+    from asyncfetch.mirroring.runner import Executor
     from asyncfetch.options import MirrorOptions, RebuildOptions, RequestOptions
+    from asyncfetch.planning import SectionPlan
     from asyncfetch.settings import Codec, Layer
-    from asyncfetch.store import Location
+    from asyncfetch.store import Commit, Location
 
 __all__ = [
     "AsyncFetchError",
@@ -75,6 +77,7 @@ def mirror(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
+    executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
     **options: Unpack[MirrorOptions],
 ) -> Report:
@@ -91,6 +94,7 @@ def mirror(
             on_event=on_event,
             drain=drain,
             transport=transport,
+            executor=executor,
             wait=wait,
             **options,
         )

@@ -28,6 +28,7 @@ def once_positional[**P, T](*names: str) -> Callable[[Callable[P, T]], Callable[
     """
 
     def mend(function: Callable[P, T]) -> Callable[P, T]:
+        plain: Callable[..., Any] = function
         kinds = [each.kind for each in inspect.signature(function).parameters.values()]
         n_positional = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -35,13 +36,13 @@ def once_positional[**P, T](*names: str) -> Callable[[Callable[P, T]], Callable[
         def call(*args: Any, **kwargs: Any) -> Any:
             late = dict(zip(names, args[n_positional:], strict=False))
             if not late or len(args) > n_positional + len(names):
-                return function(*args, **kwargs)
+                return plain(*args, **kwargs)
             warnings.warn(
                 f"{function.__name__}() takes {' and '.join(late)} by keyword now; write {next(iter(late))}=…",
                 DeprecationWarning,
                 stacklevel=2,
             )
-            return function(*args[:n_positional], **late, **kwargs)
+            return plain(*args[:n_positional], **late, **kwargs)
 
         if inspect.iscoroutinefunction(function):
             return inspect.markcoroutinefunction(call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncfetch.allen.bounds import row_id, shown_value
 from asyncfetch.allen.envelope import Page, parse_csv, parse_json, parse_xml
-from asyncfetch.allen.images import COLORMAPS, ImageRequest
+from asyncfetch.allen.images import COLORMAPS, ImageOptions, ImageRequest
 from asyncfetch.allen.records import (
     Alignment2d,
     Alignment3d,
@@ -30,6 +30,7 @@ from asyncfetch.allen.rma import (
     section_images_query,
     text,
 )
+from asyncfetch.allen.services import IdsLike, Nested, SynchronizationServices
 from asyncfetch.allen.sync import (
     SYNC_SERVICES,
     ImageSync,
@@ -49,8 +50,11 @@ __all__ = [
     "Alignment3d",
     "Filter",
     "Gene",
+    "IdsLike",
+    "ImageOptions",
     "ImageRequest",
     "ImageSync",
+    "Nested",
     "Options",
     "Page",
     "Pipe",
@@ -62,6 +66,7 @@ __all__ = [
     "Service",
     "Step",
     "SyncRequest",
+    "SynchronizationServices",
     "UnreadableRecord",
     "data_set_query",
     "parse_criteria",

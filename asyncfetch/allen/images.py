@@ -9,7 +9,7 @@ parameters that a service does not know are ignored, so that those of atlas imag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
@@ -19,7 +19,7 @@ from asyncfetch.geometry import tier_shape
 if TYPE_CHECKING:
     from asyncfetch.allen.records import SectionImage
 
-__all__ = ["COLORMAPS", "VIEWS", "ImageRequest"]
+__all__ = ["COLORMAPS", "VIEWS", "ImageOptions", "ImageRequest"]
 
 #: Colour maps of the service, by name (ImageDownloadApi.COLORMAPS).
 COLORMAPS = {
@@ -36,6 +36,8 @@ COLORMAPS = {
     "colormap": 10,
     "projection": 11,
 }
+
+Kind = Literal["image", "section", "atlas", "projection"]
 
 VIEWS = ("expression", "projection", "tumor_feature_annotation", "tumor_feature_boundary")
 
@@ -63,6 +65,26 @@ _SENT = (
     "annotation",
     "atlas",
 )
+
+
+class ImageOptions(TypedDict, total=False):
+    """What can be asked for beside the id of an image: the fields of `ImageRequest`."""
+
+    kind: Kind
+    downsample: int | None
+    quality: int | None
+    left: int | None
+    top: int | None
+    width: int | None
+    height: int | None
+    downsample_dimensions: bool | None
+    view: str | None
+    range: tuple[int, ...] | None
+    rgb: tuple[float, ...] | None
+    contrast: tuple[float, ...] | None
+    colormap: tuple[float, str | int] | None
+    annotation: bool | None
+    atlas: int | None
 
 
 class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +128,7 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     image_id: int
-    kind: Literal["image", "section", "atlas", "projection"] = "image"
+    kind: Kind = "image"
     downsample: int | None = None
     quality: int | None = None
     left: int | None = None

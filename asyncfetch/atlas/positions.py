@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from asyncfetch.allen.services import Nested
     from asyncfetch.allen.sync import SyncService
 
 __all__ = ["NO_ID", "ImagePositions", "ReferencePositions"]
@@ -36,11 +37,11 @@ class ReferencePositions:
     pir: NDArray[np.float64]
     reference_space_id: int | None
 
-    def records(self) -> Any:
+    def records(self) -> Nested[ReferencePoint]:
         """Return the points as the client does: one ReferencePoint, or lists of them, nested as the points."""
         return _nested(self.pir.ndim - 1, _point, self.pir.tolist())
 
-    def as_json(self) -> Any:
+    def as_json(self) -> Nested[dict[str, Any]]:
         """Return the bodies of the API's replies, one a point, nested as the points."""
         return _nested(
             self.pir.ndim - 1, lambda point: sync_json("image_to_reference", point), self.records()
@@ -73,8 +74,9 @@ class ImagePositions:
     section_number: NDArray[np.int64]
     xy: NDArray[np.float64]
 
-    def records(self) -> Any:
+    def records(self) -> Nested[ImageSync]:
         """Return the positions as the client does: one ImageSync, or lists of them, nested as the arrays."""
+        make: Callable[[int, int, int, list[float]], ImageSync]
         # image_to_image_2d does not tell the data set and the number of the images that it was asked for
         make = _image_2d if self.service == "image_to_image_2d" else _image
         return _nested(
@@ -86,7 +88,7 @@ class ImagePositions:
             self.xy.tolist(),
         )
 
-    def as_json(self) -> Any:
+    def as_json(self) -> Nested[dict[str, Any]]:
         """Return the bodies of the API's replies, one a point, nested as the points."""
         n_point_axes = self.section_image_id.ndim - (self.service != "image_to_atlas")
         return _nested(
@@ -113,7 +115,7 @@ def _image_2d(_data_set_id: int, image_id: int, _number: int, xy: list[float]) -
     return ImageSync() if image_id == NO_ID else ImageSync(section_image_id=image_id, x=xy[0], y=xy[1])
 
 
-def _nested(n_axes: int, make: Callable[..., Any], *values: Any) -> Any:
+def _nested[T](n_axes: int, make: Callable[..., T], *values: Any) -> Nested[T]:
     """Apply ``make`` to the entries of lists that are nested alike."""
     if not n_axes:
         return make(*values)

@@ -30,10 +30,9 @@ from asyncfetch.atlas.positions import NO_ID, ImagePositions, ReferencePositions
 from asyncfetch.errors import AlignmentError, SelectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
+    from asyncfetch.allen.services import IdsLike
     from asyncfetch.allen.sync import SyncService
     from asyncfetch.atlas.catalogue import Catalogue
 
@@ -41,7 +40,6 @@ __all__ = ["Atlas", "FailedImages"]
 
 type Floats = NDArray[np.float64]
 type Ids = NDArray[np.int64]
-type IdsLike = Sequence[int] | NDArray[np.integer]
 type FailedImages = Literal["include", "exclude"]
 
 _MOST_TARGETS_KEPT = 1024

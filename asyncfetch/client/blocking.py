@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
+from asyncfetch.client.blocking_sync import BlockingSyncServices
 from asyncfetch.client.client import Client
-from asyncfetch.client.sync import BlockingSyncServices
 from asyncfetch.events import ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -21,8 +20,11 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from numpy.typing import NDArray
 
-    from asyncfetch.allen import Product, Query, SectionDataSet, SectionImage
+    from asyncfetch.allen import ImageOptions, Product, Query, SectionDataSet, SectionImage
+    from asyncfetch.client.pages import OddRow
+    from asyncfetch.client.queries import Ids, Names
     from asyncfetch.engine import Transport
+    from asyncfetch.errors import RecordError
     from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
 
@@ -69,10 +71,16 @@ class BlockingClient:
         self._portal = self._client = None
         self._stack.close()
 
-    def rows(self, query: Query, *, fmt: Literal["json", "xml", "csv"] = "json") -> list[dict[str, Any]]:
+    def rows(
+        self,
+        query: Query,
+        *,
+        fmt: Literal["json", "xml", "csv"] = "json",
+        odd_rows: list[OddRow] | None = None,
+    ) -> list[dict[str, Any]]:
         """Return all rows of a query; see :meth:`asyncfetch.Client.rows`."""
         portal, client = self._open()
-        return portal.call(partial(client.rows, query, fmt=fmt))
+        return portal.call(partial(client.rows, query, fmt=fmt, odd_rows=odd_rows))
 
     def data_set(self, data_set_id: int) -> SectionDataSet:
         """Return a data set with its section images; see :meth:`asyncfetch.Client.data_set`."""
@@ -84,41 +92,81 @@ class BlockingClient:
         portal, client = self._open()
         return portal.call(client.section_image, image_id)
 
-    def image_bytes(self, image_id: int, **parameters: Any) -> bytes:
+    def image_bytes(self, image_id: int, **parameters: Unpack[ImageOptions]) -> bytes:
         """Return an image as the server's JPEG; see :meth:`asyncfetch.Client.image_bytes`."""
         portal, client = self._open()
         return portal.call(partial(client.image_bytes, image_id, **parameters))
 
-    def image(self, image_id: int, **parameters: Any) -> NDArray[np.uint8]:
+    def image(self, image_id: int, **parameters: Unpack[ImageOptions]) -> NDArray[np.uint8]:
         """Return an image as (y, x, 3) uint8 RGB; see :meth:`asyncfetch.Client.image`."""
         portal, client = self._open()
         return portal.call(partial(client.image, image_id, **parameters))
 
-    def save_image(self, image_id: int, path: str | Path, **parameters: Any) -> Path:
+    def save_image(self, image_id: int, path: str | Path, **parameters: Unpack[ImageOptions]) -> Path:
         """Write an image to a file; see :meth:`asyncfetch.Client.save_image`."""
         portal, client = self._open()
         return portal.call(partial(client.save_image, image_id, path, **parameters))
 
-    def data_sets(self, **conditions: Any) -> list[SectionDataSet]:
-        """Return the data sets that meet conditions; see :meth:`asyncfetch.Client.data_sets`."""
+    def data_sets(
+        self,
+        *,
+        ids: Ids | None = None,
+        product: Names | None = None,
+        gene: Names | None = None,
+        plane: Names | None = None,
+        specimen: Ids | None = None,
+        reference_space: Ids | None = None,
+        failed: bool | None = False,
+        unreadable: list[RecordError] | None = None,
+    ) -> list[SectionDataSet]:
+        """Return the data sets that meet all conditions; see :meth:`asyncfetch.Client.data_sets`."""
         portal, client = self._open()
-        return portal.call(partial(client.data_sets, **conditions))
+        return portal.call(
+            partial(
+                client.data_sets,
+                ids=ids,
+                product=product,
+                gene=gene,
+                plane=plane,
+                specimen=specimen,
+                reference_space=reference_space,
+                failed=failed,
+                unreadable=unreadable,
+            )
+        )
 
     def section_images(
-        self, data_set: int | Iterable[int] | None = None, **conditions: Any
+        self,
+        data_set: Ids | None = None,
+        *,
+        ids: Ids | None = None,
+        gene: Names | None = None,
+        specimen: Ids | None = None,
+        unreadable: list[RecordError] | None = None,
     ) -> list[SectionImage]:
         """Return section images with their alignments; see :meth:`asyncfetch.Client.section_images`."""
         portal, client = self._open()
-        return portal.call(partial(client.section_images, data_set, **conditions))
+        return portal.call(
+            partial(
+                client.section_images, data_set, ids=ids, gene=gene, specimen=specimen, unreadable=unreadable
+            )
+        )
 
     def atlas_images(
-        self, atlas_id: int, image_type: str | None = None, *, annotated: bool | None = True
+        self,
+        atlas_id: int,
+        image_type: str | None = None,
+        *,
+        annotated: bool | None = True,
+        unreadable: list[RecordError] | None = None,
     ) -> list[SectionImage]:
         """Return the images of an atlas; see :meth:`asyncfetch.Client.atlas_images`."""
         portal, client = self._open()
-        return portal.call(partial(client.atlas_images, atlas_id, image_type, annotated=annotated))
+        return portal.call(
+            partial(client.atlas_images, atlas_id, image_type, annotated=annotated, unreadable=unreadable)
+        )
 
-    def section_image_ranges(self, image_ids: int | Iterable[int]) -> dict[int, tuple[int, ...] | None]:
+    def section_image_ranges(self, image_ids: Ids) -> dict[int, tuple[int, ...] | None]:
         """Return the windows of images; see :meth:`asyncfetch.Client.section_image_ranges`."""
         portal, client = self._open()
         return portal.call(client.section_image_ranges, image_ids)
@@ -133,7 +181,7 @@ class BlockingClient:
         portal, client = self._open()
         return portal.call(client.structures, graph)
 
-    def structure_centers(self, reference_space: int | Iterable[int] | None = None) -> list[dict[str, Any]]:
+    def structure_centers(self, reference_space: Ids | None = None) -> list[dict[str, Any]]:
         """Return the centres of structures; see :meth:`asyncfetch.Client.structure_centers`."""
         portal, client = self._open()
         return portal.call(client.structure_centers, reference_space)

@@ -7,7 +7,7 @@ from abc import ABC
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from asyncfetch.allen import ImageRequest
 from asyncfetch.engine import Engine, Request
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from asyncfetch.allen import ImageOptions
     from asyncfetch.engine import Acceptance, Companion, Reply, Reservation
     from asyncfetch.imaging import JpegHeader
     from asyncfetch.settings import Settings
@@ -90,7 +91,7 @@ class ImageQueries(ABC):
         """Hold decoded bytes of the memory budget; take them before fetching, keep them while they are used."""
         return self._engine.reserve(size_bytes)
 
-    async def image_bytes(self, image_id: int, **parameters: Any) -> bytes:
+    async def image_bytes(self, image_id: int, **parameters: Unpack[ImageOptions]) -> bytes:
         """Return an image as the JPEG that the server sent, proved whole by decoding it.
 
         Parameters
@@ -114,14 +115,14 @@ class ImageQueries(ABC):
         jpeg, _ = await self.fetch_jpeg(_request(image_id, parameters))
         return jpeg.data
 
-    async def image(self, image_id: int, **parameters: Any) -> NDArray[np.uint8]:
+    async def image(self, image_id: int, **parameters: Unpack[ImageOptions]) -> NDArray[np.uint8]:
         """Return an image as (y, x, 3) uint8 RGB; parameters and errors are those of :meth:`image_bytes`."""
         _, pixels = await self.fetch_jpeg(
             _request(image_id, parameters), check=lambda jpeg, _accept: decode(jpeg.data)
         )
         return pixels
 
-    async def save_image(self, image_id: int, path: str | Path, **parameters: Any) -> Path:
+    async def save_image(self, image_id: int, path: str | Path, **parameters: Unpack[ImageOptions]) -> Path:
         """Write an image, as the JPEG that the server sent, to a file; nothing is left there when it is unavailable.
 
         Parameters
@@ -257,7 +258,7 @@ class ImageQueries(ABC):
         return await self.pool.run_holding(reservation.release, call, size_bytes)
 
 
-def _request(image_id: int, parameters: dict[str, Any]) -> ImageRequest:
+def _request(image_id: int, parameters: ImageOptions) -> ImageRequest:
     return ImageRequest(image_id=image_id, **parameters)
 
 

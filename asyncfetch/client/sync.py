@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -16,14 +16,14 @@ from asyncfetch.text import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from anyio.from_thread import BlockingPortal
     from numpy.typing import ArrayLike
 
+    from asyncfetch.allen.services import IdsLike, Nested
     from asyncfetch.allen.sync import ReferencePoint, SyncService
     from asyncfetch.engine import Acceptance, Engine, Reply
     from asyncfetch.settings import Settings
 
-__all__ = ["BlockingSyncServices", "SyncServices"]
+__all__ = ["SyncServices"]
 
 #: Targets of one request: 100 ids in one GET are known to work (RMA-10).
 MOST_TARGETS = 100
@@ -57,7 +57,11 @@ class SyncServices:
     def __repr__(self) -> str:
         return f"SyncServices({self._base_url!r})"
 
-    async def image_to_reference(self, section_image_id: int, xy: ArrayLike) -> Any:
+    @overload
+    async def image_to_reference(self, section_image_id: int, xy: Sequence[float]) -> ReferencePoint: ...
+    @overload
+    async def image_to_reference(self, section_image_id: int, xy: ArrayLike) -> Nested[ReferencePoint]: ...
+    async def image_to_reference(self, section_image_id: int, xy: ArrayLike) -> Nested[ReferencePoint]:
         """Return the points of the reference space that points of an image show.
 
         Parameters
@@ -72,11 +76,22 @@ class SyncServices:
         ReferencePoint, or lists of them
             In µm of the space of the image's data set.
         """
-        return await self._ask_all("image_to_reference", section_image_id, _points(xy, 2), None)
+        found: Nested[ReferencePoint] = await self._ask_all(
+            "image_to_reference", section_image_id, _points(xy, 2), None
+        )
+        return found
 
+    @overload
     async def reference_to_image(
-        self, reference_space_id: int, pir: ArrayLike, data_set_ids: Sequence[int]
-    ) -> Any:
+        self, reference_space_id: int, pir: Sequence[float], data_set_ids: IdsLike
+    ) -> list[ImageSync]: ...
+    @overload
+    async def reference_to_image(
+        self, reference_space_id: int, pir: ArrayLike, data_set_ids: IdsLike
+    ) -> Nested[list[ImageSync]]: ...
+    async def reference_to_image(
+        self, reference_space_id: int, pir: ArrayLike, data_set_ids: IdsLike
+    ) -> Nested[list[ImageSync]]:
         """Return the nearest section of each data set, and where on it the points lie.
 
         Parameters
@@ -93,18 +108,42 @@ class SyncServices:
         list of n ImageSync, or lists of these lists
             In the order of ``data_set_ids``; a target that fails has no ``section_image_id``.
         """
-        return await self._ask_all("reference_to_image", reference_space_id, _points(pir, 3), data_set_ids)
+        found: Nested[list[ImageSync]] = await self._ask_all(
+            "reference_to_image", reference_space_id, _points(pir, 3), data_set_ids
+        )
+        return found
 
-    async def image_to_image(self, section_image_id: int, xy: ArrayLike, data_set_ids: Sequence[int]) -> Any:
+    @overload
+    async def image_to_image(
+        self, section_image_id: int, xy: Sequence[float], data_set_ids: IdsLike
+    ) -> list[ImageSync]: ...
+    @overload
+    async def image_to_image(
+        self, section_image_id: int, xy: ArrayLike, data_set_ids: IdsLike
+    ) -> Nested[list[ImageSync]]: ...
+    async def image_to_image(
+        self, section_image_id: int, xy: ArrayLike, data_set_ids: IdsLike
+    ) -> Nested[list[ImageSync]]:
         """Return the nearest section of each data set to points of an image, and where on it they lie.
 
         Parameters and result are those of `image_to_reference` and `reference_to_image`.
         """
-        return await self._ask_all("image_to_image", section_image_id, _points(xy, 2), data_set_ids)
+        found: Nested[list[ImageSync]] = await self._ask_all(
+            "image_to_image", section_image_id, _points(xy, 2), data_set_ids
+        )
+        return found
 
+    @overload
     async def image_to_image_2d(
-        self, section_image_id: int, xy: ArrayLike, section_image_ids: Sequence[int]
-    ) -> Any:
+        self, section_image_id: int, xy: Sequence[float], section_image_ids: IdsLike
+    ) -> list[ImageSync]: ...
+    @overload
+    async def image_to_image_2d(
+        self, section_image_id: int, xy: ArrayLike, section_image_ids: IdsLike
+    ) -> Nested[list[ImageSync]]: ...
+    async def image_to_image_2d(
+        self, section_image_id: int, xy: ArrayLike, section_image_ids: IdsLike
+    ) -> Nested[list[ImageSync]]:
         """Return where points of an image lie on other images, by their alignments in the plane alone.
 
         Returns
@@ -113,18 +152,32 @@ class SyncServices:
             In the order of ``section_image_ids``. The service probably leaves the seed out (SYNC-5);
             then it is given its own point here.
         """
-        return await self._ask_all("image_to_image_2d", section_image_id, _points(xy, 2), section_image_ids)
+        found: Nested[list[ImageSync]] = await self._ask_all(
+            "image_to_image_2d", section_image_id, _points(xy, 2), section_image_ids
+        )
+        return found
 
-    async def image_to_atlas(self, section_image_id: int, xy: ArrayLike, atlas_id: int) -> Any:
+    @overload
+    async def image_to_atlas(
+        self, section_image_id: int, xy: Sequence[float], atlas_id: int
+    ) -> ImageSync: ...
+    @overload
+    async def image_to_atlas(
+        self, section_image_id: int, xy: ArrayLike, atlas_id: int
+    ) -> Nested[ImageSync]: ...
+    async def image_to_atlas(self, section_image_id: int, xy: ArrayLike, atlas_id: int) -> Nested[ImageSync]:
         """Return the nearest annotated plate of an atlas to points of an image, and where on it they lie.
 
         Returns
         -------
         ImageSync, or lists of them
         """
-        return await self._ask_all("image_to_atlas", section_image_id, _points(xy, 2), [atlas_id])
+        found: Nested[ImageSync] = await self._ask_all(
+            "image_to_atlas", section_image_id, _points(xy, 2), [atlas_id]
+        )
+        return found
 
-    async def structure_to_image(self, data_set_id: int, structure_ids: Sequence[int]) -> Any:
+    async def structure_to_image(self, data_set_id: int, structure_ids: IdsLike) -> list[ImageSync]:
         """Return the sections nearest to the centres of structures, and where on them the centres lie.
 
         Returns
@@ -132,7 +185,10 @@ class SyncServices:
         list of n ImageSync
             In the order of ``structure_ids``; the answers of the service do not name the structures.
         """
-        return await self._ask_all("structure_to_image", data_set_id, np.empty(0), structure_ids)
+        found: list[ImageSync] = await self._ask_all(
+            "structure_to_image", data_set_id, np.empty(0), structure_ids
+        )
+        return found
 
     async def ask(
         self, request: SyncRequest, fmt: Literal["json", "xml"] = "json"
@@ -156,7 +212,7 @@ class SyncServices:
         return await self._engine.fetch(Request(url, "metadata", _REPLY_LIMIT_BYTES, label), check)
 
     async def _ask_all(
-        self, service: SyncService, seed_id: int, points: np.ndarray, targets: Sequence[int] | None
+        self, service: SyncService, seed_id: int, points: np.ndarray, targets: IdsLike | None
     ) -> Any:
         wanted = None if targets is None else _ids(targets)
         shape = points.shape[:-1]
@@ -185,40 +241,6 @@ class SyncServices:
         return answers
 
 
-class BlockingSyncServices:
-    """The six services without await; see `SyncServices`."""
-
-    def __init__(self, portal: BlockingPortal, services: SyncServices) -> None:
-        self._portal = portal
-        self._services = services
-
-    def image_to_reference(self, section_image_id: int, xy: ArrayLike) -> Any:
-        """Return points of the reference space; see `SyncServices.image_to_reference`."""
-        return self._portal.call(self._services.image_to_reference, section_image_id, xy)
-
-    def reference_to_image(self, reference_space_id: int, pir: ArrayLike, data_set_ids: Sequence[int]) -> Any:
-        """Return positions in data sets; see `SyncServices.reference_to_image`."""
-        return self._portal.call(self._services.reference_to_image, reference_space_id, pir, data_set_ids)
-
-    def image_to_image(self, section_image_id: int, xy: ArrayLike, data_set_ids: Sequence[int]) -> Any:
-        """Return positions in data sets; see `SyncServices.image_to_image`."""
-        return self._portal.call(self._services.image_to_image, section_image_id, xy, data_set_ids)
-
-    def image_to_image_2d(
-        self, section_image_id: int, xy: ArrayLike, section_image_ids: Sequence[int]
-    ) -> Any:
-        """Return positions on images; see `SyncServices.image_to_image_2d`."""
-        return self._portal.call(self._services.image_to_image_2d, section_image_id, xy, section_image_ids)
-
-    def image_to_atlas(self, section_image_id: int, xy: ArrayLike, atlas_id: int) -> Any:
-        """Return positions on the plates of an atlas; see `SyncServices.image_to_atlas`."""
-        return self._portal.call(self._services.image_to_atlas, section_image_id, xy, atlas_id)
-
-    def structure_to_image(self, data_set_id: int, structure_ids: Sequence[int]) -> Any:
-        """Return positions of structures; see `SyncServices.structure_to_image`."""
-        return self._portal.call(self._services.structure_to_image, data_set_id, structure_ids)
-
-
 def _points(values: ArrayLike, n_axes: int) -> np.ndarray:
     try:
         points = np.asarray(values, dtype=np.float64)
@@ -229,7 +251,7 @@ def _points(values: ArrayLike, n_axes: int) -> np.ndarray:
     return points
 
 
-def _ids(values: Sequence[int]) -> list[int]:
+def _ids(values: IdsLike) -> list[int]:
     ids = np.asarray(values)
     if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
         raise SelectionError(f"targets are a list of one or more integers, not {values!r}")

@@ -12,6 +12,10 @@ import pytest
 
 import asyncfetch
 from asyncfetch import blocking
+from asyncfetch.allen import SYNC_SERVICES, ImageOptions, ImageRequest, SynchronizationServices
+from asyncfetch.atlas import Atlas
+from asyncfetch.client.blocking_sync import BlockingSyncServices
+from asyncfetch.client.sync import SyncServices
 from asyncfetch.errors import SettingsError
 from asyncfetch.options import MirrorOptions, RebuildOptions, RequestOptions, refuse_other_content
 from asyncfetch.settings import Settings
@@ -42,6 +46,12 @@ def test_options_of_other_calls_are_some_of_the_settings(some):
     given = typing.get_type_hints(some, include_extras=True)
     assert given.items() <= all_of_them.items()
     assert some.__required_keys__ == frozenset()
+
+
+def test_the_options_of_an_image_are_the_fields_of_its_request_by_name_and_type():
+    fields = typing.get_type_hints(ImageRequest, include_extras=True)
+    assert typing.get_type_hints(ImageOptions, include_extras=True) | {"image_id": int} == fields
+    assert ImageOptions.__required_keys__ == frozenset()
 
 
 @pytest.mark.parametrize("module", [asyncfetch, blocking])
@@ -142,3 +152,25 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_a_name_that_is_not_there_is_refused():
     with pytest.raises(AttributeError, match="'asyncfetch' has no attribute 'mirrors'"):
         asyncfetch.mirrors  # noqa: B018 - reading it is what is tried
+
+
+METHODS = [name for name in vars(blocking.Client) if not name.startswith("_") and name != "sync"]
+
+
+def names_of(function):
+    return [(each.name, each.kind, each.default) for each in parameters_of(function)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_of_the_blocking_client_takes_what_that_of_the_client_takes(name):
+    assert names_of(getattr(blocking.Client, name)) == names_of(getattr(asyncfetch.Client, name))
+
+
+def test_there_are_methods_to_compare():
+    assert {"image", "rows", "data_sets", "section_images", "atlas_images"} <= set(METHODS)
+
+
+@pytest.mark.parametrize("answers", [Atlas, SyncServices, BlockingSyncServices])
+@pytest.mark.parametrize("service", SYNC_SERVICES)
+def test_whoever_answers_a_service_takes_the_same_parameters(answers, service):
+    assert names_of(getattr(answers, service)) == names_of(getattr(SynchronizationServices, service))

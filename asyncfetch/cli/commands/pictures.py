@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -112,7 +112,7 @@ def image(
         "annotation": annotation,
         "atlas": atlas,
     }
-    parameters = {name: value for name, value in asked.items() if value is not None}
+    parameters: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
 
     async def run() -> Path:
         async with Client(settings=settings) as client:
