@@ -60,7 +60,7 @@ class RequestOptions(MachineOptions, total=False):
     trusted_hosts: tuple[str, ...]
     proxy: str
     jobs: AtOnce | Literal["auto"]
-    most_jobs: AtOnce
+    max_jobs: AtOnce
     requests_per_s: Positive
     bytes_per_s: Positive | None
     attempts: Count

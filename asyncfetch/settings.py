@@ -11,11 +11,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
 
 from asyncfetch.address import Address, parse_address
+from asyncfetch.deprecation import warn_of_old_name
 from asyncfetch.errors import SettingsError
 from asyncfetch.names import did_you_mean, spelled_as
 from asyncfetch.text import shown
@@ -29,6 +30,7 @@ __all__ = [
     "View",
     "parse_size",
     "read_environment",
+    "under_new_names",
 ]
 
 ENVIRONMENT_PREFIX = "ASYNCFETCH_"
@@ -66,7 +68,7 @@ _RULES = {
     "pad_um": "a length greater than 0, such as 1000um or 1mm",
     "fill": "a grey level from 0 to 255",
     "memory_bytes": "a size of at least 16MiB",
-    "most_jobs": "a number of images from 1 to 4096",
+    "max_jobs": "a number of images from 1 to 4096",
     "workers": "a number of threads from 1 to 4096",
     "requests_per_s": "a number greater than 0",
     "bytes_per_s": "a size greater than 0, such as 4MB",
@@ -95,6 +97,8 @@ _OTHER_NAMES = {
     "rate": "requests_per_s",
     "view": "views",
 }
+#: What settings were called before, for one version.
+_OLD_NAMES = {"most_jobs": "max_jobs"}
 #: Variables that begin as those of settings do.
 _NOT_SETTINGS = frozenset({"traceback"})
 _MAX_SHOWN = 100
@@ -105,7 +109,30 @@ _LENGTHS_UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "mm": 1000.0}
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Renamed(msgspec.StructMeta):
+    """A class whose settings can be given under their old names, too."""
+
+    if not TYPE_CHECKING:
+        # type checkers know the new names alone
+        def __call__(self, *args: Any, **values: Any) -> Any:
+            return super().__call__(*args, **under_new_names(values))
+
+
+def under_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by the names that settings have now; an old one warns, and counts where the new one is not given.
+
+    The warning points to whoever called what calls this.
+    """
+    found = dict(values)
+    for old, new in _OLD_NAMES.items():
+        if old in found:
+            warn_of_old_name(f"the setting {old}", new, stacklevel=4)
+            value = found.pop(old)
+            found.setdefault(new, value)
+    return found
+
+
+class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that can be chosen about talking to the API and about a mirror.
 
     Attributes
@@ -114,13 +141,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Where the API answers (ADDR-1, ADDR-3). Paths such as ``/api/v2/data`` are appended.
     jobs : int or "auto"
         Image requests in flight at once; ``"auto"`` finds how many the server bears.
-    most_jobs : int
+    max_jobs : int
         The most that ``"auto"`` goes to.
     requests_per_s : float
         Most requests that start in any one second. No limit is published (HTTP-7); the default
         stays near what polite scripts do.
     bytes_per_s : float or None
-        Most bytes received a second, or None for no limit of our own.
+        Most bytes received per second, or None for no limit of our own.
     memory_bytes : int
         Budget for the decoded pixels in flight.
     attempts : int
@@ -179,7 +206,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trusted_hosts: tuple[str, ...] = ()
     proxy: str = "environment"
     jobs: AtOnce | Literal["auto"] = "auto"
-    most_jobs: AtOnce = 64
+    max_jobs: AtOnce = 64
     requests_per_s: Positive = 10.0
     bytes_per_s: Positive | None = None
     memory_bytes: MemoryBytes = 2**30
@@ -294,23 +321,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         merged: dict[str, Any] = {}
         for layer in reversed(layers):
-            merged |= {
-                spelled_as(name, cls.__struct_fields__): value
+            given = {
+                spelled_as(name, (*cls.__struct_fields__, *_OLD_NAMES)): value
                 for name, value in layer.items()
                 if value is not None
             }
+            merged |= under_new_names(given)
         for name, value in merged.items():
             merged[name] = _from_text(name, value)
         return _convert(merged)
 
     @property
-    def most_images_at_once(self) -> int:
+    def max_images_at_once(self) -> int:
         """The most image requests that are ever in flight at once."""
-        return self.most_jobs if self.jobs == "auto" else self.jobs
+        return self.max_jobs if self.jobs == "auto" else self.jobs
+
+    @property
+    def most_jobs(self) -> int:
+        """The old name of `max_jobs`."""
+        warn_of_old_name("Settings.most_jobs", "Settings.max_jobs")
+        return self.max_jobs
+
+    @property
+    def most_images_at_once(self) -> int:
+        """The old name of `max_images_at_once`."""
+        warn_of_old_name("Settings.most_images_at_once", "Settings.max_images_at_once")
+        return self.max_images_at_once
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some settings changed and checked again."""
-        return _convert(msgspec.structs.asdict(self) | changes)
+        return _convert(msgspec.structs.asdict(self) | under_new_names(changes))
 
 
 def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -334,12 +374,13 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
         if name in _NOT_SETTINGS:
             continue
         try:
-            _check_one(name, _from_text(name, value))
+            for new, text in under_new_names({name: value}).items():
+                _check_one(new, _from_text(new, text))
+                layer[new] = value
         except SettingsError as error:
             raise SettingsError(
                 f"environment variable {shown(variable, _MAX_SHOWN)}: {error.message}", setting=name
             ) from None
-        layer[name] = value
     return layer
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
+from asyncfetch.cli.console import tell
 from asyncfetch.cli.options import SettingOptions, flag_of, parameters_of
 from asyncfetch.cli.parsing import joined
 from asyncfetch.cli.reading import read_text
@@ -90,14 +92,19 @@ def settings_from(config: Path | None, **arguments: Any) -> Settings:
     SettingsError
         The file cannot be read, or a value is wrong; the message names it.
     """
-    from asyncfetch.settings import Settings, read_environment
+    from asyncfetch.settings import Settings, read_environment, under_new_names
 
-    environment = read_environment(os.environ)
-    table = _read_toml(config) if config else {}
-    try:
-        Settings.from_layers(table)
-    except SettingsError as error:
-        raise SettingsError(f"{config}: {error.message}", setting=error.setting) from None
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DeprecationWarning)
+        environment = read_environment(os.environ)
+        table = under_new_names(_read_toml(config)) if config else {}
+        try:
+            Settings.from_layers(table)
+        except SettingsError as error:
+            raise SettingsError(f"{config}: {error.message}", setting=error.setting) from None
+    for warning in told:
+        # Python shows it to programmers alone
+        tell(f"note: {warning.message}")
     try:
         return Settings.from_layers(arguments, environment, table)
     except SettingsError as error:

@@ -188,7 +188,7 @@ SETTING_OPTIONS = (
         "N",
         'Concurrent image requests; "auto" finds how many the server sustains.',
     ),
-    SettingOption(SERVER, "most_jobs", "--max-jobs", "N", "Upper limit of --jobs auto."),
+    SettingOption(SERVER, "max_jobs", "--max-jobs", "N", "Upper limit of --jobs auto."),
     SettingOption(
         SERVER, "requests_per_s", "--rate", "N", "Maximum number of requests started in any second."
     ),

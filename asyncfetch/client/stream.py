@@ -305,7 +305,7 @@ async def _work(images: ImageQueries, plans: list[_Plan], send: MemoryObjectSend
     The section that the consumer holds keeps its worker.
     """
     async with send:
-        n_workers = min(images.settings.most_images_at_once + 1, len(plans))
+        n_workers = min(images.settings.max_images_at_once + 1, len(plans))
         await share_out(plans, lambda plan: _bring(images, plan, send), n_workers)
 
 

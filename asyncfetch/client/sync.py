@@ -52,7 +52,7 @@ class SyncServices:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._base_url = settings.base_url
-        self._n_workers = settings.most_images_at_once + 1
+        self._n_workers = settings.max_images_at_once + 1
 
     def __repr__(self) -> str:
         return f"SyncServices({self._base_url!r})"

@@ -148,7 +148,7 @@ class Gate:
     Parameters
     ----------
     settings : Settings
-        ``jobs``, ``most_jobs``, ``requests_per_s``, ``bytes_per_s``, ``memory_bytes``, ``retry_base_s`` and
+        ``jobs``, ``max_jobs``, ``requests_per_s``, ``bytes_per_s``, ``memory_bytes``, ``retry_base_s`` and
         ``outage_patience_s`` are read.
     request_rate : RequestRate, optional
         What counts starts; by default aiolimiter at ``requests_per_s``.
@@ -172,7 +172,7 @@ class Gate:
     ) -> None:
         self.health = HostHealth(settings.retry_base_s, settings.outage_patience_s)
         self.window: FixedWindow = (
-            Window(settings.most_jobs) if settings.jobs == "auto" else FixedWindow(settings.jobs)
+            Window(settings.max_jobs) if settings.jobs == "auto" else FixedWindow(settings.jobs)
         )
         self._is_adaptive = isinstance(self.window, Window)
         self._emit = on_event

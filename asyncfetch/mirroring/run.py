@@ -291,7 +291,7 @@ class _Run:
             self,
             self._bring,
             # as many as keep every connection and every thread busy; the gate and the pool decide the rest
-            n_workers=settings.most_images_at_once + 2 * client.pool.n_threads,
+            n_workers=settings.max_images_at_once + 2 * client.pool.n_threads,
             drain=drain,
         )
         self._outage: Failure | None = None

@@ -8,7 +8,10 @@ import anyio
 import pytest
 
 from asyncfetch import blocking, mirroring, replica, sample, server
-from asyncfetch.errors import StoreError
+from asyncfetch.cli.configuration import settings_from
+from asyncfetch.errors import SettingsError, StoreError
+from asyncfetch.options import settings_of
+from asyncfetch.settings import Settings, read_environment
 
 
 @pytest.mark.parametrize(("name", "home"), [("open_replica", replica), ("compare_plane", sample)])
@@ -55,3 +58,60 @@ def test_the_layers_of_a_rebuild_may_still_be_given_by_position(call, tmp_path):
 def test_a_rebuild_takes_no_more_by_position_than_it_did(tmp_path):
     with pytest.raises(TypeError, match="positional"):
         blocking.rebuild(tmp_path, ("sections",), [1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Settings(most_jobs=3),
+        lambda: Settings().replace(most_jobs=3),
+        lambda: Settings.from_layers({"Most_Jobs": "3"}),
+        lambda: Settings.from_layers({"most_jobs": 3}, {"max_jobs": 9}),
+        lambda: Settings.from_layers(read_environment({"ASYNCFETCH_MOST_JOBS": "3"})),
+        lambda: settings_of(None, {"most_jobs": 3}),
+    ],
+    ids=[
+        "Settings()",
+        "replace",
+        "from_layers",
+        "the first layer counts",
+        "the environment",
+        "an option of a call",
+    ],
+)
+def test_most_jobs_is_max_jobs_by_its_old_name(make):
+    with pytest.warns(DeprecationWarning, match=r"^the setting most_jobs is now max_jobs$"):
+        assert make() == Settings(max_jobs=3)
+
+
+def test_the_old_name_of_a_setting_does_not_count_beside_the_new_one():
+    with pytest.warns(DeprecationWarning, match="max_jobs"):
+        assert Settings(most_jobs=3, max_jobs=5).max_jobs == 5
+
+
+def test_a_wrong_value_under_an_old_name_is_refused_by_the_new_one():
+    with (
+        pytest.warns(DeprecationWarning, match="max_jobs"),
+        pytest.raises(SettingsError, match=r"ASYNCFETCH_MOST_JOBS: max_jobs = 0 is not allowed"),
+    ):
+        read_environment({"ASYNCFETCH_MOST_JOBS": "0"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("most_jobs", "max_jobs"), ("most_images_at_once", "max_images_at_once")]
+)
+def test_attributes_of_settings_can_be_read_by_their_old_names(old, new):
+    settings = Settings(max_jobs=7)
+    with pytest.warns(DeprecationWarning, match=rf"Settings\.{old} is now Settings\.{new}") as told:
+        assert getattr(settings, old) == getattr(settings, new) == 7
+    assert told[0].filename == __file__
+
+
+def test_a_command_notes_an_old_name_in_the_file_and_in_the_environment(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "settings.toml"
+    file.write_text("most_jobs = 3\n")
+    monkeypatch.setenv("ASYNCFETCH_MOST_JOBS", "5")
+    assert settings_from(file).max_jobs == 5
+    monkeypatch.delenv("ASYNCFETCH_MOST_JOBS")
+    assert settings_from(file).max_jobs == 3
+    assert capsys.readouterr().err.splitlines() == ["note: the setting most_jobs is now max_jobs"] * 3

@@ -251,7 +251,7 @@ async def compare_services(atlas: Atlas, client: Client, n_points: int, seed: in
                 comparison.add(local, remote)
 
         questions = [draw.question(service) for _ in range(n_points)]
-        await share_out(questions, compare, min(client.settings.most_images_at_once + 1, n_points))
+        await share_out(questions, compare, min(client.settings.max_images_at_once + 1, n_points))
     return comparisons
 
 

@@ -364,7 +364,7 @@ def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
                     answers.fail(places, error)
                     failures.append(error)
 
-            await share_out(parts, ask, min(settings.most_images_at_once + 1, len(parts)))
+            await share_out(parts, ask, min(settings.max_images_at_once + 1, len(parts)))
 
     failures: list[AsyncFetchError] = []
     run_interruptible(body)

@@ -180,6 +180,7 @@ def test_the_page_of_the_command_line_says_which_commands_take_which_settings():
 #: What a function takes that a command does not: what only a program can hand in, and what a command knows by itself.
 NOT_OPTIONS = {
     "drain",
+    "executor",
     "on_event",
     "on_progress",
     "on_wait",
