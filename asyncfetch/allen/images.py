@@ -48,7 +48,7 @@ _ENDPOINTS = {
     "projection": "projection_image_download",
 }
 #: The channels are windowed between these levels: connectivity images have 12 bits.
-_MOST_LEVEL = 4095
+_MAX_LEVEL = 4095
 _SENT = (
     "downsample",
     "quality",
@@ -240,10 +240,10 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
             return
         holds = _is_row_of(levels, 6) and all(map(_is_integer, levels))
         holds = holds and all(
-            0 <= low <= high <= _MOST_LEVEL for low, high in zip(levels[::2], levels[1::2], strict=True)
+            0 <= low <= high <= _MAX_LEVEL for low, high in zip(levels[::2], levels[1::2], strict=True)
         )
         self._require(
-            "range", holds, f"six integers, lower and upper of each channel, from 0 to {_MOST_LEVEL}"
+            "range", holds, f"six integers, lower and upper of each channel, from 0 to {_MAX_LEVEL}"
         )
 
     def _check_shares(self, name: str, n: int) -> None:

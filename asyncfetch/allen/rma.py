@@ -47,7 +47,7 @@ OPERATORS = ("eq", "ne", "lt", "gt", "le", "ge", "in", "li", "il")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 #: The deepest that a client is seen to go is 3; the bound keeps the reader from being driven without end.
-_MOST_NESTED = 32
+_MAX_NESTED = 32
 _PLAIN = re.compile(r"-?\d+(\.\d+)?|null|\$[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -525,8 +525,8 @@ class _Reader:
         return steps
 
     def _step(self, depth: int = 0) -> Step:
-        if depth > _MOST_NESTED:
-            raise self._error(f"at most {_MOST_NESTED} nested associations")
+        if depth > _MAX_NESTED:
+            raise self._error(f"at most {_MAX_NESTED} nested associations")
         self._blanks()
         name = self._match(_NAME, "an association")
         filters = self._filters()

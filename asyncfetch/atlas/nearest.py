@@ -22,7 +22,7 @@ type Ties = Literal["lower", "higher"]
 # 4 096 to 65 536 points the speed differs by a fifth, with the best between 16 384 and 65 536.
 BLOCK = 32_768
 # Section numbers lie within a few hundred; a table of more halves than this is not worth its memory.
-_MOST_HALVES = 2**20
+_MAX_HALVES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Target:
         first = int(sums[0]) - 1 if len(sums) else 0
         last = int(sums[-1]) + 1 if len(sums) else 0
         table = None
-        if last - first < _MOST_HALVES:
+        if last - first < _MAX_HALVES:
             # how many middles lie below a half, or at it when the higher number wins there
             side: Literal["left", "right"] = "left" if ties == "lower" else "right"
             table = np.searchsorted(sums, np.arange(first, last + 1), side=side).astype(np.intp)

@@ -42,7 +42,7 @@ type Floats = NDArray[np.float64]
 type Ids = NDArray[np.int64]
 type FailedImages = Literal["include", "exclude"]
 
-_MOST_TARGETS_KEPT = 1024
+_MAX_TARGETS_KEPT = 1024
 _IDENTITY_2D = np.eye(2, 3)
 
 
@@ -89,7 +89,7 @@ class Atlas:
         self.ties: Ties = ties
         self.failed_images: FailedImages = failed_images
         self.convert_spaces = convert_spaces
-        self._target = lru_cache(_MOST_TARGETS_KEPT)(self._make_target)
+        self._target = lru_cache(_MAX_TARGETS_KEPT)(self._make_target)
 
     def __repr__(self) -> str:
         return (

@@ -48,7 +48,7 @@ type Names = int | str | Iterable[int | str]
 type Ids = int | Iterable[int]
 
 #: Ids of one request: a hundred in one GET are known to work (RMA-10).
-_MOST_IDS = 100
+_MAX_IDS = 100
 _Levels = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=6, max_length=6)]
 _WINDOW = tuple(f"{colour}_{end}" for colour in ("red", "green", "blue") for end in ("lower", "upper"))
 
@@ -387,7 +387,7 @@ def _one_or_all(ids: list[int]) -> int | list[int]:
 
 
 def _parts(ids: list[int]) -> list[list[int]]:
-    return [ids[start : start + _MOST_IDS] for start in range(0, len(ids), _MOST_IDS)]
+    return [ids[start : start + _MAX_IDS] for start in range(0, len(ids), _MAX_IDS)]
 
 
 def _product(row: Row) -> Product:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncServices"]
 
 #: Targets of one request: 100 ids in one GET are known to work (RMA-10).
-MOST_TARGETS = 100
+MAX_TARGETS = 100
 # A hundred answers of 200 bytes, and room for XML and blanks.
 _REPLY_LIMIT_BYTES = 2**20
 
@@ -259,7 +259,7 @@ def _ids(values: IdsLike) -> list[int]:
 
 
 def _batches(ids: list[int]) -> list[list[int]]:
-    return [ids[start : start + MOST_TARGETS] for start in range(0, len(ids), MOST_TARGETS)]
+    return [ids[start : start + MAX_TARGETS] for start in range(0, len(ids), MAX_TARGETS)]
 
 
 def _nest(shape: tuple[int, ...], flat: Iterator[Any]) -> Any:

@@ -44,7 +44,7 @@ HealthState = Literal["open", "paused", "outage"]
 # Fewer could be a handful of broken images one after another.
 _FAILURES_TO_OUTAGE = 5
 # The longest pause of which nobody said how long, and the longest time between two probes, as multiples of the first.
-_MOST_TIMES_FIRST = 60.0
+_MAX_TIMES_FIRST = 60.0
 
 
 def is_refusal(error: AsyncFetchError) -> bool:
@@ -183,7 +183,7 @@ class HostHealth:
 
         It comes when the outage has lasted a quarter longer, so that no more than that is lost at its end.
         """
-        wait_s = min(max((now - self.since) / 4, self._base_s), _MOST_TIMES_FIRST * self._base_s)
+        wait_s = min(max((now - self.since) / 4, self._base_s), _MAX_TIMES_FIRST * self._base_s)
         self.opens_at = now + wait_s
 
     def wait_s(self, now: float) -> float:
@@ -200,7 +200,7 @@ class HostHealth:
             if opened < self._paused_at:
                 # it was sent before the pause that is on, so it adds nothing
                 return None
-            doubled = min(_MOST_TIMES_FIRST, 2.0 ** min(self._n_pauses, 16))
+            doubled = min(_MAX_TIMES_FIRST, 2.0 ** min(self._n_pauses, 16))
             asked_s = self._base_s * doubled * (0.5 + random / 2)
         is_same_pause = opened < self._paused_at
         if not is_same_pause:

@@ -17,7 +17,7 @@ _LEAST_KNOWN = 20
 _QUANTILE = 0.95
 _PATIENCE = 1.5
 _EARNED_BY_REQUEST = 0.05
-_MOST_TOKENS = 5.0
+_MAX_TOKENS = 5.0
 
 
 class HedgePolicy:
@@ -30,7 +30,7 @@ class HedgePolicy:
     def succeeded(self, elapsed_s: float) -> None:
         """Learn how long a request took, which earns a twentieth of a second request."""
         self._elapsed_s.append(elapsed_s)
-        self._tokens = min(_MOST_TOKENS, self._tokens + _EARNED_BY_REQUEST)
+        self._tokens = min(_MAX_TOKENS, self._tokens + _EARNED_BY_REQUEST)
 
     def after_s(self) -> float | None:
         """Return the seconds after which a request counts as late; None while too little is known."""

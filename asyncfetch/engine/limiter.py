@@ -19,7 +19,7 @@ __all__ = ["LimiterRate"]
 # Timers fire a millisecond late, and ten on a busy machine. A bucket of one loses that at every start; with a little
 # more in it the next start makes up for it, and the log of starts keeps the law.
 _SLACK, _SLACK_PART = 0.9, 0.04
-_MOST_LOGGED = 10_000.0
+_MAX_LOGGED = 10_000.0
 # Between the log and the wire lie some hundred microseconds, not always the same: with a margin of 1 µs one second held
 # 21 of 20 requests as they were sent. This costs half a percent of the rate.
 _MARGIN_S = 5e-3
@@ -51,7 +51,7 @@ class LimiterRate:
     @rate.setter
     def rate(self, rate: float) -> None:
         self._rate = rate
-        if rate > _MOST_LOGGED:
+        if rate > _MAX_LOGGED:
             # a bucket whose size is taken off its refill needs no log: b + (R - b) = R
             bucket, refill, n_logged = rate / 100, rate * 0.99, 0
         else:

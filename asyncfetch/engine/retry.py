@@ -19,7 +19,7 @@ _SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 # Thirty years are longer than any patience, and still a number that can be calculated with.
 _MAX_ASKED_S = 1e9
 # Bytes that are not an image heal when they are asked for again, or never do (HTTP-9).
-_MOST_ATTEMPTS_OF_IMAGES = 4
+_MAX_ATTEMPTS_OF_IMAGES = 4
 
 
 class RetryPolicy:
@@ -118,9 +118,7 @@ class RetryPolicy:
 
     def attempts_for(self, error: AsyncFetchError) -> int:
         """Return how often a request that ends in such an error is sent at most."""
-        return (
-            min(self.attempts, _MOST_ATTEMPTS_OF_IMAGES) if isinstance(error, ImageError) else self.attempts
-        )
+        return min(self.attempts, _MAX_ATTEMPTS_OF_IMAGES) if isinstance(error, ImageError) else self.attempts
 
     def __repr__(self) -> str:
         return f"RetryPolicy({self.attempts} attempts, {self.tokens:g}/{self.quota:g} tokens)"

@@ -75,7 +75,7 @@ _ERROR_BODY_BYTES = 2**16
 _MAX_RECEIVED_TIMES = 2
 # The header of a JPEG lies within.
 _KEPT_BYTES = 2**16
-_MOST_TICK_S = 1.0
+_MAX_TICK_S = 1.0
 # Four times aiohttp's default: fewer wake-ups for bodies of megabytes.
 _READ_BUFFER_BYTES = 2**18
 
@@ -265,7 +265,7 @@ class AiohttpTransport:
         self._stall_timeout_s = settings.stall_timeout_s
         self._min_speed = settings.min_speed_bytes_per_s
         self._before_another = before_another
-        self._watchdog = _Watchdog(min(self._connect_timeout_s, self._stall_timeout_s, 4 * _MOST_TICK_S) / 4)
+        self._watchdog = _Watchdog(min(self._connect_timeout_s, self._stall_timeout_s, 4 * _MAX_TICK_S) / 4)
         self._observer = current_observer()
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False

@@ -47,10 +47,10 @@ _GAIN_TO_DOUBLE = 1.25
 _STEP = 1 / 8
 _BIN_S = 0.1
 _LEAST_BINS = 4
-_MOST_BINS = 100
+_MAX_BINS = 100
 # A mean is trusted once its standard error is this part of it, or once the most bins are in: a doubling shows soon.
 _GOOD_ERROR, _GOOD_ERROR_TO_DOUBLE = 0.03, 0.15
-_MOST_BINS_TO_DOUBLE = 40
+_MAX_BINS_TO_DOUBLE = 40
 # Bins in which the window was full for less than this part say nothing.
 _FULL_PART = 0.8
 _COLLAPSED = 0.5
@@ -67,7 +67,7 @@ _SAME_TROUBLE_S = 60.0
 _WENT_WELL_S = 30.0
 _FIRST_HOLD_S, _LAST_HOLD_S = 4.0, 60.0
 _FIRST_CEILING_S, _LAST_CEILING_S = 120.0, 1800.0
-_LEAST_SETTLING_S, _MOST_SETTLING_S = 0.1, 2.0
+_LEAST_SETTLING_S, _MAX_SETTLING_S = 0.1, 2.0
 
 
 class WindowChange(NamedTuple):
@@ -133,7 +133,7 @@ class _Bins:
         self._sum_of_squares = 0.0
 
     def add(self, goodput: float) -> None:
-        if len(self._values) == _MOST_BINS:
+        if len(self._values) == _MAX_BINS:
             self._count(self._values.popleft(), -1)
         self._values.append(goodput)
         self._count(goodput, 1)
@@ -332,7 +332,7 @@ class Window(FixedWindow):
             # the mean of the latest bins holds no better ones any more: what a cut brings is measured against it
             return self._cut(now)
         good_error = _GOOD_ERROR_TO_DOUBLE if self._is_doubling else _GOOD_ERROR
-        most_bins = _MOST_BINS_TO_DOUBLE if self._is_doubling else _MOST_BINS
+        most_bins = _MAX_BINS_TO_DOUBLE if self._is_doubling else _MAX_BINS
         if n < _LEAST_BINS or (self._bins.error > good_error and n < most_bins):
             return None
         if self._bins.latest(_COLLAPSED_BINS) < _COLLAPSED * self._expected:
@@ -365,7 +365,7 @@ class Window(FixedWindow):
         is_up = self.size > before
         least = _GAIN_UP if is_up else _GAIN_DOWN
         uncertain = gain * math.hypot(self._bins.error, self._reference_error)
-        if abs(gain - least) < uncertain and n < _MOST_BINS:
+        if abs(gain - least) < uncertain and n < _MAX_BINS:
             return None
         self._before = None
         if gain >= least:
@@ -459,7 +459,7 @@ class Window(FixedWindow):
         return change
 
     def _settle(self, now: float) -> None:
-        settling_s = min(max(_LEAST_SETTLING_S, 2 * self._latency_s), _MOST_SETTLING_S)
+        settling_s = min(max(_LEAST_SETTLING_S, 2 * self._latency_s), _MAX_SETTLING_S)
         self._settles_at = now + settling_s
         self._bins.clear()
         self._n_low = 0

@@ -21,7 +21,7 @@ _LEAST_BYTES = 2**20
 # Sizes are rounded up to this, so that images of nearly the same size share arrays.
 _GRAIN_BYTES = 2**20
 # An array more than this many times as large as what is asked for stays for somebody who needs it.
-_MOST_WASTE = 2
+_MAX_WASTE = 2
 
 
 class Buffers:
@@ -57,7 +57,7 @@ class Buffers:
         if n_bytes < _LEAST_BYTES:
             return np.empty(n_bytes, dtype=np.uint8)
         with self._lock:
-            fitting = [each for each in self._idle if n_bytes <= each.nbytes <= _MOST_WASTE * n_bytes]
+            fitting = [each for each in self._idle if n_bytes <= each.nbytes <= _MAX_WASTE * n_bytes]
             if fitting:
                 best = min(fitting, key=lambda each: each.nbytes)
                 self._idle = [each for each in self._idle if each is not best]

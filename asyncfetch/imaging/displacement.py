@@ -35,7 +35,7 @@ Border = Literal["constant", "edge", "reflect", "mirror", "wrap"]
 
 # The longest side of what one block is sampled from: up to here float32 holds positions to 1/4096 px, and the copy that
 # is made at the border stays below 13 MB. Blocks that see more, of fields that jump, are gathered pixel by pixel.
-_MOST_CROP_PX = 2048
+_MAX_CROP_PX = 2048
 
 _CUBIC = -0.75
 
@@ -376,7 +376,7 @@ class _Sampler:
         )
         if self._border == "constant" and seen.intersect(Box.of_shape((height, width))).is_empty:
             out[...] = self._fill
-        elif max(seen.shape) > _MOST_CROP_PX:
+        elif max(seen.shape) > _MAX_CROP_PX:
             self._gather(x, y, out)
         else:
             x -= seen.x0

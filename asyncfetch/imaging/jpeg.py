@@ -49,7 +49,7 @@ _MAX_PIXELS = 2**30
 _MAX_SCANS = 64
 _COEFFICIENTS_PER_BLOCK = 64
 _BYTES_PER_COEFFICIENT = 2
-_MOST_REDUCTIONS = 3
+_MAX_REDUCTIONS = 3
 
 
 class JpegHeader(NamedTuple):
@@ -182,8 +182,8 @@ def decode(
     SelectionError
         ``reduce`` is out of range, or the buffer too small.
     """
-    if not 0 <= reduce <= _MOST_REDUCTIONS:
-        raise SelectionError(f"reduce must be 0 to {_MOST_REDUCTIONS}, not {reduce}")
+    if not 0 <= reduce <= _MAX_REDUCTIONS:
+        raise SelectionError(f"reduce must be 0 to {_MAX_REDUCTIONS}, not {reduce}")
     view = _begun(data)
     n_bytes = len(view)
     header, scan_at = _read(view)

@@ -31,7 +31,7 @@ _FLAGS = {"nearest": cv2.INTER_NEAREST, "linear": cv2.INTER_LINEAR, "cubic": cv2
 _LANCZOS_TAPS = 8
 _LANCZOS_REACH = 4
 # Above this many pixels for a sample, as a torn map may have, adding a channel to them would take the most time.
-_MOST_COPIED = 8
+_MAX_COPIED = 8
 # What cv2.remap takes for positions that are whole pixels.
 _NO_FRACTIONS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 
@@ -94,7 +94,7 @@ def _in_fast_channels(
     if out.shape[2] == 1:
         # OpenCV drops a last axis of length 1, so give it none.
         operation(source[..., 0], out[..., 0])
-    elif out.shape[2] == 3 and interpolation == "linear" and source.size <= _MOST_COPIED * out.size:
+    elif out.shape[2] == 3 and interpolation == "linear" and source.size <= _MAX_COPIED * out.size:
         four = _scratch.take("source", (*source.shape[:2], 4))
         sampled = _scratch.take("sampled", (*out.shape[:2], 4))
         cv2.cvtColor(source, cv2.COLOR_RGB2RGBA, dst=four)

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "FoundAtlas", "FoundDataSet", "FoundNote", "find_data_sets"]
 
 #: Data sets of genes and products whose records are asked for at once: some 500 section images.
-_SETS_A_REQUEST = 25
+_SETS_PER_REQUEST = 25
 #: Single images whose data sets are asked for at once: URLs of a kilobyte.
-_IMAGES_A_REQUEST = 100
+_IMAGES_PER_REQUEST = 100
 _MAX_NAME = 80
 
 type Row = dict[str, Any]
@@ -173,7 +173,7 @@ class _Finder:
         """Group single images by their data set: slots and tables need all sections of a set."""
         by_id = {int(each.id): str(each) for each in selections}
         wanted: dict[int, list[int]] = {}
-        for batch in itertools.batched(by_id, _IMAGES_A_REQUEST):
+        for batch in itertools.batched(by_id, _IMAGES_PER_REQUEST):
             for image_id, found in (await self._find_several_images(batch)).items():
                 if isinstance(found, AsyncFetchError):
                     await self._fail((by_id[image_id],), found)
@@ -258,7 +258,7 @@ class _Finder:
                 elif data_set_id not in self._sought:
                     self._sought.add(data_set_id)
                     waiting.append(data_set_id)
-                if len(waiting) == _SETS_A_REQUEST:
+                if len(waiting) == _SETS_PER_REQUEST:
                     await self._find_several(waiting, item)
                     waiting = []
         await self._find_several(waiting, item)

@@ -30,7 +30,7 @@ _KINDS = ("dataset", "image", "atlas", "gene", "product")
 # a name may hold blanks, so that only the word of the next selection ends it
 _BETWEEN = re.compile(r"[\s,;]+(?=(?:dataset|image|atlas|gene|product):)", re.IGNORECASE)
 
-_MOST_SHOWN = 80
+_MAX_SHOWN = 80
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
     items = list(texts) if isinstance(texts, Iterable) and not isinstance(texts, str) else [texts]
     if strange := [each for each in items if not isinstance(each, str)]:
         raise SelectionError(
-            f'{shown(repr(strange[0]), _MOST_SHOWN)} is not a valid selection: write it as text, such as "dataset:479"'
+            f'{shown(repr(strange[0]), _MAX_SHOWN)} is not a valid selection: write it as text, such as "dataset:479"'
         )
     selections = [
         selection
@@ -91,11 +91,11 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
 def _parse_item(text: str) -> list[Selection]:
     match = _BY_ID.fullmatch(text) or _BY_NAME.fullmatch(text)
     if match is None:
-        what = f"'{shown(text, _MOST_SHOWN)}' is not a valid selection"
+        what = f"'{shown(text, _MAX_SHOWN)}' is not a valid selection"
         kind_given, colon, values_given = text.partition(":")
         meant = nearest(kind_given, _KINDS, 1) if colon else []
         if meant and meant[0] != kind_given.lower():
-            raise SelectionError(f"{what}; did you mean {meant[0]}:{shown(values_given, _MOST_SHOWN)}?")
+            raise SelectionError(f"{what}; did you mean {meant[0]}:{shown(values_given, _MAX_SHOWN)}?")
         raise SelectionError(f"{what}: write {SELECTION_FORMS}, such as dataset:479")
     kind: Kind = match["kind"].lower()  # type: ignore[assignment]  # one of the two patterns' words
     values = (value.strip() for value in match["values"].split(","))

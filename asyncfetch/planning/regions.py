@@ -31,11 +31,11 @@ __all__ = [
 
 # JPEGs with 4:2:0 are coded in squares of 16 pixels.
 _LEAST_ALIGNMENT = 16
-_MOST_SIDE = 4096
+_MAX_SIDE = 4096
 # No less than a shard of the store, or shards would have to be put together from several boxes.
 _LEAST_SIDE = 2048
 # Boxes that fit into the budget side by side: four on their way, and what waits of them.
-_MOST_BOXES = 12
+_MAX_BOXES = 12
 
 #: A box in full-resolution pixels as commits name it: x, y, width, height.
 type FullBox = tuple[int, int, int, int]
@@ -43,8 +43,8 @@ type FullBox = tuple[int, int, int, int]
 
 def block_side(memory_bytes: int) -> int:
     """Return the side of the boxes in which an image is asked for, in pixels of the tier."""
-    side = _MOST_SIDE
-    while side > _LEAST_SIDE and 3 * side * side * _MOST_BOXES > memory_bytes:
+    side = _MAX_SIDE
+    while side > _LEAST_SIDE and 3 * side * side * _MAX_BOXES > memory_bytes:
         side //= 2
     return side
 

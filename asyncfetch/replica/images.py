@@ -48,7 +48,7 @@ __all__ = [
 
 DEFAULT_QUALITY = 85
 IMAGE_SERVICE = "/cgi-bin/imageservice"
-_MOST_TIERS = 32
+_MAX_TIERS = 32
 #: The views beside the image itself; the older spelling of each is a parameter of its own.
 VIEWS = ("expression", "projection", "tumor_feature_annotation", "tumor_feature_boundary")
 # What the disk cache holds depends on the drawing; this number is raised when the drawing changes.
@@ -214,8 +214,8 @@ def read_picture(
     """
     view = read_view(parameters)
     downsample = _number(parameters, "downsample", 0)
-    if not 0 <= downsample <= _MOST_TIERS:
-        raise SelectionError(f"downsample={downsample} is not between 0 and {_MOST_TIERS}")
+    if not 0 <= downsample <= _MAX_TIERS:
+        raise SelectionError(f"downsample={downsample} is not between 0 and {_MAX_TIERS}")
     if has_last_tier:
         downsample = min(downsample, last_tier(row["height"], row["width"]))
     left, top = _number(parameters, "left", row["x"]), _number(parameters, "top", row["y"])

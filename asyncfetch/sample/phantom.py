@@ -45,7 +45,7 @@ EXPRESSION_THRESHOLD = 0.5
 _BLOCK = (128, 512)
 _PIECE = (16, 128)
 _SUPERSAMPLE_ABOVE_UM = 10.0
-_MOST_SUPERSAMPLES = 64
+_MAX_SUPERSAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ class _Grid:
         self.wanted = wanted
         pitch_um = float(np.linalg.norm(index_to_reference[:, :2], axis=0).max())
         n = 1
-        while pitch_um / n > _SUPERSAMPLE_ABOVE_UM and n < _MOST_SUPERSAMPLES:
+        while pitch_um / n > _SUPERSAMPLE_ABOVE_UM and n < _MAX_SUPERSAMPLES:
             n *= 2
         self.n_samples = n
         # Sub-pixel m of pixel i is centred at (m + ½) / n - ½, counted from the first sub-pixel of pixel 0.

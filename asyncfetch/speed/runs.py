@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFigures", "measure_bodies", "measure_run"]
 
-_MOST_BYTES = 2**30
+_MAX_BYTES = 2**30
 
 
 class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ async def measure_bodies(image_ids: Sequence[int], settings: Settings) -> Cost:
                 async with anyio.create_task_group() as tasks:
                     for each in image_ids:
                         url = ImageRequest(image_id=each).url(settings.base_url)
-                        tasks.start_soon(engine.fetch, Request(url, "image", _MOST_BYTES), _taken_as_it_is)
+                        tasks.start_soon(engine.fetch, Request(url, "image", _MAX_BYTES), _taken_as_it_is)
         except* AsyncFetchError as group:
             raise first_error(group) from None
     return cost

@@ -57,7 +57,7 @@ _MISSING = 2**64 - 1
 #: several colours.
 _PROBE = 64
 #: Encoded chunks of one colour that are remembered, a few kB each.
-_MOST_PLAIN = 64
+_MAX_PLAIN = 64
 
 
 class ImageArray(NamedTuple):
@@ -220,7 +220,7 @@ def _only_colour(image: NDArray[np.uint8]) -> bytes | None:
     return image[0, 0].tobytes() if np.array_equal(values[n_values:], values[:-n_values]) else None
 
 
-@functools.lru_cache(maxsize=_MOST_PLAIN)
+@functools.lru_cache(maxsize=_MAX_PLAIN)
 def _encode_plain(shape: tuple[int, ...], colour: bytes, codec: Codec) -> bytes:
     return _encoder(codec)(np.full(shape, np.frombuffer(colour, dtype=np.uint8)))
 

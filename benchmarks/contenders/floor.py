@@ -39,7 +39,7 @@ TILE = 1024
 BLOCK = 256
 N_CONNECTIONS = 8
 #: Of the samples of a mean, in pixels of an image that was halved while it was decoded.
-MOST_SPACING = 1.2
+MAX_SPACING = 1.2
 
 
 def main(job: Job) -> None:
@@ -160,7 +160,7 @@ class Work:
     def plane(self, image: Placed, pixels: np.ndarray) -> None:
         """Write one registered plane, warped by tiles; by area where the grid is much coarser."""
         step = float(np.linalg.norm(image.grid_to_pixels[:, :2], ord=2))
-        spacing = MOST_SPACING if image.n_halvings else 1.0
+        spacing = MAX_SPACING if image.n_halvings else 1.0
         k = max(1, int(np.ceil(step / spacing - 1e-9))) if step >= 1.5 else 1
         finer = image.grid_to_pixels.copy()
         finer[:, :2] /= k

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Placed", "placed_images"]
 
 #: libjpeg decodes at 1/8 at the smallest.
-_MOST_HALVINGS = 3
+_MAX_HALVINGS = 3
 
 
 class Placed(NamedTuple):
@@ -50,7 +50,7 @@ async def placed_images(job: Job) -> list[Placed]:
     for section in data_set.section_images:
         if job.image_ids and section.id not in job.image_ids:
             continue
-        n_halvings = min(_MOST_HALVINGS, tier_for(grid.um, section.resolution or 1.0))
+        n_halvings = min(_MAX_HALVINGS, tier_for(grid.um, section.resolution or 1.0))
         matrix = full_to_tier(n_halvings) @ grid.grid_to_image(data_set.geometry(section))
         placed.append(Placed(section.id, matrix.matrix, grid.shape, n_halvings))
     return placed

@@ -25,9 +25,9 @@ SMALL, SMALL_IMAGE = 900000005, 900005005
 SAGITTAL = (69289763, (69177634, 69177658))
 CORONAL = (479, (101349756, 101349764, 947900020))
 
-MOST_MEAN_ABS = 2.0
-MOST_SHIFT_STEPS = 0.05
-MOST_SHIFT_PIXELS = 0.1
+MAX_MEAN_ABS = 2.0
+MAX_SHIFT_STEPS = 0.05
+MAX_SHIFT_PIXELS = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +139,11 @@ def shortcomings(n_voxels, mean_abs, shift, tier_steps):
     if n_voxels < 300:
         found.append(f"{n_voxels} voxels to compare")
     # Pixels twice as coarse as the grid cannot hold what the phantom has on it, wherever they are put.
-    if mean_abs >= MOST_MEAN_ABS and tier_steps <= 2:
+    if mean_abs >= MAX_MEAN_ABS and tier_steps <= 2:
         found.append(f"{mean_abs:.2f} grey levels")
-    if shift >= MOST_SHIFT_STEPS:
+    if shift >= MAX_SHIFT_STEPS:
         found.append(f"displaced by {shift:.4f} grid steps")
-    if shift >= MOST_SHIFT_PIXELS * tier_steps:
+    if shift >= MAX_SHIFT_PIXELS * tier_steps:
         found.append(f"displaced by {shift / tier_steps:.3f} pixels of the tier")
     return found
 
@@ -311,7 +311,7 @@ def test_parallel_planes_lie_on_whole_multiples_of_the_pitch(mirrored, phantom, 
         inside = in_image & (tissue > 0.99)
         assert inside.sum() > 30_000
         difference = stored.plane.astype(float) - truth
-        assert np.abs(difference[inside]).mean() < MOST_MEAN_ABS
+        assert np.abs(difference[inside]).mean() < MAX_MEAN_ABS
     assert len(maps) == (2 if data_set_id == SMALL else 1)
     assert stored.layout.recipe.parallel
     assert stored.commit.recipe.parallel
