@@ -1,4 +1,4 @@
-"""Every public name has a page, and every page of the repository is reached from the site."""
+"""Every public name has a page on the site, and the pages use public names alone."""
 
 from __future__ import annotations
 
