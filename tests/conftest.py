@@ -61,7 +61,9 @@ class Command:
         self.folder = folder
         self._stack = stack
 
-    def __call__(self, *args: object, timeout: float = 150, **environment: str) -> subprocess.CompletedProcess:
+    def __call__(
+        self, *args: object, timeout: float = 150, **environment: str
+    ) -> subprocess.CompletedProcess:
         process = self.start(*args, **environment)
         out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
