@@ -55,7 +55,7 @@ def compare(ours: Figures, other: Figures, served_s_per_image: float, bar: float
     ours, other : dict
         From :func:`medians`.
     served_s_per_image : float
-        Seconds an image that the server alone takes.
+        Seconds per image that the server alone takes.
     bar : float, optional
         What the ratio of wall times has to reach.
 

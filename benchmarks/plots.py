@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def draw(results: Path, folder: Path) -> list[Path]:
-    """Draw seconds an image, throughput ratios, and for a slow link what came when.
+    """Draw seconds per image, throughput ratios, and for a slow link what came when.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def _draw_seconds(kinds: list[dict[str, Any]], path: Path, document: dict[str, A
         axes.set_xlim(min(seconds) / 2, max(seconds) * 3)
         axes.set_title(kind["title"], loc="left", fontsize="medium")
         _plainly(axes)
-    panels[-1].set_xlabel("seconds an image (logarithmic; less is better)")
+    panels[-1].set_xlabel("seconds per image (logarithmic; less is better)")
     _save(figure, path, document)
 
 

@@ -36,7 +36,7 @@ _JOBS = 8
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Say what can be chosen."""
-    parser.add_argument("--limits", default="5,20,50", help="requests a second (default %(default)s)")
+    parser.add_argument("--limits", default="5,20,50", help="requests per second (default %(default)s)")
     parser.add_argument("--requests", type=int, default=2000, help="at each limit (default 2000)")
     parser.add_argument("--seconds", type=float, default=100.0, help="most seconds a limit (default 100)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where the figures go")

@@ -1,6 +1,6 @@
 """Whole runs beside each other, against one replica in a process of its own.
 
-The contenders take turns, in an order drawn anew each time, each in a fresh process and a fresh folder, so that what
+The contenders take turns, in an order drawn again each time, each in a fresh process and a fresh folder, so that what
 else the machine does hits all alike. Medians and ratios are what counts. The bodies alone, fetched and thrown away
 from a replica without a link, take part as one more contender: they tell what the server takes, and no conclusion is
 drawn where that is more than half of a run.
@@ -167,7 +167,7 @@ class Comparison:
                 runs[contender.name].append(figures)
                 tell(
                     f"{self.kind.name}, {repeat + 1} of {self.repeats}: {contender.name} "
-                    f"{figures['wall_s'] / figures['n_images']:.3f} s an image"
+                    f"{figures['wall_s'] / figures['n_images']:.3f} s per image"
                 )
         return runs
 
@@ -192,7 +192,7 @@ class Comparison:
         """Return a folder for a run, and empty the files of the runs before.
 
         They are deleted once all runs are over: ext4 passes over inodes of files that were deleted a moment ago, and
-        whoever makes many files pays for its search (planes took 0.055 instead of 0.045 s an image).
+        whoever makes many files pays for its search (planes took 0.055 instead of 0.045 s per image).
         """
         for folder, _, names in self.out.walk():
             for name in names:

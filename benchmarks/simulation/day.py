@@ -56,7 +56,7 @@ class Day(NamedTuple):
         return (
             f"{self.n_requests} requests in {self.virtual_s / 3600:.1f} virtual hours: {self.wall_s:.0f} s, "
             f"{self.cpu_s:.0f} CPU s, {self.host_cpu_s:.0f} of them for the host alone; "
-            f"engine {self.engine_us:.0f} µs a request; peak {self.peak_mib:.0f} MiB"
+            f"engine {self.engine_us:.0f} µs per request; peak {self.peak_mib:.0f} MiB"
         )
 
 

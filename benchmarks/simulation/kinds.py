@@ -104,7 +104,7 @@ KINDS: dict[str, Kind] = {
             "slow_per_connection", "100 ms, 0.5 to 4 MB/s a connection, no limit in all", _slow_per_connection
         ),
         Kind("capped_in_all", "80 ms, 4 MB/s a connection, 40 MB/s in all", _capped_in_all),
-        Kind("throttling_starts", "429 beyond 20 requests a second", _throttling_starts),
+        Kind("throttling_starts", "429 beyond 20 requests per second", _throttling_starts),
         Kind("throttling_open", "429 beyond 10 open connections", _throttling_open),
         Kind(
             "collapsing",

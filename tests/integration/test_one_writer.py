@@ -1,4 +1,4 @@
-"""One run at a time writes to a store; what others left unfinished is gone on with as far as it is to be believed."""
+"""One run at a time writes to a store; what others left unfinished is continued as far as it is to be believed."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_another_pitch_and_codec_take_the_place_of_the_ones_before(whole, mirror
     layout = asyncfetch.open(whole).data_set(DATA_SET).registered_layout
     assert (layout.recipe.um, layout.recipe.codec) == (200.0, "jpegxl")
     assert stored_objects(whole) == stored_objects(other)
-    # and back, as if nothing had been
+    # and back, unchanged
     again(whole, ("registered",), um=100.0, codec="zstd")
     assert stored_objects(whole) == stored_objects(mirrored(tmp_path / "peace.zarr", layers=ALL))
 

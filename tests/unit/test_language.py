@@ -136,13 +136,28 @@ def unusual_words(text: str) -> list[str]:
     return [f"{match[0]!r}: write {usual!r}" for match, usual in found if match]
 
 
-def test_messages_help_and_docstrings_use_the_usual_words():
+@pytest.mark.parametrize("folder", ["asyncfetch", "benchmarks"])
+def test_messages_help_and_docstrings_use_the_usual_words(folder):
     found = [
         f"{path.relative_to(REPOSITORY)}:{line}: {word}"
-        for path in sorted((REPOSITORY / "asyncfetch").rglob("*.py"))
+        for path in sorted((REPOSITORY / folder).rglob("*.py"))
         for line, text in strings_of(path)
         if " " in text
         for word in unusual_words(text)
+    ]
+    assert found == []
+
+
+def test_pages_use_the_usual_words():
+    docs = REPOSITORY / "docs"
+    pages = [page for page in sorted(docs.rglob("*.md")) if docs / "decisions" not in page.parents]
+    pages += [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")]
+    assert len(pages) > 15
+    found = [
+        f"{page.relative_to(REPOSITORY)}:{k}: {word}"
+        for page in pages
+        for k, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        for word in unusual_words(line)
     ]
     assert found == []
 

@@ -1,4 +1,4 @@
-"""The window against servers that are functions: a size in, bytes a second out, fed in small pieces."""
+"""The window against servers that are functions: a size in, bytes per second out, fed in small pieces."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_what_is_stored_is_stored_in_the_end_too():
     added = only(plan(Settings(layers=("sections",)), commits={10: commit}, image_ids={10}))
     assert added.layers == ("sections", "source", "registered")
     assert (added.source, added.kept) == ((commit.sha256, 1), ("source", "registered"))
-    # no coarser than it is, and no plane is made of it anew
+    # no coarser than it is, and no plane is made of it again
     assert added.downsample == 1
     assert added.grid_to_image is None
 
