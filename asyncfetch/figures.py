@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from asyncfetch.deprecation import warn_of_old_name
 from asyncfetch.events import (
     BudgetGranted,
     HostPaused,
@@ -109,7 +110,7 @@ class Figures(msgspec.Struct, kw_only=True):
         Bytes of all bodies that came whole.
     outage_s : float
         Seconds of outages that ended.
-    window, most_window : int
+    window, max_window : int
         Images asked for at once, lately and at the most; 0 where the number was fixed.
     waiting_s : dict of str to float
         Seconds of waiting by cause, all that waited together.
@@ -126,10 +127,16 @@ class Figures(msgspec.Struct, kw_only=True):
     received_bytes: int = 0
     outage_s: float = 0.0
     window: int = 0
-    most_window: int = 0
+    max_window: int = 0
     waiting_s: dict[str, float] = msgspec.field(default_factory=dict)
     request_s: Histogram = msgspec.field(default_factory=lambda: Histogram("s"))
     body_bytes: Histogram = msgspec.field(default_factory=lambda: Histogram("bytes"))
+
+    @property
+    def most_window(self) -> int:
+        """The old name of `max_window`."""
+        warn_of_old_name("Figures.most_window", "Figures.max_window")
+        return self.max_window
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -147,7 +154,7 @@ class Figures(msgspec.Struct, kw_only=True):
             else:
                 sums[name] = ours + theirs
         sums["window"] = other.window or self.window
-        sums["most_window"] = max(self.most_window, other.most_window)
+        sums["max_window"] = max(self.max_window, other.max_window)
         return Figures(**sums)
 
     def held_back_by(self) -> dict[str, float]:
@@ -210,7 +217,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
     def _window(self, event: WindowChanged) -> None:
         self.window = event.after
-        self.most_window = max(self.most_window, event.before, event.after)
+        self.max_window = max(self.max_window, event.before, event.after)
 
     def _paused(self, _event: HostPaused) -> None:
         self.n_pauses += 1

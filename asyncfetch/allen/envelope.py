@@ -125,7 +125,7 @@ def parse_json(body: bytes | bytearray, *, url: str | None = None) -> Page:
     if isinstance(rows, dict):
         rows = [rows] if rows else []
     if not isinstance(rows, list) or not (not rows or any(isinstance(row, dict) for row in rows)):
-        raise _odd(rows, "that is not a list of records", url)
+        raise _odd(rows, "which is not a list of records", url)
     total = envelope.total_rows
     return Page(
         rows, _count(envelope.start_row, 0), _count(envelope.num_rows, len(rows)), _count(total, None)

@@ -59,7 +59,7 @@ def describe(report: Report, go_on: str | None = None) -> str:
     if held := report.figures.held_back_by():
         shares = ", ".join(f"{_HOLDERS[cause]} {share:.0%}" for cause, share in held.items() if share >= 0.05)
         goodput = report.goodput_bytes_per_s / 1e6
-        n_at_once = report.figures.most_window
+        n_at_once = report.figures.max_window
         most = f", at most {counted(n_at_once, 'image')} at once" if n_at_once else ""
         lines.append(f"{goodput:.2f} MB/s{most}; waited for: {shares}")
     lines += _listed("failed", report.failures)

@@ -106,7 +106,7 @@ class StoreWriter:
             place.check_root(create=create)
             return cls(place)
         new_folders = place.missing_folders()
-        # what another run is just making is no damage that this one has met
+        # what another run is just making is not damage that this one has met
         is_made = Place(location).is_made(create=create)
         held = StoreLock.take(place, command)
         try:

@@ -71,7 +71,7 @@ class SimulatedHost:
     latency : Latency
         The seconds before the headers.
     capacity : Capacity, optional
-        Bytes a second in all; by default no limit.
+        Bytes per second in all; by default no limit.
     door : Door, optional
         What is refused; by default nothing.
     seed : int

@@ -108,7 +108,7 @@ def test_images_that_fail_harm_no_other(
     if row.is_final:
         assert n_retries == 0
     else:
-        # what is sent in an outage is no attempt of its own
+        # what is sent in an outage is not an attempt of its own
         given_up = {each.attempt for each in outcome.events if isinstance(each, RequestFailed)}
         assert given_up == {3}
         n_outages = sum(isinstance(each, OutageBegan) for each in outcome.events)

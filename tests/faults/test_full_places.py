@@ -66,7 +66,7 @@ async def test_a_store_without_room_ends_the_run_and_nothing_is_lost(n_objects):
         report = await resume(full, settings=settings)
     assert report.failures == []
     assert await objects_of(full) == await objects_of(peace)
-    # what the store cannot take is no fault of the request, whose reply was accepted
+    # what the store cannot take is not a fault of the request, whose reply was accepted
     assert not [event for event in events if isinstance(event, RequestFailed | RequestRetried)]
 
 

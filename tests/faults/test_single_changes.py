@@ -30,7 +30,7 @@ WHOLE = {
     "binary": bytes(range(200)),
 }
 VALUES = (None, "x", [], {"a": 1}, -1, 1.5, 1e308, 2**70, True)
-#: A newer layout is no damage, and is refused.
+#: A newer layout is not damage, and is refused.
 REFUSED = {"zarr.json attributes.asyncfetch.layout"}
 
 
@@ -119,7 +119,7 @@ def _use(objects, data_set):
     try:
         view = writer.open_view(view_layout(data_set, "image", settings))
     except SettingsError:
-        # a layout of another grid is no damage: the data set fails, and the message says how to go on
+        # a layout of another grid is not damage: the data set fails, and the message says how to go on
         writer.close()
         return
     found = view.sound_commits()

@@ -75,7 +75,7 @@ def test_every_counter_counts_what_its_events_say():
     assert (figures.n_hedged, figures.n_pauses, figures.n_outages) == (1, 1, 2)
     assert figures.received_bytes == 10**6 + 10**3
     assert figures.outage_s == 60.0
-    assert (figures.window, figures.most_window) == (5, 8)
+    assert (figures.window, figures.max_window) == (5, 8)
     assert figures.waiting_s == pytest.approx(
         {
             "budget": 0.5,

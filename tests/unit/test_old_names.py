@@ -10,6 +10,7 @@ import pytest
 from asyncfetch import blocking, mirroring, replica, sample, server
 from asyncfetch.cli.configuration import settings_from
 from asyncfetch.errors import SettingsError, StoreError
+from asyncfetch.figures import Figures
 from asyncfetch.options import settings_of
 from asyncfetch.settings import Settings, read_environment
 
@@ -115,3 +116,8 @@ def test_a_command_notes_an_old_name_in_the_file_and_in_the_environment(tmp_path
     monkeypatch.delenv("ASYNCFETCH_MOST_JOBS")
     assert settings_from(file).max_jobs == 3
     assert capsys.readouterr().err.splitlines() == ["note: the setting most_jobs is now max_jobs"] * 3
+
+
+def test_the_largest_window_can_be_read_by_its_old_name():
+    with pytest.warns(DeprecationWarning, match=r"Figures\.most_window is now Figures\.max_window"):
+        assert Figures(max_window=9).most_window == 9

@@ -1,4 +1,4 @@
-"""The optional group ``catalogue``: rows in, rows out, written once, and what is no catalogue is named."""
+"""The optional group ``catalogue``: rows in, rows out, written once, and what is not a catalogue is named."""
 
 from __future__ import annotations
 

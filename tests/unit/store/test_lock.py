@@ -29,7 +29,7 @@ HERE = Holder.of_this_process("mirror dataset:1")
 
 @pytest.fixture(params=["locks", "no locks", "memory", "obstore"])
 def location(request, tmp_path, monkeypatch):
-    """Return a place of each kind: where files are locked, where they cannot be, and what is no directory."""
+    """Return a place of each kind: where files are locked, where they cannot be, and what is not a directory."""
     if request.param == "memory":
         return MemoryStore()
     if request.param == "obstore":
