@@ -5,17 +5,45 @@ from __future__ import annotations
 import inspect
 import warnings
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["once_positional", "warn_of_old_name"]
+__all__ = ["OldAttribute", "once_positional", "warn_of_old_name"]
 
 
 def warn_of_old_name(old: str, new: str, *, stacklevel: int = 3) -> None:
     """Warn the caller's caller that a name has another one now."""
     warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=stacklevel)
+
+
+class OldAttribute[T]:
+    """An attribute that became a method, because it reads the disk; it still gives the value, and warns.
+
+    Parameters
+    ----------
+    method : callable
+        The method, as it stands in the body of the class.
+    """
+
+    def __init__(self, method: Callable[[Any], T]) -> None:
+        self._method = method
+        self.__doc__ = f"The old form of ``{method.__name__}()``."
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | T:
+        if instance is None:
+            return self
+        old, new = f"{owner.__name__}.{self._name}", f"{owner.__name__}.{self._method.__name__}()"
+        warn_of_old_name(old, f"{new}, because it reads the store")
+        return self._method(instance)
 
 
 def once_positional[**P, T](*names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

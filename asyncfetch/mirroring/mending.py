@@ -209,7 +209,7 @@ class Mender:
                 fields["um"] = commit.recipe.um
         layout = None
         if data_set_id in store.data_set_ids:
-            layout = store.data_set(data_set_id, view).registered_layout
+            layout = store.data_set(data_set_id, view).read_registered_layout()
         if layout is not None and "registered" in fields.get("layers", ("registered",)):
             fields |= {name: getattr(layout.recipe, name) for name in CHOSEN}
         if view == "expression" and fields.get("numeric_expression") is False:
@@ -255,4 +255,4 @@ def _atlases_of(store: Store) -> dict[int, int]:
 
 
 def _volume_layout_of(store: Store, data_set_id: int, view: str) -> Any:
-    return store.data_set(data_set_id, view).volume_layout
+    return store.data_set(data_set_id, view).read_volume_layout()

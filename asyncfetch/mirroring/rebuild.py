@@ -309,8 +309,8 @@ class _ViewRun:
         self.commits = commits
         self._image_ids = image_ids
         self._wanted = layers
-        self._before = stored.registered_layout
-        self._data_set = stored.section_data_set
+        self._before = stored.read_registered_layout()
+        self._data_set = stored.read_section_data_set()
         self.settings = as_stored(self._there, layers, chosen)
         self._layout = view_layout(self._data_set, self.view, self.settings)
 

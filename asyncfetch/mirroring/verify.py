@@ -228,7 +228,7 @@ def _views_of(data_set: StoredDataSet) -> tuple[str, ...]:
 
 
 def _read_table(data_set: StoredDataSet) -> None:
-    _ = data_set.table
+    data_set.read_table()
 
 
 def _read_catalogue(store: Store) -> None:

@@ -110,14 +110,14 @@ class VolumeSource:
     @property
     def is_made(self) -> bool:
         """Whether the store holds this very volume, whole."""
-        return self.data_set.volume_layout == self.layout and not self.data_set.volume_problems()
+        return self.data_set.read_volume_layout() == self.layout and not self.data_set.volume_problems()
 
     def find_damaged(self) -> dict[int, StoreError]:
         """Return the planes that cannot be read, as far as the ends of their shards tell.
 
         Those that the stored volume goes without are decoded: they may be why it was made without them.
         """
-        stored = self.data_set.volume_layout
+        stored = self.data_set.read_volume_layout()
         image_ids = {plane.image_id for plane in self.layout.planes}
         lacking = set() if stored is None else image_ids - {plane.image_id for plane in stored.planes}
         return self.data_set.damaged_planes(image_ids - lacking) | self.data_set.damaged_planes(
@@ -208,7 +208,7 @@ def open_source(
             f"{store.location} holds {counted(len(ids), 'data set')} ({known}); name one with --dataset"
         )
     data_set = store.data_set(ids[0] if data_set_id is None else data_set_id, view)
-    registered = data_set.registered_layout
+    registered = data_set.read_registered_layout()
     if registered is None:
         raise SelectionError(
             f"data set {data_set.id}, view {view}, is not registered in {store.location}; "

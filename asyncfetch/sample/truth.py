@@ -52,7 +52,7 @@ class PlaneError(NamedTuple):
 
 def compare_with_phantom(data_set: StoredDataSet, phantom: Phantom) -> Iterator[PlaneError]:
     """Compare every registered plane of a data set with the phantom, in order of z."""
-    layout = data_set.registered_layout
+    layout = data_set.read_registered_layout()
     if layout is None:
         return
     planes = data_set.registered
@@ -161,7 +161,7 @@ def compare_volume(data_set: StoredDataSet, phantom: Phantom, *, step: int = 1) 
 
     The slices are those of the grid: they lie between the tilted sections. None where nothing can be compared.
     """
-    layout = data_set.volume_layout
+    layout = data_set.read_volume_layout()
     if layout is None:
         return None
     grid, plane, volume = layout.grid, layout.plane, data_set.volume

@@ -10,6 +10,7 @@ import zarr
 
 from asyncfetch.allen import parse_data_set
 from asyncfetch.atlas import Atlas
+from asyncfetch.deprecation import OldAttribute
 from asyncfetch.errors import ImageError, SelectionError, StoreError, StoreItemError
 from asyncfetch.imaging.jet import put_levels
 from asyncfetch.imaging.jpeg import decode, read_header
@@ -226,9 +227,8 @@ class StoredDataSet:
         """Return the same data set, seen in another view."""
         return StoredDataSet(self._place, self.id, self.record, view)
 
-    @property
-    def table(self) -> dict[str, Column]:
-        """The columns of all sections of the set, by name; empty until the data set was completed.
+    def read_table(self) -> dict[str, Column]:
+        """Return the columns of all sections of the set, by name; empty until the data set was completed.
 
         See `asyncfetch.layout.table.table_columns` for what they are.
         """
@@ -239,11 +239,10 @@ class StoredDataSet:
         """The commits of the view, in order of section number and id."""
         return list(read_commits(self._place, self.id, self.view).values())
 
-    @property
-    def section_data_set(self) -> SectionDataSet:
-        """The record with all its sections: of those that are not committed what the table tells."""
+    def read_section_data_set(self) -> SectionDataSet:
+        """Return the record with all its sections: of those that are not committed what the table tells."""
         rows = {commit.image_id: commit.record for commit in self.sections}
-        table = self.table
+        table = self.read_table()
         if table:
             known = {row["id"]: row for row in section_rows(table, self.id)}
             rows = {
@@ -264,7 +263,7 @@ class StoredDataSet:
             Compare the digest of the JPEG.
         """
         return section_problems(
-            self._place, commit, self.registered_layout, full=full, with_digest=with_digest
+            self._place, commit, self.read_registered_layout(), full=full, with_digest=with_digest
         )
 
     def damaged_planes(self, image_ids: Iterable[int], *, full: bool = False) -> dict[int, StoreError]:
@@ -277,7 +276,7 @@ class StoredDataSet:
         full : bool
             Decode the planes, instead of looking at the ends of shards alone.
         """
-        layout = self.registered_layout
+        layout = self.read_registered_layout()
         errors: dict[int, StoreError] = {}
         for image_id in image_ids:
             try:
@@ -308,9 +307,8 @@ class StoredDataSet:
         """
         return StoredSection(self._place, self._commit(image_id))
 
-    @property
-    def registered_layout(self) -> RegisteredLayout | None:
-        """The grid and the slots of the registered image, None where that layer is not stored."""
+    def read_registered_layout(self) -> RegisteredLayout | None:
+        """Return the grid and the slots of the registered image, None where that layer is not stored."""
         return read_registered_layout(self._place, self.id, self.view)
 
     @property
@@ -322,22 +320,20 @@ class StoredDataSet:
         SelectionError
             The view is not registered.
         """
-        if self.registered_layout is None:
+        if self.read_registered_layout() is None:
             raise SelectionError(
                 f"data set {self.id}, view {self.view}, is not registered in {self._place.name}; "
                 "mirror it with the layer registered"
             )
         return open_array(self._place, f"{registered_path(self.id, self.view)}/scale0/image")
 
-    @property
-    def volume_layout(self) -> VolumeLayout | None:
-        """What the volume of the view is and was made from, None where there is none."""
+    def read_volume_layout(self) -> VolumeLayout | None:
+        """Return what the volume of the view is and was made from, None where there is none."""
         return read_volume_layout(self._place, self.id, self.view)
 
-    @property
-    def volume_levels(self) -> tuple[zarr.Array[Any], ...]:
-        """The levels of the volume, (c, z, y, x) uint8 with z, y, x along p, i, r, the finest first; or none."""
-        layout = self.volume_layout
+    def open_volume_levels(self) -> tuple[zarr.Array[Any], ...]:
+        """Return the levels of the volume, (c, z, y, x) uint8 with z, y, x along p, i, r, the finest first; or none."""
+        layout = self.read_volume_layout()
         if layout is None:
             return ()
         path = volume_path(self.id, self.view)
@@ -354,13 +350,19 @@ class StoredDataSet:
         SelectionError
             There is none.
         """
-        levels = self.volume_levels
+        levels = self.open_volume_levels()
         if not levels:
             raise SelectionError(
                 f"data set {self.id}, view {self.view}, has no volume in {self._place.name}; "
                 "make it with: asyncfetch volume"
             )
         return levels[0]
+
+    table = OldAttribute(read_table)
+    section_data_set = OldAttribute(read_section_data_set)
+    registered_layout = OldAttribute(read_registered_layout)
+    volume_layout = OldAttribute(read_volume_layout)
+    volume_levels = OldAttribute(open_volume_levels)
 
     def geometry(self, image_id: int) -> SectionGeometry:
         """Return where a committed section lies in the reference space.

@@ -59,7 +59,7 @@ def damage(path, how):
 
 
 def shard_of(folder, image_id):
-    layout = asyncfetch.open(folder).data_set(DATA_SET).registered_layout
+    layout = asyncfetch.open(folder).data_set(DATA_SET).read_registered_layout()
     return folder / VIEW / f"registered/scale0/image/c/0/{layout.z_by_image[image_id]}/0/0"
 
 

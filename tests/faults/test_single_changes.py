@@ -42,7 +42,7 @@ def sample(undisturbed):
         node = json.loads(objects[name])
         node["attributes"]["asyncfetch"]["time"] = "2026-11-28T15:00:00+00:00"
         objects[name] = json.dumps(node).encode()
-    data_set = asyncfetch.open(_memory(objects)).data_set(SMALL).section_data_set
+    data_set = asyncfetch.open(_memory(objects)).data_set(SMALL).read_section_data_set()
     return objects, data_set
 
 
@@ -103,7 +103,12 @@ def _use(objects, data_set):
         for view in stored.views:
             seen = stored.in_view(view)
             commits = seen.sections
-            _ = seen.table, seen.section_data_set, seen.registered_layout, seen.volume_layout
+            _ = (
+                seen.read_table(),
+                seen.read_section_data_set(),
+                seen.read_registered_layout(),
+                seen.read_volume_layout(),
+            )
             with suppress(StoreItemError, SelectionError):
                 assert np.asarray(seen.registered[0, :, 0]).ndim == 2
             for commit in commits[:2]:

@@ -52,7 +52,7 @@ def mirror(tmp_path_factory):
 
 def planes_of(location):
     data_set = asyncfetch.open(location).data_set(SMALL)
-    z_by_image = data_set.registered_layout.z_by_image
+    z_by_image = data_set.read_registered_layout().z_by_image
     return {
         commit.image_id: data_set.registered[:, z_by_image[commit.image_id]] for commit in data_set.sections
     }

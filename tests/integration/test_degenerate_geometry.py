@@ -125,12 +125,12 @@ def test_a_volume_leaves_it_out_and_says_so(odd_store):
     report = anyio.run(partial(volume, odd_store, max_gap_um=5000.0))
     assert report.n_planes == 9
     assert [(each.item, "singular" in each.message) for each in report.unplaced] == [(f"image:{ODD}", True)]
-    planes = asyncfetch.open(odd_store).data_set(DATA_SET).volume_layout.planes
+    planes = asyncfetch.open(odd_store).data_set(DATA_SET).read_volume_layout().planes
     assert ODD not in {plane.image_id for plane in planes}
 
 
 def test_a_rebuild_says_the_same_as_the_mirror(odd_store):
-    report = anyio.run(partial(rebuild, odd_store, ["registered"], um=200.0))
+    report = anyio.run(partial(rebuild, odd_store, layers=["registered"], um=200.0))
     assert [each.item for each in report.unplaced] == [f"image:{ODD}"]
     assert (report.failures, report.n_committed, report.n_skipped) == ([], 9, 1)
 

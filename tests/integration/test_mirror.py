@@ -270,7 +270,7 @@ def test_another_view_is_fetched_beside_the_first(mirror, tmp_path):
     mask = asyncfetch.open(tmp_path).data_set(SMALL, "expression")
     commit = mask.section(SMALL_IMAGES[3]).commit
     assert commit.recipe.interpolation == "nearest"
-    plane = np.asarray(mask.registered[:, mask.registered_layout.z_by_image[SMALL_IMAGES[3]]])
+    plane = np.asarray(mask.registered[:, mask.read_registered_layout().z_by_image[SMALL_IMAGES[3]]])
     # Colours are codes: the plane has those of the image and no mixtures.
     colours = decode(mask.section(SMALL_IMAGES[3]).jpeg) @ (65536, 256, 1)
     found = np.unique(np.moveaxis(plane, 0, -1) @ (65536, 256, 1))

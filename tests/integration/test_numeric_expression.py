@@ -48,7 +48,7 @@ def data_set(store):
 @pytest.fixture(scope="module")
 def truth(data_set):
     """The level on the registered grid as its mask shows it, 0 to 255, each voxel the mean over its area."""
-    layout, n = data_set.registered_layout, 4
+    layout, n = data_set.read_registered_layout(), 4
     to_reference = layout.grid.grid_to_reference(data_set.geometry(IMAGE_ID))
     fine = to_reference @ [[1 / n, 0, 0.5 / n - 0.5], [0, 1 / n, 0.5 / n - 0.5], [0, 0, 1]]
     height, width = layout.grid.shape
@@ -59,7 +59,7 @@ def truth(data_set):
 
 @pytest.fixture(scope="module")
 def plane(data_set):
-    z = data_set.registered_layout.z_by_image[IMAGE_ID]
+    z = data_set.read_registered_layout().z_by_image[IMAGE_ID]
     return np.asarray(data_set.registered[:, z])
 
 
@@ -91,8 +91,8 @@ def test_sections_hold_levels_and_the_jpeg_keeps_its_colours(data_set, store):
 
 
 def test_what_was_made_says_that_it_is_levels(data_set):
-    assert data_set.registered_layout.recipe.numeric_expression
-    assert data_set.registered_layout.recipe.interpolation == "linear"
+    assert data_set.read_registered_layout().recipe.numeric_expression
+    assert data_set.read_registered_layout().recipe.interpolation == "linear"
     assert data_set.section(IMAGE_ID).commit.recipe.numeric_expression
 
 

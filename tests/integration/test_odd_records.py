@@ -87,7 +87,7 @@ def test_a_section_that_cannot_be_asked_for_is_one_failure_by_its_id(replica, tm
     assert [each.item for each in report.failures] == [f"image:{ODD}"]
     assert not report.failures[0].is_transient
     store = asyncfetch.open(tmp_path / "out.zarr")
-    assert len(store.data_set(SMALL).section_data_set.section_images) == 9
+    assert len(store.data_set(SMALL).read_section_data_set().section_images) == 9
 
 
 NAMELESS = {

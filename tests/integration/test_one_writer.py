@@ -256,7 +256,7 @@ async def test_a_store_in_object_storage_is_mirrored_rebuilt_reopened_and_writte
         assert (await asyncfetch.mirror(DATA_SET, location, settings=settings)).n_skipped == 10
     assert (await mirroring.rebuild(location, um=400.0)).n_committed == 10
     data_set = asyncfetch.open(location).data_set(900000005)
-    assert (len(data_set.sections), data_set.registered_layout.recipe.um) == (10, 400.0)
+    assert (len(data_set.sections), data_set.read_registered_layout().recipe.um) == (10, 400.0)
     assert (await mirroring.volume(location, max_gap_um=3000)).n_planes == 10
     assert (await mirroring.verify(location, full=True)).flaws == []
     assert asyncfetch.open(location).writer == (None, False)

@@ -49,8 +49,8 @@ def whole(mirrored, tmp_path):
     return mirrored(tmp_path / "whole.zarr", layers=ALL)
 
 
-def again(location, *args, **choices):
-    return anyio.run(partial(rebuild, location, *args, **choices))
+def again(location, layers=("registered",), **options):
+    return anyio.run(partial(rebuild, location, layers=layers, **options))
 
 
 def test_rebuilt_layers_have_the_bytes_of_mirrored_ones(sources, whole, stored_objects):
@@ -66,7 +66,7 @@ def test_another_pitch_and_codec_take_the_place_of_the_ones_before(whole, mirror
     other = mirrored(tmp_path / "other.zarr", layers=ALL, um=200.0, downsample=2, codec="jpegxl")
     report = again(whole, ("registered",), um=200.0, codec="jpegxl")
     assert (report.n_committed, report.failures) == (10, [])
-    layout = asyncfetch.open(whole).data_set(DATA_SET).registered_layout
+    layout = asyncfetch.open(whole).data_set(DATA_SET).read_registered_layout()
     assert (layout.recipe.um, layout.recipe.codec) == (200.0, "jpegxl")
     assert stored_objects(whole) == stored_objects(other)
     # and back, unchanged
@@ -80,7 +80,7 @@ def test_slots_are_those_of_the_whole_data_set_though_few_sections_are_stored(
     one = {"selection": f"image:{IMAGE}"}
     rebuilt = mirrored(tmp_path / "out.zarr", layers=("source",), **one)
     again(rebuilt, ("registered",), um=100.0)
-    assert len(asyncfetch.open(rebuilt).data_set(DATA_SET).registered_layout.slots) == 10
+    assert len(asyncfetch.open(rebuilt).data_set(DATA_SET).read_registered_layout().slots) == 10
     expected = mirrored(tmp_path / "whole.zarr", layers=("source", "registered"), **one)
     assert stored_objects(rebuilt) == stored_objects(expected)
 

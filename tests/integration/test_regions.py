@@ -68,7 +68,7 @@ def pixels_of(store, level=0):
 
 def plane_of(store):
     data_set = store.data_set(DATA_SET)
-    z = data_set.registered_layout.z_by_image[IMAGE]
+    z = data_set.read_registered_layout().z_by_image[IMAGE]
     return np.moveaxis(data_set.registered[:, z], 0, -1)
 
 
@@ -213,7 +213,7 @@ def test_fill_shows_beside_the_image_and_in_slots_without_one(mirror, tmp_path, 
     location = tmp_path / "out.zarr"
     _, store, _ = mirror(location, downsample=0, layers=("registered",), fill=200)
     data_set = store.data_set(DATA_SET)
-    assert data_set.registered_layout.recipe.fill == data_set.section(IMAGE).commit.recipe.fill == 200
+    assert data_set.read_registered_layout().recipe.fill == data_set.section(IMAGE).commit.recipe.fill == 200
     plane, expected = plane_of(store), plane_of(whole)
     beside = ~expected.any(axis=-1)
     assert (plane[0, 0] == 200).all()

@@ -96,7 +96,7 @@ class Stored:
     def __init__(self, data_set, image_id):
         self.data_set, self.image_id = data_set, image_id
         self.commit = data_set.section(image_id).commit
-        self.layout = data_set.registered_layout
+        self.layout = data_set.read_registered_layout()
         self.grid = self.layout.grid
         self.geometry = data_set.geometry(image_id)
         self.shape = (self.commit.record["height"], self.commit.record["width"])

@@ -202,7 +202,7 @@ def test_the_plates_of_an_atlas_are_mirrored_and_looked_up(replica, whole):
     store = asyncfetch.open(whole)
     assert store.data_set_ids == (PLATES, SMALL, CONNECTIVITY)
     assert len(store.data_set(PLATES).sections) == N_PLATES
-    assert store.data_set(PLATES).table["annotated"].sum() == N_ANNOTATED
+    assert store.data_set(PLATES).read_table()["annotated"].sum() == N_ANNOTATED
     assert store.atlases[1].data_set_ids == (PLATES,)
     assert store.atlases[1].record["name"] == "Mouse, P56, Coronal"
     found = store.atlas.image_to_atlas(SMALL_IMAGE, (850.0, 600.0), 1)

@@ -6,6 +6,8 @@ planes lie on the phantom to a fraction of a pixel.
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import numpy as np
 import pytest
@@ -81,7 +83,7 @@ def test_an_image_is_stored_with_its_size_and_registered_at_its_tier(mirror, rou
 
 def test_a_plane_that_is_stretched_to_the_expected_size_does_not_lie_on_the_phantom(mirror):
     _, data_set, _ = mirror({"rounding": "up"}, MemoryStore(), downsample=2)
-    layout = data_set.registered_layout
+    layout = data_set.read_registered_layout()
     geometry = data_set.geometry(IMAGE)
     pixels = decode(data_set.section(IMAGE).jpeg)
     ratio = Affine2D.scaling(pixels.shape[1] / WIDTH, pixels.shape[0] / HEIGHT)
@@ -106,7 +108,7 @@ def test_the_rounding_is_told_once_for_a_data_set(mirror):
 def test_layers_are_rebuilt_from_an_image_of_another_size(mirror, tmp_path):
     _, data_set, _ = mirror({"rounding": "up"}, tmp_path, downsample=2)
     before = np.asarray(data_set.registered[...])
-    anyio.run(rebuild, tmp_path, ["sections", "registered"])
+    anyio.run(partial(rebuild, tmp_path, layers=["sections", "registered"]))
     data_set = asyncfetch.open(tmp_path).data_set(DATA_SET)
     assert data_set.section(IMAGE).levels[0].shape == (3, 1, 304, 442)
     assert np.array_equal(np.asarray(data_set.registered[...]), before)

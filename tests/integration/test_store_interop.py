@@ -90,7 +90,7 @@ def test_all_layers_hold_the_pixels_of_the_jpeg(location):
 
 def test_the_codec_changes_no_pixel(location, atlas, tmp_path_factory):
     data_set = asyncfetch.open(location).data_set(SMALL)
-    z = data_set.registered_layout.z_by_image[IMAGES[1]]
+    z = data_set.read_registered_layout().z_by_image[IMAGES[1]]
     plane = np.asarray(data_set.registered[:, z])
     kept = tmp_path_factory.getbasetemp() / "plane-of-the-first-codec.npy"
     if not kept.exists():

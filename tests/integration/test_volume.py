@@ -82,7 +82,7 @@ class _Flipped:
     """A data set whose volume runs the other way along r."""
 
     def __init__(self, data_set):
-        self.volume_layout = data_set.volume_layout
+        self.read_volume_layout = data_set.read_volume_layout
         self.volume = np.asarray(data_set.volume[...])[..., ::-1]
 
 
@@ -96,7 +96,7 @@ def test_a_volume_is_an_ome_zarr_image_on_the_reference_space(sagittal):
     scale, translation = multiscale.datasets[0].coordinateTransformations
     assert scale.scale == [1, 100, 100, 100]
     assert translation.translation == [0, 50, 50, 50]
-    layout = store.data_set(SAGITTAL[0]).volume_layout
+    layout = store.data_set(SAGITTAL[0]).read_volume_layout()
     assert (layout.axes, layout.reference_space_id) == (("p", "i", "r"), 10)
     assert [plane.image_id for plane in layout.planes] == list(SAGITTAL[1])
     for axis, side in zip("zyx", layout.shape, strict=True):
@@ -129,7 +129,7 @@ def test_an_interrupted_volume_is_not_there_and_is_gone_on_with(sagittal, tmp_pa
     report = anyio.run(cut_short)
     assert (report.interrupted, report.n_written) == (True, 1)
     data_set = asyncfetch.open(sagittal).data_set(SAGITTAL[0])
-    assert (data_set.volume_layout, data_set.volume_levels) == (None, ())
+    assert (data_set.read_volume_layout(), data_set.open_volume_levels()) == (None, ())
     with pytest.raises(SelectionError, match="has no volume"):
         _ = data_set.volume
     # what a killed write leaves beside the shard
@@ -214,7 +214,7 @@ def test_every_codec_holds_the_same_voxels(sagittal, codec):
     zstd = np.asarray(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
     build(sagittal, codec=codec)
     other = asyncfetch.open(sagittal).data_set(SAGITTAL[0])
-    assert other.volume_layout.codec == codec
+    assert other.read_volume_layout().codec == codec
     assert np.array_equal(np.asarray(other.volume[...]), zstd)
 
 

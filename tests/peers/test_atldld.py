@@ -333,7 +333,7 @@ def compare(atldld, base_url, store, data_set_id, image_id, um, downsample, inte
 
 def registered(store, data_set_id, image_id):
     data_set = store.data_set(data_set_id)
-    z = data_set.registered_layout.z_by_image[image_id]
+    z = data_set.read_registered_layout().z_by_image[image_id]
     return np.asarray(data_set.registered[:, z]).transpose(1, 2, 0)
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from asyncfetch import blocking, mirroring, replica, sample, server
 from asyncfetch.cli.configuration import settings_from
+from asyncfetch.deprecation import OldAttribute
 from asyncfetch.errors import SettingsError, StoreError
 from asyncfetch.figures import Figures
 from asyncfetch.options import settings_of
 from asyncfetch.settings import Settings, read_environment
+from asyncfetch.store import StoredDataSet
 
 
 @pytest.mark.parametrize(("name", "home"), [("open_replica", replica), ("compare_plane", sample)])
@@ -121,3 +123,37 @@ def test_a_command_notes_an_old_name_in_the_file_and_in_the_environment(tmp_path
 def test_the_largest_window_can_be_read_by_its_old_name():
     with pytest.warns(DeprecationWarning, match=r"Figures\.most_window is now Figures\.max_window"):
         assert Figures(max_window=9).most_window == 9
+
+
+class Shelf:
+    def read_books(self):
+        return ["a book"]
+
+    books = OldAttribute(read_books)
+
+
+def test_an_attribute_that_became_a_method_gives_what_the_method_gives():
+    with pytest.warns(
+        DeprecationWarning, match=r"^Shelf\.books is now Shelf\.read_books\(\), because it reads"
+    ):
+        books = Shelf().books
+    assert books == Shelf().read_books()
+
+
+def test_nothing_is_read_or_said_when_the_class_is_looked_at():
+    assert Shelf.books.__doc__ == "The old form of ``read_books()``."
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("table", "read_table"),
+        ("section_data_set", "read_section_data_set"),
+        ("registered_layout", "read_registered_layout"),
+        ("volume_layout", "read_volume_layout"),
+        ("volume_levels", "open_volume_levels"),
+    ],
+)
+def test_what_reads_the_disk_for_a_stored_data_set_is_a_method_and_keeps_its_old_name(old, new):
+    assert callable(getattr(StoredDataSet, new))
+    assert getattr(StoredDataSet, old).__doc__ == f"The old form of ``{new}()``."

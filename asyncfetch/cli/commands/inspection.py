@@ -76,7 +76,7 @@ def _run_lines(
 
 def _progress(opened: OpenStore, data_set_id: int) -> list[dict[str, Any]]:
     data_set = opened.data_set(data_set_id)
-    n_sections = len(data_set.table.get("image_id", ()))
+    n_sections = len(data_set.read_table().get("image_id", ()))
     rows = []
     for view in data_set.views:
         commits = opened.data_set(data_set_id, view).sections
@@ -137,7 +137,7 @@ def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
     registered, volumes = {}, {}
     for view in data_set.views:
         seen = opened.data_set(data_set_id, view)
-        layout = seen.registered_layout
+        layout = seen.read_registered_layout()
         if layout is not None:
             placed = [commit for commit in seen.sections if "registered" in commit.layers]
             registered[view] = {
@@ -147,7 +147,7 @@ def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
                 "reference_space_id": layout.reference_space_id,
                 "n_filled": len(placed),
             }
-        made = seen.volume_layout
+        made = seen.read_volume_layout()
         if made is not None:
             volumes[view] = {"um": made.um, "shape": list(made.shape), "n_planes": len(made.planes)}
     return {"id": data_set_id, "views": list(data_set.views), "registered": registered, "volumes": volumes}

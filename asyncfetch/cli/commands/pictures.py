@@ -237,7 +237,7 @@ def preview(
         raise SelectionError(f"data set {data_set.id} has no registered planes of the view {view} in {store}")
     path = out or Path(f"data_set_{data_set.id}.png")
     rows = [panels[k : k + columns] for k in range(0, len(panels), columns)]
-    layout = data_set.registered_layout
+    layout = data_set.read_registered_layout()
     pitch = f"{layout.grid.plane}, {layout.grid.um:g} um" if layout else ""
     save_figure(path, f"Data set {data_set.id}, {view}, {pitch}", rows)
     tell(counted(len(panels), "plane"))
@@ -247,7 +247,7 @@ def preview(
 def _draw_volume(data_set: StoredDataSet, out: Path | None, side: int) -> None:
     from asyncfetch.views import cut_panels, save_figure
 
-    layout = data_set.volume_layout
+    layout = data_set.read_volume_layout()
     if layout is None:
         raise SelectionError(
             f"data set {data_set.id}, view {data_set.view}, has no volume; make it with: asyncfetch volume"
@@ -257,7 +257,7 @@ def _draw_volume(data_set: StoredDataSet, out: Path | None, side: int) -> None:
     path = out or Path(f"volume_{data_set.id}.png")
     planes = counted(len(layout.planes), "plane")
     title = f"Data set {data_set.id}, {data_set.view}, volume of {layout.um:g} um, {planes}"
-    save_figure(path, title, [cut_panels(data_set.volume_levels, side)])
+    save_figure(path, title, [cut_panels(data_set.open_volume_levels(), side)])
     echo(path)
 
 
@@ -265,7 +265,7 @@ def _planes(data_set: StoredDataSet, side: int) -> list[tuple[int, NDArray[np.ui
     """Return section number and pixels of each committed plane, skipping pixels until it fits."""
     import numpy as np
 
-    layout = data_set.registered_layout
+    layout = data_set.read_registered_layout()
     if layout is None:
         return []
     committed = {commit.image_id for commit in data_set.sections if "registered" in commit.layers}

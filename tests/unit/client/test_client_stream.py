@@ -393,7 +393,7 @@ async def test_registered_planes_are_those_of_a_mirror(replica_process, tmp_path
     async with Client(settings=settings) as client:
         _, found = await gathered(client, SMALL, um=50)
     data_set = asyncfetch.open(tmp_path / "out.zarr").data_set(SMALL)
-    slots = data_set.registered_layout.z_by_image
+    slots = data_set.read_registered_layout().z_by_image
     assert len(found) == len(slots) == 10
     for each in found:
         plane = np.asarray(data_set.registered[:, slots[each.image_id]]).transpose(1, 2, 0)

@@ -60,7 +60,7 @@ def test_the_registered_array_has_one_z_a_slot(opened, kit):
     data_set = opened.data_set(70813257)
     array = data_set.registered
     assert array.shape == (3, 5, 80, 114)
-    z = data_set.registered_layout.z_by_image[101349756]
+    z = data_set.read_registered_layout().z_by_image[101349756]
     np.testing.assert_array_equal(array[:, z].transpose(1, 2, 0), kit.plane_of(101349756, (80, 114)))
     with pytest.raises(SelectionError, match="not registered"):
         _ = opened.data_set(70813257, "expression").registered

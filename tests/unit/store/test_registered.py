@@ -84,7 +84,7 @@ def test_sections_behind_the_last_extend_the_registered_image(mirror, kit):
     mirror.write(5)
     after = store.open(mirror.writer.store).data_set(70813257)
     assert after.registered.shape == (3, 7, 80, 114)
-    assert [slot.image_id for slot in after.registered_layout.slots[4:]] == [101349759, None, 5]
+    assert [slot.image_id for slot in after.read_registered_layout().slots[4:]] == [101349759, None, 5]
     np.testing.assert_array_equal(after.registered[:, 2], plane)
     assert after.registered[:, 6].any()
 
