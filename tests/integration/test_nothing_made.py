@@ -14,7 +14,7 @@ import asyncfetch
 from asyncfetch import mirroring
 from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import SelectionError, SettingsError
-from asyncfetch.server import open_replica
+from asyncfetch.replica import open_replica
 
 SMALL = 900000005
 CHOICES = {"requests_per_s": 1000.0, "um": 200.0, "layers": ("source",), "downsample": 4}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncfetch.geometry import tiles_of
 from asyncfetch.layout.ome import level_positions
 from asyncfetch.layout.paths import CHUNK, SHARD, level_shapes, shard_shape
 from asyncfetch.layout.slots import plan_slots, slot_spacing
@@ -18,7 +19,20 @@ from asyncfetch.store.arrays import (
     write_array_metadata,
 )
 from asyncfetch.store.place import Place
-from asyncfetch.store.shards import ImageArray, write_shards
+from asyncfetch.store.shards import ImageArray, write_shard
+
+
+def write_plane(place, array, z, pixels):
+    """Write a plane shard by shard, each from its chunks."""
+    for shard in tiles_of(pixels.shape[:2], array.shard):
+        chunks = []
+        for part in tiles_of(shard.shape, CHUNK):
+            chunk = np.zeros((CHUNK, CHUNK, 3), dtype=np.uint8)
+            inner = pixels[part.shift(shard.y0, shard.x0).slices]
+            chunk[: inner.shape[0], : inner.shape[1]] = inner
+            chunks.append((part.y0 // CHUNK, part.x0 // CHUNK, chunk))
+        write_shard(place, array, z, (shard.y0, shard.x0), chunks)
+
 
 sets = st.dictionaries(st.integers(1, 10**9), st.one_of(st.none(), st.integers(0, 600)), max_size=30)
 shapes = st.tuples(st.integers(1, 40_000), st.integers(1, 40_000))
@@ -87,7 +101,7 @@ def test_what_is_written_is_read_and_other_planes_stay_empty(shape, codec, data)
     write_array_metadata(place, "image", document)
     z = data.draw(st.integers(0, shape[0] - 1))
     pixels = np.random.default_rng(z).integers(0, 255, (*shape[1:], 3), dtype=np.uint8)
-    write_shards(place, ImageArray("image", shape, codec), z, (0, 0), pixels)
+    write_plane(place, ImageArray("image", shape, codec), z, pixels)
     image = open_array(place, "image")[...]
     np.testing.assert_array_equal(image[:, z].transpose(1, 2, 0), pixels)
     assert not np.delete(image, z, axis=1).any()
