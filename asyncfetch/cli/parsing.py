@@ -105,11 +105,11 @@ class _Group(TyperGroup):
         super().__init__(**options)
         self.commands = self.registered  # type: ignore[assignment]  # nothing is added to it here
 
-    def list_commands(self, _ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands, without making one."""
         return list(self.registered)
 
-    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, panel by panel."""
         width = max(map(len, self.registered), default=0)
         for panel, names in self.panels.items():

@@ -113,7 +113,7 @@ def compare(wanted: Wanted, stored: Commit | None) -> Difference:
         is_numeric = stored.recipe.numeric_expression
         recipe = msgspec.structs.replace(wanted.recipe, numeric_expression=is_numeric)
         wanted = msgspec.structs.replace(wanted, recipe=recipe)
-    others = tuple(layer for layer in stored.layers if layer not in wanted.layers)
+    others: tuple[Layer, ...] = tuple(layer for layer in stored.layers if layer not in wanted.layers)
     keeps_plane = "registered" in others
     if keeps_plane and stored.recipe.numeric_expression != wanted.recipe.numeric_expression:
         raise SettingsError(

@@ -70,7 +70,7 @@ def as_stored(stored: StoredView, layers: tuple[Layer, ...], chosen: dict[str, A
     if stored.view == "expression":
         # a mask of colours is nearest whatever was chosen, which is not a choice for one of levels
         taken.pop("interpolation", None)
-    there = (layer for commit in stored.commits.values() for layer in commit.layers)
+    there: Iterator[Layer] = (layer for commit in stored.commits.values() for layer in commit.layers)
     return Settings.from_layers(chosen, {"layers": _joined(layers, there)}, taken)
 
 

@@ -284,7 +284,7 @@ class ViewWriter:
         Commit or None
             What stands there now; None where nothing was left, so that the section does not exist any more.
         """
-        kept = tuple(layer for layer in commit.layers if layer not in layers)
+        kept: tuple[Layer, ...] = tuple(layer for layer in commit.layers if layer not in layers)
         if not kept:
             self._place.withdraw_group(self._path_of(commit.image_id))
             return None

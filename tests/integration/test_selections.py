@@ -51,7 +51,9 @@ def mirror(replica, selection, out, **choices):
         partial(asyncfetch.mirror, selection, out, base_url=replica.base_url, **(CHOICES | choices))
     )
     queries = [request.path for request in replica.requests[n_before:] if request.kind == "query"]
-    return SimpleNamespace(report=report, queries=queries, store=asyncfetch.open(out))
+    return SimpleNamespace(
+        report=report, queries=queries, store=asyncfetch.open(out) if out.exists() else None
+    )
 
 
 def run(*arguments: object, code: int = 0):

@@ -135,8 +135,8 @@ def _colormap(text: str | None) -> tuple[float, str | int] | None:
     if text is None:
         return None
     threshold, _, name = text.partition(",")
-    values = _numbers("colormap", threshold) or ()
-    return (values[0], int(name) if name.isdecimal() else name)
+    values = _numbers("colormap", threshold)
+    return (values[0] if values else 0.0, int(name) if name.isdecimal() else name)
 
 
 def outlines(
