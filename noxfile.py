@@ -17,6 +17,8 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the project and the named dependency groups at the pinned versions."""
+    # tests start hundreds of commands, each of which would compile every module again
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     wanted = nox.project.dependency_groups(PYPROJECT, *groups) if groups else ()
     session.install("-c", "constraints.txt", "-e", ".", *wanted)
 
