@@ -68,6 +68,11 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
         """(z, y, x) of the array."""
         return (len(self.slots), *self.grid.shape)
 
+    @property
+    def origin_um(self) -> float:
+        """Where the first grid point of y and x lies, in µm."""
+        return self.recipe.origin_um
+
     def differences(self, other: RegisteredLayout) -> list[str]:
         """Return the names of what makes the planes of two registered images differ, but for their slots."""
         found = self.recipe.differences(other.recipe)

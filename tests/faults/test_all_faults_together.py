@@ -28,7 +28,7 @@ STAYS = {
     "cut-jpeg": ("CorruptImageError", "does not decode"),
     "html": ("NotAnImageError", "Site unavailable"),
     "xml": ("NotAnImageError", "<?xml"),
-    "not-jpeg": ("NotAnImageError", "no JPEG"),
+    "not-jpeg": ("NotAnImageError", "not a JPEG"),
     "wrong-size": ("ImageSizeError", "as its metadata promise"),
     "huge-header": ("ImageSizeError", "60000 x 60000"),
     "redirect-loop": ("RedirectError", "in a loop"),

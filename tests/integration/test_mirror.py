@@ -300,7 +300,7 @@ def test_planes_of_another_kind_are_refused_and_nothing_is_lost(mirror, whole, s
 UNHEALTHY = {
     SMALL_IMAGES[1]: ("status:503", "StatusError", "HTTP 503"),
     SMALL_IMAGES[2]: ("html", "NotAnImageError", "Site unavailable"),
-    SMALL_IMAGES[3]: ("not-jpeg", "NotAnImageError", "no JPEG"),
+    SMALL_IMAGES[3]: ("not-jpeg", "NotAnImageError", "not a JPEG"),
     SMALL_IMAGES[4]: ("truncate", "CorruptImageError", "does not decode"),
     SMALL_IMAGES[5]: ("status:404", "NotFoundError", "404"),
 }

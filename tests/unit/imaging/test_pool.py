@@ -119,14 +119,14 @@ async def test_a_task_that_asyncio_cancels_leaves_at_once_and_its_thread_keeps_i
     async with Pool(1) as pool:
         await leave(pool, stuck)
         assert not stuck.is_done
-        assert repr(pool) == "<Pool of 1 threads, 1 busy>"
+        assert repr(pool) == "<Pool of 1 thread, 1 busy>"
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.run, int)
             await anyio.wait_all_tasks_blocked()
-            assert repr(pool) == "<Pool of 1 threads, 1 busy>"
+            assert repr(pool) == "<Pool of 1 thread, 1 busy>"
             stuck.release.set()
         assert stuck.is_done
-        assert repr(pool) == "<Pool of 1 threads, 0 busy>"
+        assert repr(pool) == "<Pool of 1 thread, 0 busy>"
 
 
 async def test_impatient_tasks_never_have_more_threads_at_work_than_the_pool_has():
