@@ -144,10 +144,9 @@ def _adopt(
         if "registered" in commit.layers and commit.recipe.um is not None
     ]
     for commit in commits:
-        # a commit does not tell the plane and the box
-        for name in commit.recipe.differences(
-            msgspec.structs.replace(wanted.recipe, plane=None, box_um=None)
-        ):
+        differing = commit.recipe.differences(wanted.recipe.in_a_commit)
+        if differing:
+            name = differing[0]
             before, now = getattr(commit.recipe, name), getattr(wanted.recipe, name)
             raise _contradiction(name, before, now, where, place.name, data_set_id)
     if commits and _are_in_place(place, registered_path(data_set_id, view), wanted, commits):
