@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
+from asyncfetch.errors import AsyncFetchError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 
-__all__ = ["Shared", "first_error", "run_alike", "share_out"]
+__all__ = ["Shared", "failing_alone", "first_error", "run_alike", "share_out"]
 
 
 class Shared[Item]:
@@ -61,6 +64,19 @@ async def run_alike(work: Callable[[], Coroutine[Any, Any, None]], n_tasks: int)
         failure = first_error(group)
     if failure is not None:
         raise failure
+
+
+@contextmanager
+def failing_alone() -> Iterator[None]:
+    """Raise the first of our errors that end a task group in the block, as it was; bugs stay in their group."""
+    failure: BaseException | None = None
+    try:
+        yield
+    except* AsyncFetchError as group:
+        failure = first_error(group)
+    if failure is not None:
+        # the group is nobody's affair; what caused the error itself is
+        raise failure from failure.__cause__
 
 
 def first_error(group: BaseExceptionGroup[Any]) -> BaseException:

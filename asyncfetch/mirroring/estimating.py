@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from asyncfetch.client import Client
-from asyncfetch.engine.groups import first_error
+from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
 from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_data_sets
@@ -192,13 +192,11 @@ async def estimate(
     async with Client(settings=chosen, on_event=listen, transport=transport) as client:
         region = await find_region(client, chosen)
         send, receive = anyio.create_memory_object_stream[Finding](1)
-        try:
+        with failing_alone():
             async with receive, anyio.create_task_group() as tasks:
                 tasks.start_soon(find_data_sets, client, selections, send)
                 async for found in receive:
                     await _count(total, found, client, chosen, store, region)
-        except* AsyncFetchError as group:
-            raise first_error(group) from None
     if store is not None:
         total.notes.extend(store.damage)
     return total

@@ -11,7 +11,7 @@ import msgspec
 from asyncfetch.address import credentials_of
 from asyncfetch.client import Client
 from asyncfetch.engine import sharing
-from asyncfetch.engine.groups import first_error
+from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import (
     AsyncFetchError,
     NotFoundError,
@@ -246,13 +246,8 @@ async def _run(
     with reported(report, on_event) as listen:
         async with Client(settings=settings, on_event=listen, transport=transport) as client:
             run = _Run(client, writer, settings, report, listen, selections, drain or anyio.Event(), executor)
-            failure: BaseException | None = None
-            try:
+            with failing_alone():
                 await run.go(selections)
-            except* AsyncFetchError as group:
-                failure = first_error(group)
-        if failure is not None:
-            raise failure
         report.notes.extend(each for each in writer.damage if each not in report.notes)
     return report
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from asyncfetch.engine import ByteBudget, Ticket
-from asyncfetch.engine.groups import Shared, first_error
+from asyncfetch.engine.groups import Shared, failing_alone
 from asyncfetch.errors import AsyncFetchError, OutageError, StoreError, StoreItemError
 from asyncfetch.events import RunStarted
 from asyncfetch.mirroring.flights import Flight, Flights
@@ -106,14 +106,9 @@ class Runner[Item, Result]:
         AsyncFetchError
             What ends the run; as it was.
         """
-        failure: BaseException | None = None
-        try:
+        with failing_alone():
             async with anyio.create_task_group() as tasks:
                 self.start(tasks, items)
-        except* AsyncFetchError as group:
-            failure = first_error(group)
-        if failure is not None:
-            raise failure
 
     def start(self, tasks: TaskGroup, items: Iterable[Item] | AsyncIterable[Item]) -> None:
         """Start the workers in a task group of the caller's."""

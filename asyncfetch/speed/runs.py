@@ -10,8 +10,7 @@ import msgspec
 
 from asyncfetch.allen import ImageRequest
 from asyncfetch.engine import Engine, Request
-from asyncfetch.engine.groups import first_error
-from asyncfetch.errors import AsyncFetchError
+from asyncfetch.engine.groups import failing_alone
 from asyncfetch.mirroring import mirror
 from asyncfetch.speed.meter import Cost, metered
 
@@ -95,14 +94,11 @@ async def measure_bodies(image_ids: Sequence[int], settings: Settings) -> Cost:
         A body is unavailable.
     """
     async with Engine(settings) as engine:
-        try:
-            with metered() as cost:
-                async with anyio.create_task_group() as tasks:
-                    for each in image_ids:
-                        url = ImageRequest(image_id=each).url(settings.base_url)
-                        tasks.start_soon(engine.fetch, Request(url, "image", _MAX_BYTES), _taken_as_it_is)
-        except* AsyncFetchError as group:
-            raise first_error(group) from None
+        with failing_alone(), metered() as cost:
+            async with anyio.create_task_group() as tasks:
+                for each in image_ids:
+                    url = ImageRequest(image_id=each).url(settings.base_url)
+                    tasks.start_soon(engine.fetch, Request(url, "image", _MAX_BYTES), _taken_as_it_is)
     return cost
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asyncfetch.engine.groups import share_out
+from asyncfetch.engine.groups import failing_alone, share_out
+from asyncfetch.errors import NotFoundError
 
 pytestmark = pytest.mark.anyio
 
@@ -43,3 +44,22 @@ async def test_the_first_error_ends_all_and_is_raised_as_it_was():
 
 async def test_without_items_nothing_is_done():
     await share_out([], None, 0)
+
+
+async def fail(error, cause=None):
+    raise error from cause
+
+
+async def test_an_error_of_ours_leaves_a_task_group_alone_with_what_caused_it():
+    cause = OSError("the disk")
+    with pytest.raises(NotFoundError, match="nothing") as caught, failing_alone():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail, NotFoundError("nothing there"), cause)
+    assert caught.value.__cause__ is cause
+
+
+async def test_a_bug_stays_in_the_group_of_its_tasks():
+    with pytest.raises(ExceptionGroup) as caught, failing_alone():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail, KeyError("a bug"))
+    assert [type(each) for each in caught.value.exceptions] == [KeyError]
