@@ -368,13 +368,19 @@ class Client(CatalogueQueries, ImageQueries):
                     error.url = query_url(self.settings.base_url, query, fmt)
                 await send.send(error)
                 return
-            self._tell_oddities(listing, query_url(self.settings.base_url, query, fmt), query.model)
+            self._tell_oddities(listing, query, fmt)
 
-    def _tell_oddities(self, listing: Listing, url: str, model: str) -> None:
-        if difference := listing.difference:
-            self._emit(ListingDiffered(model=model, url=url, **difference._asdict()))
-        if ids := listing.contradicted:
-            self._emit(RowsContradicted(model=model, url=url, n_ids=len(ids), first_id=str(next(iter(ids)))))
+    def _tell_oddities(self, listing: Listing, query: Query, fmt: ReplyFormat) -> None:
+        difference, ids = listing.difference, listing.contradicted
+        if difference is None and not ids:
+            return
+        # most listings have nothing to tell, and need no address
+        url = query_url(self.settings.base_url, query, fmt)
+        if difference is not None:
+            self._emit(ListingDiffered(model=query.model, url=url, **difference._asdict()))
+        if ids:
+            first_id = str(next(iter(ids)))
+            self._emit(RowsContradicted(model=query.model, url=url, n_ids=len(ids), first_id=first_id))
 
     async def _page(self, query: Query, fmt: ReplyFormat) -> Page:
         url = query_url(self.settings.base_url, query, fmt)
