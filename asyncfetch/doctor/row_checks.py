@@ -211,7 +211,8 @@ def _rec_4(answers: Answers) -> str:
     ]
     require(bool(rows), "there are no structure centres in space 9")
     require(
-        not outside, f"{len(outside)} of {counted(len(rows), 'structure centre')} outside the box of space 9"
+        not outside,
+        f"{len(outside)} of {counted(len(rows), 'structure centre')} lie outside the box of space 9",
     )
     return f"{counted(len(rows), 'structure centre lies', 'structure centres lie')} within the box of space 9"
 
