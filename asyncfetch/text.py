@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+from typing import TYPE_CHECKING
 
-__all__ = ["UnreadableTextError", "counted", "decode_text", "shown", "sized"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["UnreadableTextError", "counted", "decode_text", "listed", "shown", "sized"]
 
 # UTF-32 first: its little-endian mark begins as that of UTF-16 does
 _MARKS = (
@@ -14,6 +18,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+#: Lines of one kind that are shown at the most; ``--json`` has all.
+_MAX_LISTED = 20
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -121,6 +127,24 @@ def counted(n: int, singular: str, plural: str | None = None) -> str:
     ('1 section', '0 sections', '2 points lie')
     """
     return f"{n} {singular if n == 1 else plural or f'{singular}s'}"
+
+
+def listed[T](items: Sequence[T], line: Callable[[T], str], more: Callable[[int], str]) -> list[str]:
+    """Return a line for each of the first items, and one for all that are left out.
+
+    Parameters
+    ----------
+    items : sequence
+        What is listed, the first twenty of it.
+    line : callable
+        Returns the line of an item.
+    more : callable
+        Returns the line that says how many more there are.
+    """
+    lines = [line(each) for each in items[:_MAX_LISTED]]
+    if len(items) > _MAX_LISTED:
+        lines.append(more(len(items) - _MAX_LISTED))
+    return lines
 
 
 def sized(n_bytes: float) -> str:

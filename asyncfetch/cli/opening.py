@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asyncfetch.cli.console import tell
 from asyncfetch.cli.failures import at_end
-from asyncfetch.text import counted
+from asyncfetch.text import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from asyncfetch.store import Store
 
 __all__ = ["open_store", "tell_damage"]
-
-_MAX_LISTED = 20
 
 
 def open_store(location: str) -> Store:
@@ -40,9 +38,9 @@ def _tell_damage_of(opened: Store) -> None:
 
 def tell_damage(sentences: Sequence[str], location: str) -> None:
     """Print what is damaged in a store, and how to repair it."""
-    for sentence in sentences[:_MAX_LISTED]:
-        tell(f"note: {sentence}")
-    if len(sentences) > _MAX_LISTED:
-        tell(f"note: {counted(len(sentences) - _MAX_LISTED, 'more object')} cannot be read")
+    for line in listed(
+        sentences, "note: {}".format, lambda n: f"note: {counted(n, 'more object')} cannot be read"
+    ):
+        tell(line)
     if sentences:
         tell(f"repair the store with: asyncfetch verify {location} --repair")

@@ -8,14 +8,13 @@ import typer
 
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
-from asyncfetch.text import counted, sized
+from asyncfetch.text import counted, listed, sized
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Report, UnfinishedRun
 
 __all__ = ["as_plain", "conclude", "describe", "megapixels"]
 
-_MAX_LISTED = 20
 _HOLDERS = {
     "budget": "memory (--memory)",
     "window": "a free connection (--jobs)",
@@ -77,13 +76,11 @@ def megapixels(pixels: float) -> str:
 
 
 def _listed(title: str, failures: list[Any]) -> list[str]:
-    lines = [
-        f"{title}: {each.item}{f' {each.view}' if each.view else ''}: {each.message}"
-        for each in failures[:_MAX_LISTED]
-    ]
-    if len(failures) > _MAX_LISTED:
-        lines.append(f"{title}: {len(failures) - _MAX_LISTED} more; --json lists all")
-    return lines
+    return listed(
+        failures,
+        lambda each: f"{title}: {each.item}{f' {each.view}' if each.view else ''}: {each.message}",
+        lambda n: f"{title}: {n} more; --json lists all",
+    )
 
 
 def as_plain(run: UnfinishedRun) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from asyncfetch.text import UnreadableTextError, counted, decode_text, shown, sized
+from asyncfetch.text import UnreadableTextError, counted, decode_text, listed, shown, sized
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,11 @@ def test_what_follows_a_number_may_have_a_plural_of_its_own():
 )
 def test_a_size_is_told_in_the_unit_that_fits_it(n_bytes, words):
     assert sized(n_bytes) == words
+
+
+@pytest.mark.parametrize(("n", "last"), [(0, None), (20, "line 19"), (21, "1 more"), (25, "5 more")])
+def test_a_list_shows_twenty_items_and_how_many_more_there_are(n, last):
+    lines = listed(list(range(n)), "line {}".format, "{} more".format)
+    assert lines[:20] == [f"line {k}" for k in range(min(n, 20))]
+    assert (lines[-1] if lines else None) == last
+    assert len(lines) == min(n, 21)

@@ -22,14 +22,12 @@ from asyncfetch.cli.options import (
 from asyncfetch.cli.reports import megapixels
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.selections import expand_files
-from asyncfetch.text import counted, sized
+from asyncfetch.text import counted, listed, sized
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Estimate
 
 __all__ = ["plan"]
-
-_MAX_LISTED = 20
 
 
 def plan(
@@ -60,14 +58,14 @@ def plan(
         print_json(found.as_dict())
     elif found.n_data_sets:
         echo(_described(found))
-    for note in found.notes[:_MAX_LISTED]:
-        tell(f"note: {note}")
-    if len(found.notes) > _MAX_LISTED:
-        tell(f"note: {len(found.notes) - _MAX_LISTED} more; --json lists all")
-    for failure in found.failures[:_MAX_LISTED]:
-        tell(f"{failure.item}: {failure.message}")
-    if len(found.failures) > _MAX_LISTED:
-        tell(f"{len(found.failures) - _MAX_LISTED} more are unavailable; --json lists all")
+    told = listed(found.notes, "note: {}".format, "note: {} more; --json lists all".format)
+    told += listed(
+        found.failures,
+        lambda each: f"{each.item}: {each.message}",
+        "{} more are unavailable; --json lists all".format,
+    )
+    for line in told:
+        tell(line)
     code = exit_code_of_forecast(found)
     if code != ExitCode.DONE:
         raise typer.Exit(code)

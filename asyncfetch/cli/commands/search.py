@@ -13,7 +13,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.options import SERVER, AsJson, Record, takes
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.errors import NotFoundError, RecordError, SelectionError
-from asyncfetch.text import counted, shown
+from asyncfetch.text import counted, listed, shown
 
 if TYPE_CHECKING:
     from asyncfetch.allen import Query, SectionDataSet
@@ -25,7 +25,6 @@ __all__ = ["search"]
 # ids of the API have at most ten digits
 _MAX_DIGITS = 18
 _MAX_NAME = 80
-_MAX_LISTED = 20
 _MAX_CELL = 500
 
 _SECTION_FIELDS = (
@@ -122,10 +121,12 @@ def search(
 
 def _conclude(unreadable: list[str]) -> None:
     """Name the records that cannot be read, and end the command with the code for it."""
-    for sentence in unreadable[:_MAX_LISTED]:
-        tell(f"left out: {sentence}")
-    if len(unreadable) > _MAX_LISTED:
-        tell(f"left out: {counted(len(unreadable) - _MAX_LISTED, 'more record')} that cannot be read")
+    for line in listed(
+        unreadable,
+        "left out: {}".format,
+        lambda n: f"left out: {counted(n, 'more record')} that cannot be read",
+    ):
+        tell(line)
     if unreadable:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -17,7 +17,7 @@ from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.services import open_atlas
 from asyncfetch.cli.tables import BadRow, Points, read_points, write_table
 from asyncfetch.errors import AsyncFetchError, SettingsError
-from asyncfetch.text import counted
+from asyncfetch.text import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ServiceName", "sync"]
 
-_MAX_LISTED = 20
 #: The corners of images lie up to 2 mm outside the box of the reference space; beyond this no section does.
 _FAR_UM = 5000.0
 _FIELDS = ("section_data_set_id", "section_image_id", "section_number", "x", "y")
@@ -402,8 +401,10 @@ def _conclude(bad: list[BadRow]) -> None:
     if not bad:
         return
     bad.sort(key=lambda each: each.line)
-    for each in bad[:_MAX_LISTED]:
-        tell(f"line {each.line}: {each.message}")
-    if len(bad) > _MAX_LISTED:
-        tell(f"{counted(len(bad) - _MAX_LISTED, 'more row')} could not be used")
+    for line in listed(
+        bad,
+        lambda each: f"line {each.line}: {each.message}",
+        lambda n: f"{counted(n, 'more row')} could not be used",
+    ):
+        tell(line)
     raise typer.Exit(ExitCode.SOME_FAILED)

@@ -22,17 +22,16 @@ from asyncfetch.cli.options import (
     takes,
 )
 from asyncfetch.cli.running import run_to_report
-from asyncfetch.text import counted
+from asyncfetch.text import counted, listed
 
 if TYPE_CHECKING:
     import anyio
 
     from asyncfetch.events import Listener
     from asyncfetch.mirroring import VerifyReport
+    from asyncfetch.mirroring.flaws import Flaw
 
 __all__ = ["verify"]
-
-_MAX_LISTED = 20
 
 
 def verify(
@@ -87,13 +86,18 @@ def _describe(report: VerifyReport, out: str) -> str:
         f"{counted(report.n_sections, 'section')} of {report.location} checked in {report.elapsed_s:.1f} s"
     ]
     left = {flaw.path for flaw in report.left}
-    for flaw in report.flaws[:_MAX_LISTED]:
+
+    def line(flaw: Flaw) -> str:
         is_repaired = report.was_repaired and flaw.path not in left
         done = "; made again" if is_repaired else ""
-        lines.append(f"{flaw.item}: {flaw.path} {flaw.problem}{done}")
-    if len(report.flaws) > _MAX_LISTED:
-        lines.append(f"{len(report.flaws) - _MAX_LISTED} more; --json lists all")
-    lines += [f"failed: {each.item}: {each.message}" for each in report.failures[:_MAX_LISTED]]
+        return f"{flaw.item}: {flaw.path} {flaw.problem}{done}"
+
+    lines += listed(report.flaws, line, "{} more; --json lists all".format)
+    lines += listed(
+        report.failures,
+        lambda each: f"failed: {each.item}: {each.message}",
+        "failed: {} more; --json lists all".format,
+    )
     if not report.flaws:
         lines.append("everything is as it was written")
     elif report.was_repaired and report.is_sound:

@@ -13,7 +13,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.opening import tell_damage
 from asyncfetch.cli.options import AsJson, DataSetId, Quiet, Wait, takes
 from asyncfetch.cli.running import run_until_interrupted
-from asyncfetch.text import counted
+from asyncfetch.text import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["volume"]
 
-_MAX_LISTED = 20
 _OF_THE_PLANES = "that of the planes"
 _OPTIONS = takes(
     "um",
@@ -147,9 +146,7 @@ def _gap(gap: VolumeGap) -> str:
 
 
 def _shortened(lines: list[str]) -> list[str]:
-    if len(lines) <= _MAX_LISTED:
-        return lines
-    return [*lines[:_MAX_LISTED], f"  {len(lines) - _MAX_LISTED} more; --json lists all"]
+    return listed(lines, str, "  {} more; --json lists all".format)
 
 
 @contextmanager
