@@ -1,4 +1,4 @@
-"""Text: bytes become characters, foreign words become safe to show, and numbers take their noun. Pure."""
+"""Text: bytes become characters, foreign words become safe to show, numbers take their noun, long lists end. Pure."""
 
 from __future__ import annotations
 
