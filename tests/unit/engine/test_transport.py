@@ -25,7 +25,10 @@ from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
+#: For what is about a server that is too slow.
 FAST = Settings(connect_timeout_s=0.2, stall_timeout_s=0.2, min_speed_bytes_per_s=1000.0)
+#: For all else: a busy machine is no slow server.
+PATIENT = FAST.replace(connect_timeout_s=20.0, stall_timeout_s=20.0)
 BODY = bytes(range(256)) * 40
 
 
@@ -53,6 +56,13 @@ END = b"0\r\n\r\n"
 
 @pytest.fixture
 async def transport():
+    transport = AiohttpTransport(PATIENT)
+    yield transport
+    await transport.aclose()
+
+
+@pytest.fixture
+async def impatient():
     transport = AiohttpTransport(FAST)
     yield transport
     await transport.aclose()
@@ -99,7 +109,7 @@ async def test_a_redirect_is_not_followed_once_the_transport_is_closed(loopback)
     async def close():
         await transport.aclose()
 
-    transport = AiohttpTransport(FAST, close)
+    transport = AiohttpTransport(PATIENT, close)
     async with loopback([redirect("/there")], [plain(BODY)]) as server:
         with pytest.raises(ClosedError):
             await transport.fetch(f"{server.url}/x", 2**20)
@@ -113,7 +123,7 @@ async def test_every_hop_is_announced_and_five_are_followed(loopback):
     async def before_redirect():
         hops.append(len(hops))
 
-    transport = AiohttpTransport(FAST, before_redirect)
+    transport = AiohttpTransport(PATIENT, before_redirect)
     async with loopback(*([redirect(f"/{k}")] for k in range(5)), [plain(BODY)]) as server:
         assert (await transport.fetch(f"{server.url}/x", 2**20)).body == BODY
     await transport.aclose()
@@ -160,12 +170,12 @@ async def test_bytes_are_told_as_they_come(loopback, transport):
     assert sum(told) == 5
 
 
-async def test_time_held_back_on_purpose_is_no_stall(loopback, transport):
+async def test_time_held_back_on_purpose_is_no_stall(loopback, impatient):
     async def on_bytes(_n):
         await anyio.sleep(0.3)
 
     async with loopback([CHUNKED, chunk(b"abc"), 0.02, chunk(b"de"), END]) as server:
-        assert (await transport.fetch(server.url, 2**20, on_bytes)).body == b"abcde"
+        assert (await impatient.fetch(server.url, 2**20, on_bytes)).body == b"abcde"
 
 
 async def test_a_reset_in_the_body_is_a_truncation(loopback, transport):
@@ -199,21 +209,21 @@ async def test_a_clean_early_end_is_a_truncation(loopback, transport, script):
     ],
     ids=["no reply", "headers only", "part of the body", "part of the headers"],
 )
-async def test_silence_is_a_stall(loopback, transport, script, received):
-    error = await failure(loopback, transport, script, kind=StallError)
+async def test_silence_is_a_stall(loopback, impatient, script, received):
+    error = await failure(loopback, impatient, script, kind=StallError)
     assert error.is_transient
     assert error.received_bytes == received
     assert error.waited_s in {0.2, 0.4}
 
 
-async def test_a_drip_is_a_stall_although_bytes_come(loopback, transport):
-    error = await failure(loopback, transport, [CHUNKED, *[chunk(b"a"), 0.03] * 100, END], kind=StallError)
+async def test_a_drip_is_a_stall_although_bytes_come(loopback, impatient):
+    error = await failure(loopback, impatient, [CHUNKED, *[chunk(b"a"), 0.03] * 100, END], kind=StallError)
     assert 1 < error.received_bytes < 30
     assert "1000 bytes/s" in str(error)
 
 
-async def test_a_drip_of_headers_is_a_stall(loopback, transport):
-    await failure(loopback, transport, [b"HTTP/1.1 200 OK\r\n", *[b"a: b\r\n", 0.03] * 100], kind=StallError)
+async def test_a_drip_of_headers_is_a_stall(loopback, impatient):
+    await failure(loopback, impatient, [b"HTTP/1.1 200 OK\r\n", *[b"a: b\r\n", 0.03] * 100], kind=StallError)
 
 
 async def test_an_endless_body_is_stopped_at_its_limit(loopback, transport):
@@ -224,8 +234,8 @@ async def test_an_endless_body_is_stopped_at_its_limit(loopback, transport):
     assert not error.is_transient
 
 
-async def test_a_length_beyond_the_limit_is_refused_before_the_body(loopback, transport):
-    await failure(loopback, transport, [head(Content_Length=2**40), "hold"], kind=BodyTooLargeError)
+async def test_a_length_beyond_the_limit_is_refused_before_the_body(loopback, impatient):
+    await failure(loopback, impatient, [head(Content_Length=2**40), "hold"], kind=BodyTooLargeError)
 
 
 async def test_a_gzip_bomb_is_stopped_at_its_limit(loopback, transport):
@@ -266,8 +276,8 @@ async def test_parts_of_a_packed_body_are_bounded(loopback, transport):
     ],
     ids=["many headers", "a long header", "a long reason", "trailers", "chunk extensions"],
 )
-async def test_headers_without_end_are_an_error(loopback, transport, script):
-    error = await failure(loopback, transport, script)
+async def test_headers_without_end_are_an_error(loopback, impatient, script):
+    error = await failure(loopback, impatient, script)
     assert isinstance(error, TransportError)
 
 
@@ -331,7 +341,7 @@ async def test_a_kept_connection_that_dies_before_an_answer_is_opened_again_at_o
     async def before_another():
         another.append(None)
 
-    transport = AiohttpTransport(FAST, before_another)
+    transport = AiohttpTransport(PATIENT, before_another)
     async with loopback([plain(b"one")], ["close"], [plain(b"two")], ["reset"], [plain(b"three")]) as server:
         for body in (b"one", b"two", b"three"):
             assert (await transport.fetch(server.url, 2**20)).body == body
@@ -485,7 +495,7 @@ async def test_a_cancelled_fetch_lets_its_connection_go(loopback, transport):
 async def test_the_pool_never_queues(loopback):
     # more than aiohttp's own limit of 100; patient, because so many connections take a while on a busy machine
     n = 130
-    patient = AiohttpTransport(FAST.replace(connect_timeout_s=20.0, stall_timeout_s=20.0))
+    patient = AiohttpTransport(PATIENT)
     gate = anyio.Event()
     n_waiting = 0
 
