@@ -1,4 +1,4 @@
-"""Text: bytes become characters, foreign words become safe to show, numbers take their noun, long lists end. Pure."""
+"""Text: bytes become characters, foreign words safe to show, numbers take a noun or a unit, long lists end. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["UnreadableTextError", "counted", "decode_text", "listed", "shown", "sized"]
+__all__ = ["UnreadableTextError", "counted", "decode_text", "lasting", "listed", "shown", "sized"]
 
 # UTF-32 first: its little-endian mark begins as that of UTF-16 does
 _MARKS = (
@@ -20,6 +20,8 @@ _MARKS = (
 )
 #: Lines of one kind that are shown at the most; ``--json`` has all.
 _MAX_LISTED = 20
+#: From here on a duration is told in minutes, and in days.
+_MIN_WITH_SECONDS, _HOURS_WITH_MINUTES = 10, 48
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -160,6 +162,34 @@ def sized(n_bytes: float) -> str:
         if n_bytes >= 0.9995 * size:
             return f"{n_bytes / size:.1f} {unit}"
     return f"{n_bytes / 1e3:.0f} kB" if n_bytes >= 1000 else counted(round(n_bytes), "byte")
+
+
+def lasting(seconds: float) -> str:
+    """Return a duration for people: two units at the most, none of them finer than anybody would plan with.
+
+    Examples
+    --------
+    >>> lasting(0.42), lasting(43), lasting(200), lasting(11_500), lasting(400_000)
+    ('0.4 s', '43 s', '3 min 20 s', '3 h 12 min', '4 days 15 h')
+    """
+    # rounded before the unit is chosen, so that nothing reads as 60 s or 24 h
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s" if round(seconds, 1) else "less than 0.1 s"
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    if round(seconds) < _MIN_WITH_SECONDS * 60:
+        return _in_two_units(round(seconds), 60, "min", "s")
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < _HOURS_WITH_MINUTES * 60:
+        return _in_two_units(minutes, 60, "h", "min")
+    return _in_two_units(round(seconds / 3600), 24, "days", "h")
+
+
+def _in_two_units(n: int, n_per_unit: int, unit: str, part: str) -> str:
+    whole, rest = divmod(n, n_per_unit)
+    return f"{whole} {unit} {rest} {part}" if rest else f"{whole} {unit}"
 
 
 def _escaped(character: str) -> str:

@@ -22,7 +22,7 @@ from asyncfetch.events import (
     SectionFailed,
     StoreAwaited,
 )
-from asyncfetch.text import counted, shown
+from asyncfetch.text import counted, lasting, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,27 +102,20 @@ def _story(event: Event) -> str | None:
     if isinstance(event, SectionFailed):
         return f"image {event.image_id} failed: {event.cause}"
     if isinstance(event, RequestRetried):
-        return f"retrying in {event.delay_s:.1f} s (attempt {event.attempt} failed): {event.cause}"
+        return f"retrying in {lasting(event.delay_s)} (attempt {event.attempt} failed): {event.cause}"
     if isinstance(event, HostPaused):
-        return f"the server asks for a pause; continuing in {event.delay_s:.1f} s: {event.cause}"
+        return f"the server asks for a pause; continuing in {lasting(event.delay_s)}: {event.cause}"
     if isinstance(event, OutageBegan):
         what = "does not answer" if event.is_silent else "answers with errors"
         return f"the server {what}; probing until it is back: {event.cause}"
     if isinstance(event, OutageProbed):
         return (
-            f"the server is not back after {_lasting(event.elapsed_s)}; next probe in {_lasting(event.next_s)}: "
+            f"the server is not back after {lasting(event.elapsed_s)}; next probe in {lasting(event.next_s)}: "
             f"{event.cause}"
         )
     if isinstance(event, OutageEnded):
-        return f"the server answers again, after {_lasting(event.elapsed_s)}"
+        return f"the server answers again, after {lasting(event.elapsed_s)}"
     return None
-
-
-def _lasting(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _PlainLines:

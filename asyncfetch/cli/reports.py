@@ -8,7 +8,7 @@ import typer
 
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
-from asyncfetch.text import counted, listed, sized
+from asyncfetch.text import counted, lasting, listed, sized
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Report, UnfinishedRun
@@ -52,7 +52,7 @@ def describe(report: Report, go_on: str | None = None) -> str:
             f"{counted(report.n_committed, 'section')} written, {report.n_skipped} already stored, "
             f"{report.n_failed} failed; {counted(report.n_requests, 'request')} "
             f"({counted(report.n_retries, 'retry', 'retries')}), {sized(report.received_bytes)}, "
-            f"{megapixels(report.pixels)} in {report.elapsed_s:.1f} s; {report.location}"
+            f"{megapixels(report.pixels)} in {lasting(report.elapsed_s)}; {report.location}"
         )
     ]
     if held := report.figures.held_back_by():

@@ -14,6 +14,7 @@ from asyncfetch.doctor.picture_checks import PICTURE_CHECKS
 from asyncfetch.doctor.questions import QUESTIONS, Question
 from asyncfetch.doctor.row_checks import ROW_CHECKS
 from asyncfetch.doctor.transfer_checks import TRANSFER_CHECKS
+from asyncfetch.text import lasting
 
 if TYPE_CHECKING:
     from asyncfetch.doctor.judging import Finding
@@ -136,6 +137,6 @@ def _clock(skews: list[float]) -> Fact | None:
     skew = min(skews, key=abs)
     if abs(skew) < 2:
         return Fact("clock", "agrees with the server's", round(skew, 1))
-    words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's"
+    words = f"{lasting(abs(skew))} {'ahead of' if skew > 0 else 'behind'} the server's"
     advice = "set the clock of this machine, for example with: timedatectl set-ntp true"
     return Fact("clock", words, round(skew, 1), advice if abs(skew) > _SKEW_S else None)

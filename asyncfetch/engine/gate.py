@@ -29,6 +29,7 @@ from asyncfetch.engine.rate import ByteRate
 from asyncfetch.engine.window import FixedWindow, Window
 from asyncfetch.errors import OutageError
 from asyncfetch.events import BudgetGranted, WindowChanged, ignore
+from asyncfetch.text import lasting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -392,7 +393,7 @@ class Gate:
                 elapsed_s = time - health.since
                 what = "not answered" if health.is_silent else "answered with errors only"
                 raise OutageError(
-                    f"the server has {what} for {elapsed_s:.0f} s; the last error: {health.cause}",
+                    f"the server has {what} for {lasting(elapsed_s)}; the last error: {health.cause}",
                     waited_s=elapsed_s,
                 )
             with anyio.move_on_after(wait_s):

@@ -168,7 +168,7 @@ async def estimate(
     Returns
     -------
     Estimate
-        Requests, bytes and minutes, and each item that is unavailable with its cause.
+        Requests, bytes and time, and each item that is unavailable with its cause.
 
     Raises
     ------

@@ -27,6 +27,7 @@ from zarr.core.sync import sync
 from asyncfetch.errors import StoreBusyError
 from asyncfetch.layout.paths import LOCK_PATH
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
+from asyncfetch.text import lasting
 
 if sys.platform == "win32":
     import msvcrt
@@ -251,7 +252,7 @@ def _busy(place: Place, holder: Holder | None, silent_s: float | None) -> StoreB
     advice = "wait for it with --wait (wait=True in Python)"
     if holder.is_alive(silent_s) is None:
         is_silent = silent_s is not None and silent_s > SILENT_AFTER_S
-        silent = f", which has not shown itself for {(silent_s or 0) / 60:.0f} min" if is_silent else ""
+        silent = f", which has not shown itself for {lasting(silent_s or 0)}" if is_silent else ""
         advice += f"; if that process{silent} has ended, remove {lock}"
     return StoreBusyError(
         f"another run is writing to {place.name} ({holder}); {advice}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import anyio
 import pytest
@@ -48,6 +49,12 @@ def at_replica(invoke, replica_process):
         return invoke(*args, **environment, ASYNCFETCH_BASE_URL=replica_process.base_url)
 
     return run
+
+
+def test_a_plan_tells_a_short_time_in_seconds(at_replica):
+    # one image is two requests, and its record a few more
+    said = at_replica("plan", "image:69177634", "--rate", 20).out
+    assert re.search(r"^at least 0\.\d s at 20 requests per second$", said, re.MULTILINE), said
 
 
 def test_a_mirror_is_told_listed_and_never_fetched_twice(at_replica, replica_process):

@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from asyncfetch.text import UnreadableTextError, counted, decode_text, listed, shown, sized
+from asyncfetch.text import UnreadableTextError, counted, decode_text, lasting, listed, shown, sized
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,16 @@ def test_a_list_shows_twenty_items_and_how_many_more_there_are(n, last):
     assert lines[:20] == [f"line {k}" for k in range(min(n, 20))]
     assert (lines[-1] if lines else None) == last
     assert len(lines) == min(n, 21)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *((0.0, "less than 0.1 s"), (0.42, "0.4 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s")),
+        *((59.6, "1 min"), (119.6, "2 min"), (200.0, "3 min 20 s"), (599.7, "10 min"), (2640.0, "44 min")),
+        *((3599.0, "1 h"), (11_500.0, "3 h 12 min"), (172_000.0, "47 h 47 min"), (172_790.0, "2 days")),
+        (1_000_000.0, "11 days 14 h"),
+    ],
+)
+def test_a_duration_is_told_in_the_units_that_people_plan_with(seconds, words):
+    assert lasting(seconds) == words

@@ -14,6 +14,7 @@ from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.cli.options import AsJson, Quiet, takes
 from asyncfetch.cli.reports import describe
 from asyncfetch.cli.running import run_to_report
+from asyncfetch.text import lasting
 
 if TYPE_CHECKING:
     import anyio
@@ -112,7 +113,8 @@ def _print(figures: dict[str, Any]) -> None:
         f"  mean absolute difference {figures['mean_abs_difference_grey_levels']:.2f} grey levels "
         f"(worst plane {figures['worst_plane_grey_levels']:.2f})\n"
         f"  largest shift            {figures['largest_shift_grid_steps']:.3f} of a grid step of {figures['um']:g} µm\n"
-        f"  mirrored in              {figures['mirrored_in_s']:.1f} s, compared in {figures['compared_in_s']:.1f} s\n"
+        f"  mirrored in              {lasting(figures['mirrored_in_s'])}, "
+        f"compared in {lasting(figures['compared_in_s'])}\n"
         f"store    {figures['store']}\n"
         f"picture  {figures['picture']}"
     )

@@ -22,7 +22,7 @@ from asyncfetch.cli.options import (
 from asyncfetch.cli.reports import megapixels
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.selections import expand_files
-from asyncfetch.text import counted, listed, sized
+from asyncfetch.text import counted, lasting, listed, sized
 
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Estimate
@@ -40,10 +40,10 @@ def plan(
     record: Record = None,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate the requests, bytes and minutes of a mirror.
+    """Estimate the requests, bytes and time of a mirror.
 
     Takes the options of mirror. Nothing is written, and the API is asked for metadata only. Each image counts as two
-    requests, because the API answers with a redirect first. Bytes are an estimate on the high side; minutes are what
+    requests, because the API answers with a redirect first. Bytes are an estimate on the high side; the time is what
     the rate allows, and a slow server takes longer.
     """
     settings = given.settings()
@@ -77,12 +77,8 @@ def _described(found: Estimate) -> str:
         f"{sets}: {counted(found.n_to_fetch, 'image')} to fetch, {found.n_committed} already stored",
         f"{counted(found.n_requests, 'request')}, {found.n_metadata_requests} of them for records",
         f"about {sized(found.estimated_bytes)}, {megapixels(found.pixels)}",
-        f"at least {_time(found.minutes)} at {found.requests_per_s:g} requests per second",
+        f"at least {lasting(60 * found.minutes)} at {found.requests_per_s:g} requests per second",
     ]
     if found.n_unplaced:
         lines.insert(1, f"{found.n_unplaced} of them cannot be registered")
     return "\n".join(lines)
-
-
-def _time(minutes: float) -> str:
-    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"

@@ -22,7 +22,7 @@ from asyncfetch.cli.options import (
     takes,
 )
 from asyncfetch.cli.running import run_to_report
-from asyncfetch.text import counted, listed
+from asyncfetch.text import counted, lasting, listed
 
 if TYPE_CHECKING:
     import anyio
@@ -83,7 +83,7 @@ def verify(
 
 def _describe(report: VerifyReport, out: str) -> str:
     lines = [
-        f"{counted(report.n_sections, 'section')} of {report.location} checked in {report.elapsed_s:.1f} s"
+        f"{counted(report.n_sections, 'section')} of {report.location} checked in {lasting(report.elapsed_s)}"
     ]
     left = {flaw.path for flaw in report.left}
 

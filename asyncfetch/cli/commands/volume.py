@@ -13,7 +13,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.opening import tell_damage
 from asyncfetch.cli.options import AsJson, DataSetId, Quiet, Wait, takes
 from asyncfetch.cli.running import run_until_interrupted
-from asyncfetch.text import counted, listed
+from asyncfetch.text import counted, lasting, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +106,7 @@ def _describe(report: VolumeReport) -> str:
         line = (
             f"{what}: {voxels} in {counted(report.n_levels, 'level')} from "
             f"{counted(report.n_planes, 'plane')}; "
-            f"{counted(report.n_written, 'shard')} written, {report.n_kept} kept, in {report.elapsed_s:.1f} s"
+            f"{counted(report.n_written, 'shard')} written, {report.n_kept} kept, in {lasting(report.elapsed_s)}"
         )
     else:
         line = f"{what} is up to date: {voxels}"
