@@ -12,14 +12,14 @@ import msgspec
 
 from asyncfetch.cli.console import tell
 from asyncfetch.errors import SettingsError
-from asyncfetch.figures import Figures
+from asyncfetch.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
     from asyncfetch.events import Event, Listener
-    from asyncfetch.figures import Histogram
+    from asyncfetch.metrics import Histogram
 
 __all__ = ["open_listeners"]
 
@@ -105,9 +105,9 @@ def _open_metrics(place: str) -> Iterator[Listener]:
             "metrics require prometheus-client; install it with: pip install 'asyncfetch[metrics]'",
             setting="metrics",
         ) from None
-    figures = Figures()
+    metrics = Metrics()
     registry = prometheus_client.CollectorRegistry()
-    registry.register(_Collector(figures))
+    registry.register(_Collector(metrics))
     host, _, port = place.rpartition(":")
     if port.isdecimal() and host in {"", "localhost", "127.0.0.1"}:
         try:
@@ -119,7 +119,7 @@ def _open_metrics(place: str) -> Iterator[Listener]:
             ) from error
         tell(f"metrics at http://127.0.0.1:{server.server_port}/metrics")
         try:
-            yield figures
+            yield metrics
         finally:
             server.shutdown()
             server.server_close()
@@ -140,7 +140,7 @@ def _open_metrics(place: str) -> Iterator[Listener]:
 
     def listen(event: Event) -> None:
         nonlocal written_s
-        figures(event)
+        metrics(event)
         if time.monotonic() - written_s >= _EVERY_S:
             written_s = time.monotonic()
             write_or_tell()
@@ -165,35 +165,35 @@ def _open_metrics(place: str) -> Iterator[Listener]:
 class _Collector:
     """Metrics of a run in the terms of Prometheus."""
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        figures = self._figures
+        metrics = self._metrics
         for name, text, label, counts in (
-            ("requests", "Requests sent.", "kind", figures.n_requests),
-            ("retries", "Requests sent again, by the error before.", "error", figures.n_retries),
-            ("failures", "Requests given up, by error.", "error", figures.n_failures),
-            ("waiting_seconds", "Time waited, by cause.", "cause", figures.waiting_s),
+            ("requests", "Requests sent.", "kind", metrics.n_requests),
+            ("retries", "Requests sent again, by the error before.", "error", metrics.n_retries),
+            ("failures", "Requests given up, by error.", "error", metrics.n_failures),
+            ("waiting_seconds", "Time waited, by cause.", "cause", metrics.waiting_s),
         ):
             family = CounterMetricFamily(f"asyncfetch_{name}", text, labels=[label])
             for value, count in counts.items():
                 family.add_metric([value], count)
             yield family
         for name, text, count in (
-            ("received_bytes", "Bytes of bodies that came whole.", figures.received_bytes),
-            ("hedged_requests", "Second requests for late images.", figures.n_hedged),
-            ("pauses", "Pauses that the host asked for.", figures.n_pauses),
-            ("outages", "Outages of the host.", figures.n_outages),
+            ("received_bytes", "Bytes of bodies that came whole.", metrics.received_bytes),
+            ("hedged_requests", "Second requests for late images.", metrics.n_hedged),
+            ("pauses", "Pauses that the host asked for.", metrics.n_pauses),
+            ("outages", "Outages of the host.", metrics.n_outages),
         ):
             yield CounterMetricFamily(f"asyncfetch_{name}", text, value=count)
-        yield GaugeMetricFamily("asyncfetch_window", "Images asked for at once.", value=figures.window)
+        yield GaugeMetricFamily("asyncfetch_window", "Images asked for at once.", value=metrics.window)
         yield _family(
-            "asyncfetch_request_seconds", "From a request to the end of its reply.", figures.request_s
+            "asyncfetch_request_seconds", "From a request to the end of its reply.", metrics.request_s
         )
-        yield _family("asyncfetch_body_bytes", "Sizes of bodies.", figures.body_bytes)
+        yield _family("asyncfetch_body_bytes", "Sizes of bodies.", metrics.body_bytes)
 
 
 def _family(name: str, text: str, histogram: Histogram) -> Any:

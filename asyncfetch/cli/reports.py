@@ -55,10 +55,10 @@ def describe(report: Report, go_on: str | None = None) -> str:
             f"{megapixels(report.pixels)} in {lasting(report.elapsed_s)}; {report.location}"
         )
     ]
-    if held := report.figures.held_back_by():
+    if held := report.metrics.held_back_by():
         shares = ", ".join(f"{_HOLDERS[cause]} {share:.0%}" for cause, share in held.items() if share >= 0.05)
         goodput = report.goodput_bytes_per_s / 1e6
-        n_at_once = report.figures.max_window
+        n_at_once = report.metrics.max_window
         most = f", at most {counted(n_at_once, 'image')} at once" if n_at_once else ""
         lines.append(f"{goodput:.2f} MB/s{most}; waited for: {shares}")
     lines += _listed("failed", report.failures)

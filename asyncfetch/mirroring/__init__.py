@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from asyncfetch.client.selection import SELECTION_FORMS, Selection, parse_selection
 from asyncfetch.deprecation import warn_of_old_name
+from asyncfetch.failures import Failure
 from asyncfetch.mirroring.estimating import Estimate, ViewEstimate, estimate
 from asyncfetch.mirroring.flaws import Flaw
 from asyncfetch.mirroring.gaps import VolumeGap
+from asyncfetch.mirroring.mirror import mirror, resume
 from asyncfetch.mirroring.rebuild import rebuild
-from asyncfetch.mirroring.report import Failure, Report
-from asyncfetch.mirroring.run import mirror, resume
+from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runs import UnfinishedRun, dismiss_runs, unfinished_runs
-from asyncfetch.mirroring.selection import SELECTION_FORMS, Selection, parse_selection
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.verify import VerifyReport, verify
 from asyncfetch.mirroring.volume import VolumeReport, volume

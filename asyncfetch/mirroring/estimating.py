@@ -8,12 +8,13 @@ import anyio
 import msgspec
 
 from asyncfetch.client import Client
+from asyncfetch.client.resolving import Finding, FoundDataSet, FoundNote, find_data_sets
+from asyncfetch.client.selection import parse_selection
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
-from asyncfetch.mirroring.finding import Finding, FoundDataSet, FoundNote, find_data_sets
-from asyncfetch.mirroring.report import Failure, add_listing_note
-from asyncfetch.mirroring.selection import parse_selection
+from asyncfetch.failures import Failure
+from asyncfetch.mirroring.report import add_listing_note
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.options import settings_of
 from asyncfetch.planning import plan_view, view_layout

@@ -9,10 +9,10 @@ import anyio
 import msgspec
 
 from asyncfetch.errors import AsyncFetchError
+from asyncfetch.failures import Failure
 from asyncfetch.layout.recipe import CHOSEN
+from asyncfetch.mirroring.mirror import mirror
 from asyncfetch.mirroring.rebuild import rebuild
-from asyncfetch.mirroring.report import Failure
-from asyncfetch.mirroring.run import mirror
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.volume import volume
 from asyncfetch.settings import Layer, View

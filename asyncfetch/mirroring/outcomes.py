@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from asyncfetch.engine.clock import now
 from asyncfetch.events import SectionCommitted, SectionFailed, SectionStored
-from asyncfetch.mirroring.report import Failure
+from asyncfetch.failures import Failure
 
 if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError

@@ -29,11 +29,12 @@ from asyncfetch.events import (
     SectionSkipped,
     ignore,
 )
+from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool, read_header
+from asyncfetch.mirroring.fetching import write_layers
 from asyncfetch.mirroring.outcomes import SectionOutcomes
-from asyncfetch.mirroring.report import Failure, Report
+from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
-from asyncfetch.mirroring.stages import write_layers
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.options import RebuildOptions, refuse_other_content, settings_of
 from asyncfetch.planning import stale_layers, view_layout

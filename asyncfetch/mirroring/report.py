@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from asyncfetch.deprecation import warn_of_old_name
 from asyncfetch.errors import OutageError
 from asyncfetch.events import (
     DataSetCompleted,
@@ -18,53 +19,14 @@ from asyncfetch.events import (
     SectionCommitted,
     SectionSkipped,
 )
-from asyncfetch.figures import Figures
+from asyncfetch.failures import Failure  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.metrics import Metrics
 from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
-    from asyncfetch.errors import AsyncFetchError
     from asyncfetch.events import Event
 
-__all__ = ["Failure", "Report", "add_listing_note"]
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """One item that is unavailable, and why.
-
-    Attributes
-    ----------
-    item : str
-        A selection that fetches this item alone, such as ``image:69177634``.
-    view : str or None
-        The view, where the item is a section.
-    error : str
-        The class of the error.
-    message : str
-        Its sentence.
-    is_transient : bool
-        Whether the same request can succeed later.
-    url : str or None
-        The request, where there was one.
-    """
-
-    item: str
-    view: str | None = None
-    error: str
-    message: str
-    is_transient: bool = False
-    url: str | None = None
-
-    @classmethod
-    def of(cls, item: str, error: AsyncFetchError, view: str | None = None) -> Failure:
-        """Describe an error as the failure of an item."""
-        return cls(
-            item=item,
-            view=view,
-            error=type(error).__name__,
-            message=error.message,
-            is_transient=error.is_transient,
-            url=error.url,
-        )
+__all__ = ["Report", "add_listing_note"]
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -99,7 +61,7 @@ class Report(msgspec.Struct, kw_only=True):
         Wall time.
     interrupted : bool
         Whether the run was asked to stop before its end; ``resume`` goes on.
-    figures : Figures
+    metrics : Metrics
         Requests and retries by cause, times and sizes, and what held the run back.
     """
 
@@ -118,11 +80,17 @@ class Report(msgspec.Struct, kw_only=True):
     pixels: int = 0
     elapsed_s: float = 0.0
     interrupted: bool = False
-    figures: Figures = msgspec.field(default_factory=Figures)
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+
+    @property
+    def figures(self) -> Metrics:
+        """The old name of `metrics`."""
+        warn_of_old_name("Report.figures", "Report.metrics")
+        return self.metrics
 
     def count(self, event: Event) -> None:
         """Add what an event tells."""
-        self.figures(event)
+        self.metrics(event)
         if isinstance(event, RequestStarted):
             self.n_requests += 1
         elif isinstance(event, RequestRetried):
@@ -171,7 +139,9 @@ class Report(msgspec.Struct, kw_only=True):
         """Return plain values for JSON."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         fields["goodput_bytes_per_s"] = self.goodput_bytes_per_s
-        fields["held_back_by"] = self.figures.held_back_by()
+        fields["held_back_by"] = self.metrics.held_back_by()
+        # the old name, for one version
+        fields["figures"] = fields["metrics"]
         return fields
 
     @property

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from asyncfetch.client.selection import parse_selection
 from asyncfetch.errors import SelectionError, SettingsError
-from asyncfetch.mirroring.selection import parse_selection
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from asyncfetch.mirroring.selection import Selection
+    from asyncfetch.client.selection import Selection
     from asyncfetch.store import Location, Store, StoreWriter
 
 __all__ = ["UnfinishedRun", "begin_run", "dismiss_runs", "go_on_with", "records_of", "unfinished_runs"]

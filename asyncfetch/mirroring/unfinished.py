@@ -9,9 +9,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from asyncfetch.mirroring.finding import FoundDataSet
-    from asyncfetch.mirroring.report import Failure
-    from asyncfetch.mirroring.selection import Selection
+    from asyncfetch.client.resolving import FoundDataSet
+    from asyncfetch.client.selection import Selection
+    from asyncfetch.failures import Failure
     from asyncfetch.planning import ViewPlan
     from asyncfetch.store import ViewWriter
 

@@ -16,10 +16,10 @@ import msgspec
 
 from asyncfetch.engine.groups import share_out
 from asyncfetch.events import ignore
+from asyncfetch.failures import Failure  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.imaging import Pool
 from asyncfetch.mirroring.flaws import Flaw, flaw_at, flaw_of
 from asyncfetch.mirroring.mending import Mender
-from asyncfetch.mirroring.report import Failure  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.options import RequestOptions, refuse_other_content, settings_of
 from asyncfetch.store import open as open_store
 

@@ -15,13 +15,14 @@ import anyio
 import msgspec
 import numpy as np
 
+from asyncfetch.deprecation import warn_of_old_name
 from asyncfetch.engine.clock import now
 from asyncfetch.errors import StoreError
 from asyncfetch.events import RunFinished, ShardMade, ignore
-from asyncfetch.figures import Figures
+from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool
+from asyncfetch.metrics import Metrics
 from asyncfetch.mirroring.gaps import VolumeGap  # noqa: TC001 - msgspec reads annotations
-from asyncfetch.mirroring.report import Failure
 from asyncfetch.mirroring.runner import Runner, reported
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.volume_source import VolumeSource, open_source
@@ -76,7 +77,7 @@ class VolumeReport(msgspec.Struct, kw_only=True):
         What else in the store cannot be read and counts as missing.
     n_written, n_kept : int
         Shards written by this run, and those that were there.
-    figures : Figures
+    metrics : Metrics
         What the events of the run add up to.
     elapsed_s : float
         Wall time.
@@ -102,11 +103,17 @@ class VolumeReport(msgspec.Struct, kw_only=True):
     n_kept: int = 0
     elapsed_s: float = 0.0
     interrupted: bool = False
-    figures: Figures = msgspec.field(default_factory=Figures)
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+
+    @property
+    def figures(self) -> Metrics:
+        """The old name of `metrics`."""
+        warn_of_old_name("VolumeReport.figures", "VolumeReport.metrics")
+        return self.metrics
 
     def count(self, event: Event) -> None:
         """Add what an event tells."""
-        self.figures(event)
+        self.metrics(event)
         if isinstance(event, ShardMade):
             self.n_written += event.is_new
             self.n_kept += not event.is_new
@@ -128,6 +135,8 @@ class VolumeReport(msgspec.Struct, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
+        # the old name, for one version
+        fields["figures"] = fields["metrics"]
         return fields
 
 

@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 
 from asyncfetch.errors import AlignmentError, SelectionError, SettingsError, StoreError, StoreItemError
+from asyncfetch.failures import Failure
 from asyncfetch.geometry import Box, ReferenceGrid
 from asyncfetch.imaging.between import SeenPlane, fill_between
 from asyncfetch.imaging.opencv import area_mean
 from asyncfetch.mirroring.gaps import Gaps
-from asyncfetch.mirroring.report import Failure
 from asyncfetch.store import VolumeLayout, VolumePlane
 from asyncfetch.text import counted
 

@@ -16,7 +16,7 @@ from asyncfetch.geometry import Affine2D
 from asyncfetch.imaging import decode, halve, prepare_source, read_header, warp
 from asyncfetch.layout.paths import SHARD
 from asyncfetch.settings import Codec
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 from asyncfetch.store.shards import encode_shard
 
 if TYPE_CHECKING:

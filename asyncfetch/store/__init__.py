@@ -10,7 +10,7 @@ from asyncfetch.layout.slots import Slot, plan_slots
 from asyncfetch.layout.volume import VolumeLayout, VolumePlane
 from asyncfetch.store.arrays import prepare_documents
 from asyncfetch.store.checking import Problem
-from asyncfetch.store.place import Location
+from asyncfetch.store.objects import Location
 from asyncfetch.store.reader import Store, StoredDataSet, StoredSection, open  # noqa: A004 - as zarr.open is
 from asyncfetch.store.sections import SectionLevels
 from asyncfetch.store.view_writer import ViewWriter

@@ -21,7 +21,7 @@ from zarr.storage import MemoryStore, StorePath
 from asyncfetch.layout.paths import CHUNK, shard_shape
 from asyncfetch.store.bounded import bounded
 from asyncfetch.store.damage import parse_array
-from asyncfetch.store.place import metadata_key
+from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.shards import BLOSC_LEVEL, ZSTD_LEVEL
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from zarr.abc.codec import ArrayBytesCodec, BytesBytesCodec
 
     from asyncfetch.settings import Codec
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = [
     "Axis",

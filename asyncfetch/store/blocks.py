@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.settings import Codec
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = ["BLOCK", "BLOCK_SHARD", "BlockArray", "Region", "halve_block"]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = ["read_catalogue", "read_center_rows"]
 

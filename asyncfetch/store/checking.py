@@ -27,7 +27,7 @@ from asyncfetch.layout.paths import (
 from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
 from asyncfetch.store.blocks import BlockArray
 from asyncfetch.store.damage import parse_array, parse_group
-from asyncfetch.store.place import metadata_key
+from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_registered_layout
 from asyncfetch.store.shards import shard_problem
 from asyncfetch.store.volume import read_volume_layout
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.commit import Commit
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.settings import Layer
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = [
     "Problem",

@@ -37,7 +37,7 @@ else:
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = ["StoreLock", "read_holder"]
 

@@ -36,17 +36,17 @@ from asyncfetch.store.checking import (
     volume_problems,
 )
 from asyncfetch.store.lock import read_holder
-from asyncfetch.store.place import Location, Place, metadata_key
+from asyncfetch.store.objects import Location, Place, metadata_key
 from asyncfetch.store.records import (
     read_atlases,
     read_commit,
     read_commits,
     read_record,
     read_registered_layout,
-    read_runs,
     read_space_transforms,
     read_views,
 )
+from asyncfetch.store.runs import read_runs
 from asyncfetch.store.table import read_table
 from asyncfetch.store.volume import read_volume_layout
 

@@ -1,4 +1,4 @@
-"""What a store says about itself, read from group metadata alone: commits, registered grids, runs.
+"""What a store says about itself, read from group metadata alone: commits, registered grids, rows.
 
 What cannot be read, or belongs to another path than it lies at, counts as missing; the place remembers it.
 """
@@ -26,10 +26,10 @@ from asyncfetch.layout.paths import (
 from asyncfetch.layout.recipe import MadeByRecipe
 from asyncfetch.layout.registered import RegisteredLayout
 from asyncfetch.settings import View
-from asyncfetch.store.place import metadata_key
+from asyncfetch.store.objects import metadata_key
 
 if TYPE_CHECKING:
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = [
     "check_commit",
@@ -41,7 +41,6 @@ __all__ = [
     "read_content",
     "read_record",
     "read_registered_layout",
-    "read_runs",
     "read_space_transforms",
     "read_structure_centers",
     "read_views",
@@ -69,11 +68,6 @@ class _Rows(msgspec.Struct):
 
 class _Record(msgspec.Struct):
     record: Row
-
-
-class _Run(msgspec.Struct):
-    selection: list[str]
-    settings: dict[str, Any] = {}
 
 
 def read_commit(place: Place, data_set_id: int, view: str, image_id: int) -> Commit | None:
@@ -182,25 +176,6 @@ def read_record(place: Place, data_set_id: int) -> Row | None:
     return content.record
 
 
-def read_runs(place: Place) -> list[dict[str, Any]]:
-    """Return what unfinished runs were asked for, the newest at the end."""
-    ours = (place.attributes("") or {}).get("asyncfetch")
-    runs = ours.get("runs") if isinstance(ours, dict) else None
-    found = runs if isinstance(runs, list) else []
-    sound = [run for run in found if _is_run(run)]
-    if len(sound) < len(found) or (runs is not None and runs != found):
-        place.damage.add("zarr.json", "names an unfinished run that cannot be read, which")
-    return sound
-
-
-def _is_run(run: Any) -> bool:
-    try:
-        msgspec.convert(run, _Run)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
 def read_structure_centers(place: Place) -> dict[int, list[Row]]:
     """Return the stored rows of StructureCenter by reference space; a space without centres has an empty list."""
     found: dict[int, list[Row]] = {}
@@ -286,5 +261,5 @@ def read_content[T](place: Place, path: str, wanted: type[T]) -> T | None:
 # Before there are threads: msgspec ends the process where two of them meet a type for the first time.
 _MET = [
     msgspec.json.Decoder(each)
-    for each in (AtlasRecord, Commit, RegisteredLayout, _Identified, _Record, _Rows, _Run)
+    for each in (AtlasRecord, Commit, RegisteredLayout, _Identified, _Record, _Rows)
 ]

@@ -18,7 +18,7 @@ from asyncfetch.layout.recipe import Recipe
 from asyncfetch.layout.registered import RegisteredLayout
 from asyncfetch.store.arrays import Axis, delete_levels, image_document, mend_array_metadata, mend_coordinates
 from asyncfetch.store.damage import parse_array
-from asyncfetch.store.place import metadata_key
+from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_commits, read_registered_layout
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from asyncfetch.layout.commit import Commit
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = ["UPSTREAM_FIELDS", "begin_registered"]
 

@@ -11,7 +11,7 @@ from asyncfetch.store.shards import ImageArray, write_shard
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
     from asyncfetch.store.shards import Chunk
 
 __all__ = ["SectionLevels"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.settings import Codec
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = [
     "BLOSC_LEVEL",

@@ -12,7 +12,7 @@ from asyncfetch.store.records import read_content
 
 if TYPE_CHECKING:
     from asyncfetch.layout.table import Column
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
 
 __all__ = ["read_table"]
 

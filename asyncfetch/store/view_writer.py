@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.commit import Commit
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.settings import Codec, Layer
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
     from asyncfetch.store.shards import Chunk
 
 __all__ = ["ViewWriter"]

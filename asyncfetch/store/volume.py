@@ -19,7 +19,7 @@ from asyncfetch.store.arrays import (
     write_coordinates,
 )
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
-from asyncfetch.store.place import Location, Place, metadata_key
+from asyncfetch.store.objects import Location, Place, metadata_key
 from asyncfetch.store.records import read_content
 
 if TYPE_CHECKING:

@@ -30,17 +30,17 @@ from asyncfetch.store.arrays import (
     write_column,
 )
 from asyncfetch.store.lock import StoreLock
-from asyncfetch.store.place import Location, Place, new_root
+from asyncfetch.store.objects import Location, Place, new_root
 from asyncfetch.store.records import (
     check_record,
     read_commits,
     read_record,
     read_registered_layout,
-    read_runs,
     read_space_transforms,
     read_structure_centers,
 )
 from asyncfetch.store.registered import begin_registered
+from asyncfetch.store.runs import read_runs
 from asyncfetch.store.view_writer import ViewWriter
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def test_a_clock_that_is_set_by_hours_changes_neither_bytes_nor_requests(
     steady = run(SELECTION, tmp_path / "steady", FAULTS)
     looks = setting_the_clock()
     stepped = run(SELECTION, tmp_path / "stepped", FAULTS)
-    assert {"asyncfetch.engine.fetch", "asyncfetch.mirroring.stages"} <= set(looks)
+    assert {"asyncfetch.engine.fetch", "asyncfetch.mirroring.fetching"} <= set(looks)
     assert steady.objects == stepped.objects == expected
     assert stepped.report.failures == []
     assert stepped.sent == steady.sent

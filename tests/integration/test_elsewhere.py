@@ -12,7 +12,7 @@ import pytest
 
 from asyncfetch.client import Client
 from asyncfetch.mirroring import mirror
-from asyncfetch.mirroring.stages import mirror_section
+from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.replica import open_replica_process
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter

@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import subprocess
 from functools import partial
+from importlib import import_module
 
 import anyio
 import pytest
 
 from asyncfetch.cli import running
 from asyncfetch.events import RequestRetried, RequestStarted, SectionCommitted
-from asyncfetch.mirroring import mirror, resume, run
+from asyncfetch.mirroring import mirror, resume
 from asyncfetch.replica import QUERY, Fault, open_replica
 from asyncfetch.settings import Settings
 from asyncfetch.store import open as open_store
 
+#: The package gives the function of this name.
+MIRROR = import_module("asyncfetch.mirroring.mirror")
 DATA_SET = "dataset:900000005"
 FREE = Settings(requests_per_s=1000.0, jobs=2, um=200.0)
 
@@ -109,7 +112,7 @@ async def test_a_drain_does_not_wait_for_another_attempt(tmp_path, kind):
 
 @pytest.mark.anyio
 async def test_a_drained_run_does_not_wait_for_ever_for_what_is_in_flight(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_DRAIN_S", 0.2)
+    monkeypatch.setattr(MIRROR, "_DRAIN_S", 0.2)
     listener = Listener(RequestStarted, 1, kind="image")
     async with open_replica(faults=lambda key: None if key == QUERY else Fault("stall")) as replica:
         with anyio.fail_after(10):
@@ -287,7 +290,7 @@ def test_one_interrupt_ends_a_command_whose_decoder_never_returns(command, repli
 
 
 def test_a_drained_run_tells_its_report_before_the_process_is_ended():
-    assert run._DRAIN_S + 1 < running._DRAINED_S < 10
+    assert MIRROR._DRAIN_S + 1 < running._DRAINED_S < 10
 
 
 def test_a_run_without_a_server_ends_at_the_first_interrupt(command):

@@ -18,7 +18,7 @@ from asyncfetch.store.arrays import (
     open_array,
     write_array_metadata,
 )
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 from asyncfetch.store.shards import ImageArray, write_shard
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 import anyio
+import msgspec
 import pytest
 
-from asyncfetch import blocking, mirroring, replica, sample, server
+from asyncfetch import blocking, figures, metrics, mirroring, replica, sample, server
 from asyncfetch.cli.configuration import settings_from
 from asyncfetch.deprecation import OldAttribute
 from asyncfetch.errors import SettingsError, StoreError
-from asyncfetch.figures import Figures
+from asyncfetch.metrics import Metrics
 from asyncfetch.options import settings_of
 from asyncfetch.settings import Settings, read_environment
 from asyncfetch.store import StoredDataSet
@@ -120,9 +121,36 @@ def test_a_command_notes_an_old_name_in_the_file_and_in_the_environment(tmp_path
     assert capsys.readouterr().err.splitlines() == ["note: the setting most_jobs is now max_jobs"] * 3
 
 
+@pytest.mark.parametrize(("old", "new"), [("Figures", "Metrics"), ("Histogram", "Histogram")])
+def test_names_of_the_old_module_of_figures_are_those_of_the_metrics(old, new):
+    with pytest.warns(DeprecationWarning, match=rf"figures\.{old} is now asyncfetch\.metrics\.{new}$"):
+        assert getattr(figures, old) is getattr(metrics, new)
+
+
+def test_a_name_that_the_module_of_figures_never_had_is_refused():
+    with pytest.raises(AttributeError, match=r"asyncfetch\.figures"):
+        figures.nothing  # noqa: B018 - reading it is what is tried
+
+
+VOLUME = {"um": 200.0, "shape": (1, 1, 1), "n_levels": 1, "n_planes": 2, "n_gaps": 0, "max_gap_um": 200.0}
+REPORTS = [
+    mirroring.Report(selection=(), location="here"),
+    mirroring.VolumeReport(location="here", data_set_id=1, view="image", **VOLUME),
+]
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda each: type(each).__name__)
+def test_a_report_gives_its_metrics_as_figures_too(report):
+    name = type(report).__name__
+    with pytest.warns(DeprecationWarning, match=rf"^{name}\.figures is now {name}\.metrics$") as told:
+        assert report.figures is report.metrics
+    assert told[0].filename == __file__
+    assert report.as_dict()["figures"] == report.as_dict()["metrics"] == msgspec.to_builtins(report.metrics)
+
+
 def test_the_largest_window_can_be_read_by_its_old_name():
-    with pytest.warns(DeprecationWarning, match=r"Figures\.most_window is now Figures\.max_window"):
-        assert Figures(max_window=9).most_window == 9
+    with pytest.warns(DeprecationWarning, match=r"Metrics\.most_window is now Metrics\.max_window"):
+        assert Metrics(max_window=9).most_window == 9
 
 
 class Shelf:

@@ -24,6 +24,7 @@ MODULES = (
     "store.damage",
     "store.holder",
     "store.records",
+    "store.runs",
 )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.settings import Codec, Layer
     from asyncfetch.store import SectionLevels
-    from asyncfetch.store.place import Place
+    from asyncfetch.store.objects import Place
     from asyncfetch.store.shards import Chunk, ImageArray
 
 DATA_SET_ID = 70813257

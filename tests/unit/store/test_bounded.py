@@ -22,7 +22,7 @@ from asyncfetch.store.arrays import (
 )
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
 from asyncfetch.store.bounded import zstd_content_bytes
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 
 SIDE = 64
 PIXELS = np.arange(SIDE * SIDE * 3, dtype=np.uint8).reshape(SIDE, SIDE, 3)

@@ -11,7 +11,7 @@ from zarr.storage import LocalStore, MemoryStore, ZipStore
 import asyncfetch.store as store
 from asyncfetch.errors import SettingsError, StoreAccessError
 from asyncfetch.store.location import directory_of, open_zarr_store
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import asyncfetch.store as store
 from asyncfetch.errors import StoreAccessError, StoreBusyError, StoreLayoutError
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
 from asyncfetch.store.lock import StoreLock, read_holder
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 
 SPAWN = multiprocessing.get_context("spawn")
 LOCK = ".asyncfetch-lock"

@@ -13,7 +13,7 @@ import zarr
 import asyncfetch.store as store
 from asyncfetch.errors import StoreError
 from asyncfetch.geometry import Plane, ReferenceGrid
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 
 IMAGE, OTHER = 101349750, 101349756
 

@@ -9,7 +9,7 @@ import zarr
 from asyncfetch.layout.paths import CHUNK
 from asyncfetch.store import shards
 from asyncfetch.store.arrays import image_document, open_array, write_array_metadata
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 from asyncfetch.store.shards import ImageArray, encode_shard
 
 CODECS = ["zstd", "blosc-lz4", "jpegxl", "none"]

@@ -17,7 +17,7 @@ import asyncfetch.store as store
 from asyncfetch.errors import SelectionError, StoreAccessError, StoreItemError
 from asyncfetch.layout.bounds import MAX_OBJECT_BYTES
 from asyncfetch.store import arrays
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 
 SECRET = b"not of the store"
 

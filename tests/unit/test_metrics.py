@@ -21,7 +21,7 @@ from asyncfetch.events import (
     SectionStored,
     WindowChanged,
 )
-from asyncfetch.figures import Figures, Histogram
+from asyncfetch.metrics import Histogram, Metrics
 
 IMAGE = {"url": "http://x/1", "kind": "image", "attempt": 1}
 ROWS = {"url": "http://x/rows", "kind": "metadata", "attempt": 1}
@@ -60,23 +60,23 @@ EVENTS = [
 ]
 
 
-def figures_of(events):
-    figures = Figures()
+def metrics_of(events):
+    metrics = Metrics()
     for event in events:
-        figures(event)
-    return figures
+        metrics(event)
+    return metrics
 
 
 def test_every_counter_counts_what_its_events_say():
-    figures = figures_of(EVENTS)
-    assert figures.n_requests == {"metadata": 1, "image": 2}
-    assert figures.n_retries == {"StallError": 2, "StatusError": 1}
-    assert figures.n_failures == {"NotFoundError": 1}
-    assert (figures.n_hedged, figures.n_pauses, figures.n_outages) == (1, 1, 2)
-    assert figures.received_bytes == 10**6 + 10**3
-    assert figures.outage_s == 60.0
-    assert (figures.window, figures.max_window) == (5, 8)
-    assert figures.waiting_s == pytest.approx(
+    metrics = metrics_of(EVENTS)
+    assert metrics.n_requests == {"metadata": 1, "image": 2}
+    assert metrics.n_retries == {"StallError": 2, "StatusError": 1}
+    assert metrics.n_failures == {"NotFoundError": 1}
+    assert (metrics.n_hedged, metrics.n_pauses, metrics.n_outages) == (1, 1, 2)
+    assert metrics.received_bytes == 10**6 + 10**3
+    assert metrics.outage_s == 60.0
+    assert (metrics.window, metrics.max_window) == (5, 8)
+    assert metrics.waiting_s == pytest.approx(
         {
             "budget": 0.5,
             "retry": 3.0,
@@ -89,15 +89,15 @@ def test_every_counter_counts_what_its_events_say():
             "write": 0.7,
         }
     )
-    assert (figures.request_s.n, figures.request_s.total) == (2, 5.0)
-    assert (figures.body_bytes.n, figures.body_bytes.total) == (2, 10**6 + 10**3)
+    assert (metrics.request_s.n, metrics.request_s.total) == (2, 5.0)
+    assert (metrics.body_bytes.n, metrics.body_bytes.total) == (2, 10**6 + 10**3)
 
 
 def test_nothing_is_counted_before_anything_happened():
-    figures = Figures()
-    assert figures.held_back_by() == {}
-    assert figures.request_s.quantile(0.5) == 0.0
-    assert figures == Figures()
+    metrics = Metrics()
+    assert metrics.held_back_by() == {}
+    assert metrics.request_s.quantile(0.5) == 0.0
+    assert metrics == Metrics()
 
 
 @pytest.mark.parametrize("unit", ["s", "bytes"])
@@ -131,23 +131,23 @@ def test_values_beyond_both_ends_are_counted():
 
 def test_a_sum_is_what_all_events_together_give():
     for cut in range(len(EVENTS) + 1):
-        total = figures_of(EVENTS[:cut]) + figures_of(EVENTS[cut:])
-        whole = figures_of(EVENTS)
+        total = metrics_of(EVENTS[:cut]) + metrics_of(EVENTS[cut:])
+        whole = metrics_of(EVENTS)
         assert total.waiting_s == pytest.approx(whole.waiting_s)
         assert msgspec.structs.replace(total, waiting_s={}) == msgspec.structs.replace(whole, waiting_s={})
 
 
 def test_a_sum_shares_nothing_with_what_it_was_made_of():
-    ours, theirs = figures_of(EVENTS), Figures()
+    ours, theirs = metrics_of(EVENTS), Metrics()
     total = ours + theirs
     for event in EVENTS:
         total(event)
-    assert ours == figures_of(EVENTS)
-    assert theirs == Figures()
+    assert ours == metrics_of(EVENTS)
+    assert theirs == Metrics()
 
 
 def test_shares_sum_to_one_and_the_largest_comes_first():
-    shares = figures_of(EVENTS).held_back_by()
+    shares = metrics_of(EVENTS).held_back_by()
     assert sum(shares.values()) == pytest.approx(1.0)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert next(iter(shares)) == "server"
@@ -167,9 +167,9 @@ def test_shares_sum_to_one_and_the_largest_comes_first():
     ],
 )
 def test_waiting_for_a_place_counts_for_what_those_inside_wait_for(waiting_s, shares):
-    assert Figures(waiting_s=waiting_s).held_back_by() == pytest.approx(shares)
+    assert Metrics(waiting_s=waiting_s).held_back_by() == pytest.approx(shares)
 
 
 def test_figures_go_through_json_and_come_back():
-    figures = figures_of(EVENTS)
-    assert msgspec.json.decode(msgspec.json.encode(figures), type=Figures) == figures
+    metrics = metrics_of(EVENTS)
+    assert msgspec.json.decode(msgspec.json.encode(metrics), type=Metrics) == metrics

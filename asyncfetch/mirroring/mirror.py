@@ -10,6 +10,8 @@ import msgspec
 
 from asyncfetch.address import credentials_of
 from asyncfetch.client import Client
+from asyncfetch.client.resolving import Finding, FoundAtlas, FoundDataSet, FoundNote, find_data_sets
+from asyncfetch.client.selection import Selection, parse_selection
 from asyncfetch.engine import sharing
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import (
@@ -27,15 +29,14 @@ from asyncfetch.events import (
     SectionSkipped,
     ignore,
 )
+from asyncfetch.failures import Failure
 from asyncfetch.mirroring.catalogue import complete_catalogue
-from asyncfetch.mirroring.finding import Finding, FoundAtlas, FoundDataSet, FoundNote, find_data_sets
+from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.mirroring.outcomes import SectionOutcomes
-from asyncfetch.mirroring.report import Failure, Report
+from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.runs import begin_run, go_on_with, records_of
-from asyncfetch.mirroring.selection import Selection, parse_selection
 from asyncfetch.mirroring.sizes import SizeLog
-from asyncfetch.mirroring.stages import mirror_section
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished

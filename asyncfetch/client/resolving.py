@@ -28,7 +28,7 @@ from asyncfetch.client.pages import MAX_SECTIONS
 from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query, section_images_where
 from asyncfetch.client.spelling import find_spelling
 from asyncfetch.errors import AsyncFetchError, NotFoundError, RecordError
-from asyncfetch.mirroring.report import Failure
+from asyncfetch.failures import Failure
 from asyncfetch.text import shown
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
     from asyncfetch.allen import SectionDataSet
-    from asyncfetch.client import Client
+    from asyncfetch.client.client import Client
     from asyncfetch.client.pages import OddRow
-    from asyncfetch.mirroring.selection import Selection
+    from asyncfetch.client.selection import Selection
 
 __all__ = ["Finding", "FoundAtlas", "FoundDataSet", "FoundNote", "find_data_sets"]
 

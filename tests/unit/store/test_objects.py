@@ -18,7 +18,7 @@ from asyncfetch.errors import (
     StoreSpaceError,
 )
 from asyncfetch.store.arrays import image_document, open_array, write_array_metadata
-from asyncfetch.store.place import Place
+from asyncfetch.store.objects import Place
 from asyncfetch.store.shards import shard_problem
 
 
