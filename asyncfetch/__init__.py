@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from asyncfetch.errors import AsyncFetchError
+from asyncfetch.loading import loader
 from asyncfetch.version import __version__
 
 if TYPE_CHECKING:
@@ -75,14 +76,11 @@ _HOMES = {
 
 # A type checker sees the names above alone, so that it finds one that is misspelt.
 if not TYPE_CHECKING:
+    _load = loader(__name__, _HOMES)
 
     def __getattr__(name: str) -> Any:
         """Load a public name when it is first used."""
-        if name == "blocking":
-            return importlib.import_module("asyncfetch.blocking")
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return importlib.import_module("asyncfetch.blocking") if name == "blocking" else _load(name)
 
     def __dir__() -> list[str]:
         """Return the public names, loaded or not."""

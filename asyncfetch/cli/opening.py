@@ -1,4 +1,4 @@
-"""A store opened for a command that reads: what is damaged in it is told on stderr, and the rest is used."""
+"""The store of a command: one that reads is told what is damaged, one that writes whether another run is at work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.store import Store
 
-__all__ = ["open_store", "tell_damage"]
+__all__ = ["open_store", "refuse_if_busy", "tell_damage"]
 
 
 def open_store(location: str) -> Store:
@@ -30,6 +30,22 @@ def open_store(location: str) -> Store:
     opened = store.open(location)
     at_end(partial(_tell_damage_of, opened))
     return opened
+
+
+def refuse_if_busy(location: str, *, wait: bool = False) -> None:
+    """Make sure that no other run has a store, before all is loaded that a run needs; with `wait` it may have one.
+
+    Raises
+    ------
+    StoreBusyError
+        A run on this machine has it.
+    SettingsError
+        The location names no directory.
+    """
+    from asyncfetch.store import lock_file
+
+    if not wait:
+        lock_file.refuse_if_busy(location)
 
 
 def _tell_damage_of(opened: Store) -> None:

@@ -20,13 +20,19 @@ def expand_files(selection: list[str]) -> list[str]:
     Raises
     ------
     SelectionError
-        A file cannot be read or holds nothing, or a line of it is not valid; the message names both.
+        A selection is malformed; a file cannot be read or holds nothing; or a line of a file is not valid, and the
+        message names both.
     """
-    return [each for item in selection for each in (_listed_in(item[1:]) if item[:1] == "@" else [item])]
+    from asyncfetch.client.selection import parse_selection
+
+    items = [each for item in selection for each in (_listed_in(item[1:]) if item[:1] == "@" else [item])]
+    # a run does so again, after it has loaded all that it needs
+    parse_selection(items)
+    return items
 
 
 def _listed_in(location: str) -> list[str]:
-    from asyncfetch.mirroring import parse_selection
+    from asyncfetch.client.selection import parse_selection
 
     name = "stdin" if location == "-" else location
     items: list[str] = []

@@ -18,21 +18,15 @@ import threading
 import time
 import weakref
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from zarr.buffer import cpu
 from zarr.core.sync import sync
 
-from asyncfetch.errors import StoreBusyError
 from asyncfetch.layout.paths import LOCK_PATH
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
-from asyncfetch.text import lasting
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from asyncfetch.store.lock_file import LOCK_KEY, busy_error, holder_in, lock_open_file, silent_s_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StoreLock", "read_holder"]
 
-_KEY = f"{LOCK_PATH}/zarr.json"
 _SHOWN_EVERY_S = 20.0
 #: How often the lock is tried where others come and go at the same moment.
 _MAX_TRIES = 50
@@ -49,7 +42,6 @@ _MAX_TRIES = 50
 _PAUSE_S, _MAX_PAUSES = 0.02, 15
 #: A lock without a holder that is older than this was left by a process killed while it made it.
 _UNNAMED_AFTER_S = 10.0
-_BUSY = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 _held: weakref.WeakSet[StoreLock] = weakref.WeakSet()
 
@@ -94,7 +86,7 @@ class StoreLock:
                     _held.add(lock)
                     lock._showing.start()
                     return lock
-        raise _busy(place, None, None)
+        raise busy_error(place.name, place.folder, None, None)
 
     @property
     def is_held(self) -> bool:
@@ -110,17 +102,17 @@ class StoreLock:
         _held.discard(self)
         with contextlib.suppress(OSError):
             if self._place.folder is None:
-                if _is(_holder_in(self._place.get(_KEY)), self.holder):
-                    self._place.delete(_KEY)
+                if _is(holder_in(self._place.get(LOCK_KEY)), self.holder):
+                    self._place.delete(LOCK_KEY)
             else:
-                self._remove_file(self._place.folder / _KEY)
+                self._remove_file(self._place.folder / LOCK_KEY)
         self._close()
 
     def _remove_file(self, path: Path) -> None:
         if sys.platform == "win32":
             # an open file cannot be removed there
             self._close()
-        if _is(_holder_in(self._place.get(_KEY)), self.holder):
+        if _is(holder_in(self._place.get(LOCK_KEY)), self.holder):
             path.unlink()
         self._close()
         # another run may be about to make its lock in it
@@ -141,10 +133,10 @@ class StoreLock:
         while not self._done.wait(_SHOWN_EVERY_S):
             with contextlib.suppress(Exception):  # a store that fails is noticed by the run itself
                 if self._place.folder is not None:
-                    os.utime(self._place.folder / _KEY)
+                    os.utime(self._place.folder / LOCK_KEY)
                 else:
                     now = datetime.now(UTC).isoformat(timespec="seconds")
-                    self._place.set(_KEY, _document(msgspec.structs.replace(self.holder, seen=now)))
+                    self._place.set(LOCK_KEY, _document(msgspec.structs.replace(self.holder, seen=now)))
 
     def _try_file(self) -> bool:
         """Try to get the file; return whether it is ours, or has to be tried again."""
@@ -153,9 +145,9 @@ class StoreLock:
         if number is None:
             return False
         try:
-            can_lock = _lock(number)
+            can_lock = lock_open_file(number)
             if can_lock is False:
-                raise _busy(self._place, *_named_holder(self._place, path))
+                raise busy_error(self._place.name, self._place.folder, *_named_holder(self._place, path))
             if can_lock is None and not is_new:
                 self._take_over(path)
                 return False
@@ -175,21 +167,21 @@ class StoreLock:
 
     def _check_elsewhere(self, path: Path) -> None:
         """Raise where the lock is said to be that of another machine, of which ours knows nothing."""
-        holder, silent_s = _holder_in(self._place.get(_KEY)), _silent_s(path)
+        holder, silent_s = holder_in(self._place.get(LOCK_KEY)), silent_s_of(path)
         if holder is not None and not holder.shares_our_kernel and silent_s < SILENT_AFTER_S:
-            raise _busy(self._place, holder, silent_s)
+            raise busy_error(self._place.name, self._place.folder, holder, silent_s)
 
     def _take_over(self, path: Path) -> None:
         """Remove a lock whose holder is known to be dead, where files cannot be locked; then it is tried again."""
         holder, silent_s = _named_holder(self._place, path)
         if not _is_dead(holder, silent_s):
-            raise _busy(self._place, holder, silent_s)
+            raise busy_error(self._place.name, self._place.folder, holder, silent_s)
         turn = path.parent / "taking-over"
         try:
             turn.mkdir()
         except FileExistsError:
             # another run takes over, or was killed when it did
-            if _silent_s(turn) > _UNNAMED_AFTER_S:
+            if silent_s_of(turn) > _UNNAMED_AFTER_S:
                 with contextlib.suppress(OSError):
                     turn.rmdir()
             time.sleep(_PAUSE_S)
@@ -197,7 +189,7 @@ class StoreLock:
         except FileNotFoundError:
             return
         try:
-            now = _holder_in(self._place.get(_KEY))
+            now = holder_in(self._place.get(LOCK_KEY))
             if (now is None and holder is None) or _is(now, holder):
                 path.unlink(missing_ok=True)
         finally:
@@ -209,14 +201,14 @@ class StoreLock:
         document = _document(
             msgspec.structs.replace(self.holder, seen=datetime.now(UTC).isoformat(timespec="seconds"))
         )
-        sync(place.store.set_if_not_exists(_KEY, cpu.Buffer.from_bytes(document)))
-        holder = _holder_in(place.get(_KEY))
+        sync(place.store.set_if_not_exists(LOCK_KEY, cpu.Buffer.from_bytes(document)))
+        holder = holder_in(place.get(LOCK_KEY))
         if _is(holder, self.holder):
             return True
         silent_s = None if holder is None or holder.seen is None else _since(holder.seen)
         if holder is not None and holder.is_alive(silent_s) is not False:
-            raise _busy(place, holder, silent_s)
-        place.delete(_KEY)
+            raise busy_error(place.name, place.folder, holder, silent_s)
+        place.delete(LOCK_KEY)
         return False
 
 
@@ -228,40 +220,18 @@ def read_holder(place: Place) -> tuple[Holder | None, bool | None]:
     tuple of Holder or None, bool or None
         No holder is (None, False); one whose name cannot be read (None, None).
     """
-    data = place.get(_KEY)
+    data = place.get(LOCK_KEY)
     if data is None:
         return None, False
-    holder = _holder_in(data)
+    holder = holder_in(data)
     if holder is None:
         return None, None
     if place.folder is not None:
-        silent_s = _silent_s(place.folder / _KEY, probe=False)
+        silent_s = silent_s_of(place.folder / LOCK_KEY, probe=False)
     else:
         silent_s = _since(holder.seen or holder.since)
     alive = holder.is_alive(silent_s)
     return holder, (None if silent_s > SILENT_AFTER_S else True) if alive is None else alive
-
-
-def _busy(place: Place, holder: Holder | None, silent_s: float | None) -> StoreBusyError:
-    lock = place.folder / LOCK_PATH if place.folder is not None else f"the object {_KEY}"
-    if holder is None:
-        return StoreBusyError(
-            f"another run is beginning to write to {place.name}; wait for it with --wait (wait=True in Python)",
-            location=place.name,
-        )
-    advice = "wait for it with --wait (wait=True in Python)"
-    if holder.is_alive(silent_s) is None:
-        is_silent = silent_s is not None and silent_s > SILENT_AFTER_S
-        silent = f", which has not shown itself for {lasting(silent_s or 0)}" if is_silent else ""
-        advice += f"; if that process{silent} has ended, remove {lock}"
-    return StoreBusyError(
-        f"another run is writing to {place.name} ({holder}); {advice}",
-        location=place.name,
-        command=holder.command,
-        host=holder.host,
-        pid=holder.pid,
-        since=holder.since,
-    )
 
 
 def _document(holder: Holder) -> bytes:
@@ -272,14 +242,6 @@ def _document(holder: Holder) -> bytes:
             "attributes": {"asyncfetch": {"writer": holder}},
         }
     )
-
-
-def _holder_in(data: bytes | None) -> Holder | None:
-    try:
-        document: Any = msgspec.json.decode(data or b"")
-        return msgspec.convert(document["attributes"]["asyncfetch"]["writer"], Holder)
-    except (msgspec.DecodeError, msgspec.ValidationError, LookupError, TypeError):
-        return None
 
 
 def _is(one: Holder | None, other: Holder | None) -> bool:
@@ -300,41 +262,18 @@ def _path_of(place: Place) -> Path:
         # nothing of a store lies elsewhere
         folder.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    return place.folder / _KEY
+    return place.folder / LOCK_KEY
 
 
 def _named_holder(place: Place, path: Path) -> tuple[Holder | None, float]:
     """Return who holds a lock and for how long it has been silent; whoever has just made it is given time."""
-    holder = _holder_in(place.get(_KEY))
+    holder = holder_in(place.get(LOCK_KEY))
     for _ in range(_MAX_PAUSES):
         if holder is not None:
             break
         time.sleep(_PAUSE_S)
-        holder = _holder_in(place.get(_KEY))
-    return holder, _silent_s(path)
-
-
-def _silent_s(path: Path, *, probe: bool = True) -> float:
-    """Return how old a file is, by the clock of the file system where that may be probed by writing."""
-    try:
-        now = _clock_of(path.parent) if probe else datetime.now(UTC).timestamp()
-        age_s = now - path.stat().st_mtime
-    except OSError:
-        return 0.0
-    return max(0.0, age_s)
-
-
-def _clock_of(folder: Path) -> float:
-    """Return the time as a file server tells it, which may be another than ours; ours where nothing can be written."""
-    probe = folder / f"{os.getpid()}-{threading.get_ident()}.partial"
-    try:
-        probe.touch()
-        return probe.stat().st_mtime
-    except OSError:
-        return datetime.now(UTC).timestamp()
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink()
+        holder = holder_in(place.get(LOCK_KEY))
+    return holder, silent_s_of(path)
 
 
 def _since(moment: str) -> float:
@@ -369,19 +308,6 @@ def _write(number: int, data: bytes) -> None:
     os.lseek(number, 0, os.SEEK_SET)
     os.write(number, data)
     os.ftruncate(number, len(data))
-
-
-def _lock(number: int) -> bool | None:
-    """Lock an open file until it is closed; False where another has it, None where files cannot be locked."""
-    try:
-        if sys.platform == "win32":
-            os.lseek(number, 2**30, os.SEEK_SET)
-            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in _BUSY else None
-    return True
 
 
 def _is_same_file(number: int, path: Path) -> bool:

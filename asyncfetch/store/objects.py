@@ -29,7 +29,8 @@ from asyncfetch.layout.bounds import MAX_OBJECT_BYTES
 from asyncfetch.layout.paths import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.damage import UNREADABLE, Damage, parse_array, parse_document, parse_group
 from asyncfetch.store.location import Location, open_zarr_store
-from asyncfetch.store.wall import WalledStore, checked_key, require_bounded
+from asyncfetch.store.wall import checked_key, require_bounded
+from asyncfetch.store.walled import WalledStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

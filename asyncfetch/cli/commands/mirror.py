@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncfetch.cli.configuration import Given
+from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
     MACHINE,
     RECIPE,
@@ -51,6 +52,7 @@ def mirror(
     """
     settings = given.settings()
     wanted = expand_files(selection)
+    refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
@@ -80,6 +82,7 @@ def resume(
     Only sections without a commit are fetched. What is fetched and stored is what the runs were asked for.
     """
     settings = given.settings()
+    refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:

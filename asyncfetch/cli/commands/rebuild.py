@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.configuration import Given
+from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
     MACHINE,
     RECIPE,
@@ -74,6 +75,7 @@ def rebuild(
     choices: dict[str, Any] = {
         name: getattr(settings, name) for name in _AS_STORED if given[name] is not None
     }
+    refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.console import echo, print_json, tell
+from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import AsJson, Store
 from asyncfetch.cli.reports import as_plain
 from asyncfetch.text import counted, shown
@@ -36,6 +37,8 @@ def runs(
 
     A dismissed run is not continued by resume.
     """
+    if dismiss:
+        refuse_if_busy(out)
     import anyio
 
     from asyncfetch import mirroring, store

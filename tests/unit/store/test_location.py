@@ -10,7 +10,8 @@ from zarr.storage import LocalStore, MemoryStore, ZipStore
 
 import asyncfetch.store as store
 from asyncfetch.errors import SettingsError, StoreAccessError
-from asyncfetch.store.location import directory_of, open_zarr_store
+from asyncfetch.store.directory import directory_of
+from asyncfetch.store.location import open_zarr_store
 from asyncfetch.store.objects import Place
 
 
