@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from asyncfetch.deprecation import warn_of_old_name
+
 __all__ = [
     "BudgetGranted",
     "DataSetCompleted",
@@ -79,7 +81,7 @@ class RequestStarted(Event, frozen=True, tag="request_started"):
 class RequestFinished(Event, frozen=True, tag="request_finished"):
     """A reply that came whole, and what its request had waited for before it was sent.
 
-    ``waited_place_s`` for one of the window's places, ``waited_host_s`` for a host that had asked for a pause or did
+    ``waited_window_s`` for a permit of the window, ``waited_host_s`` for a host that had asked for a pause or did
     not answer, ``waited_rate_s`` for its turn at the rate.
     """
 
@@ -89,9 +91,15 @@ class RequestFinished(Event, frozen=True, tag="request_finished"):
     status: int
     size_bytes: int
     elapsed_s: float
-    waited_place_s: float = 0.0
+    waited_window_s: float = 0.0
     waited_host_s: float = 0.0
     waited_rate_s: float = 0.0
+
+    @property
+    def waited_place_s(self) -> float:
+        """The old name of `waited_window_s`."""
+        warn_of_old_name("RequestFinished.waited_place_s", "RequestFinished.waited_window_s")
+        return self.waited_window_s
 
 
 class RequestAccepted(Event, frozen=True, tag="request_accepted"):

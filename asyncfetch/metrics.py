@@ -1,7 +1,7 @@
 """The metrics of a run: counters and histograms, filled by its events. Pure.
 
-What held a run back is told by where its requests and sections waited: for memory (``budget``), for one of the
-window's places (``window``), for a host that asked for a pause or did not answer (``host``), for a turn at the rate
+What held a run back is told by where its requests and sections waited: for memory (``budget``), for a permit of
+the window (``window``), for a host that asked for a pause or did not answer (``host``), for a turn at the rate
 (``rate``), for bytes (``server``), for another attempt (``retry``), for decoding (``decode``), and for warping,
 encoding and writing (``write``). They overlap, since many wait at once: only their shares mean something.
 """
@@ -160,18 +160,18 @@ class Metrics(msgspec.Struct, kw_only=True):
     def held_back_by(self) -> dict[str, float]:
         """Return the share of each cause in all waiting, the largest first.
 
-        A request that waits for a place waits for those that have one. Where they only wait for the rate or the host,
+        A request that waits for a permit waits for those that have one. Where they only wait for the rate or the host,
         its time counts for these.
         """
         waiting = {cause: seconds for cause, seconds in self.waiting_s.items() if seconds > 0}
-        places_s = waiting.pop("window", 0.0)
+        permits_s = waiting.pop("window", 0.0)
         inside = {cause: waiting.get(cause, 0.0) for cause in ("rate", "host", "server")}
         inside_s = sum(inside.values())
         for cause, seconds in inside.items():
             part = seconds / inside_s if inside_s else float(cause == "server")
-            if places_s * part:
+            if permits_s * part:
                 name = "window" if cause == "server" else cause
-                waiting[name] = waiting.get(name, 0.0) + places_s * part
+                waiting[name] = waiting.get(name, 0.0) + permits_s * part
         total_s = sum(waiting.values())
         shares = {cause: seconds / total_s for cause, seconds in waiting.items()} if total_s else {}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
@@ -186,7 +186,7 @@ class Metrics(msgspec.Struct, kw_only=True):
         self.received_bytes += event.size_bytes
         self.request_s.add(event.elapsed_s)
         self.body_bytes.add(event.size_bytes)
-        self._wait("window", event.waited_place_s)
+        self._wait("window", event.waited_window_s)
         self._wait("host", event.waited_host_s)
         self._wait("rate", event.waited_rate_s)
         self._wait("server", event.elapsed_s)

@@ -157,7 +157,7 @@ class SectionImage(_Record, frozen=True, kw_only=True):
     resolution : float or None
         Pitch of a full-resolution pixel in µm.
     section_number : int or None
-        Place in the data set; numbers can start anywhere and run in either direction.
+        Position in the data set; numbers can start anywhere and run in either direction.
     record : dict
         The row, verbatim.
     odd : dict of str to str
@@ -199,7 +199,7 @@ class UnreadableRecord(_Record, frozen=True, kw_only=True):
     id : int or None
         Its id, where it has one.
     message : str
-        What is wrong with it; a row without an id is named by its place.
+        What is wrong with it; a row without an id is named by its position.
     """
 
     id: int | None = None
@@ -340,7 +340,7 @@ def parse_data_set(
         Rows of SectionImage that came apart. They stand before the included ones and take their place; nulls and
         ids that come again are left out.
     odd_rows : iterable of (int, object)
-        What came among the rows of SectionImage and is not a record, with its place.
+        What came among the rows of SectionImage and is not a record, with its position.
 
     Raises
     ------
@@ -368,14 +368,14 @@ def parse_data_set(
     fields |= {"section_images": (), "unreadable_sections": (), "record": dict(row), "odd": {}}
     data_set = _convert(fields, SectionDataSet)
     sections: dict[int, SectionImage] = {}
-    unreadable = [_unreadable(place, each, "it is not a record") for place, each in odd_rows]
-    for place, each in enumerate((*section_rows, *included)):
+    unreadable = [_unreadable(position, each, "it is not a record") for position, each in odd_rows]
+    for position, each in enumerate((*section_rows, *included)):
         if each is None:
             continue
         try:
             section = _section_of(data_set, each)
         except RecordError as error:
-            unreadable.append(_unreadable(place, each, error.message))
+            unreadable.append(_unreadable(position, each, error.message))
         else:
             sections.setdefault(section.id, section)
     return msgspec.structs.replace(
@@ -399,10 +399,10 @@ def _section_of(data_set: SectionDataSet, row: Any) -> SectionImage:
     return section
 
 
-def _unreadable(place: int, row: Any, message: str) -> UnreadableRecord:
+def _unreadable(position: int, row: Any, message: str) -> UnreadableRecord:
     image_id = row_id(row)
     if image_id is None:
-        message = f"row {place} of the section images: {message}: {shown_value(row)}"
+        message = f"row {position} of the section images: {message}: {shown_value(row)}"
     return UnreadableRecord(id=image_id, message=message)
 
 

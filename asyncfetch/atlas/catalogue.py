@@ -414,7 +414,7 @@ def space_transforms_of(rows: Iterable[Row]) -> dict[tuple[int, int], Affine3D]:
 
 
 def _drop_unsound(tsv: Floats, tvs: Floats, resolution_um: Floats) -> None:
-    """Put NaN in the place of maps (n, 2, 3) between image and volume of which either cannot be an alignment."""
+    """Put NaN instead of maps (n, 2, 3) between image and volume of which either cannot be an alignment."""
     with np.errstate(divide="ignore", invalid="ignore"):
         for matrices, scales in ((tsv, resolution_um), (tvs, 1 / resolution_um)):
             is_there = ~np.isnan(matrices).any(axis=(1, 2))
@@ -427,9 +427,9 @@ def _taken[T: (SectionColumns, DataSetColumns)](columns: T, rows: NDArray[np.int
 
 
 def _find(column: Ids, wanted: Ids) -> NDArray[np.intp]:
-    """Return the first place of each wanted id in a column, -1 where there is none."""
+    """Return the first position of each wanted id in a column, -1 where there is none."""
     if not len(column):
         return np.full(len(wanted), -1, dtype=np.intp)
     order = np.argsort(column, kind="stable")
-    places = order[np.searchsorted(column, wanted, sorter=order).clip(max=len(column) - 1)]
-    return np.where(column[places] == wanted, places, -1)
+    positions = order[np.searchsorted(column, wanted, sorter=order).clip(max=len(column) - 1)]
+    return np.where(column[positions] == wanted, positions, -1)

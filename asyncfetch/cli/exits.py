@@ -18,7 +18,7 @@ from asyncfetch.errors import (
 if TYPE_CHECKING:
     from asyncfetch.mirroring import Estimate, Report
 
-__all__ = ["ExitCode", "exit_code_of_error", "exit_code_of_forecast", "exit_code_of_report"]
+__all__ = ["ExitCode", "exit_code_of_error", "exit_code_of_estimate", "exit_code_of_report"]
 
 
 class ExitCode(enum.IntEnum):
@@ -52,10 +52,10 @@ def exit_code_of_report(report: Report) -> ExitCode:
     """Return the code of a run that came to its end, or was asked to stop before it."""
     if report.interrupted:
         return ExitCode.INTERRUPTED
-    return ExitCode.SERVICE_UNAVAILABLE if report.is_cut_short else exit_code_of_forecast(report)
+    return ExitCode.SERVICE_UNAVAILABLE if report.is_cut_short else exit_code_of_estimate(report)
 
 
-def exit_code_of_forecast(report: Report | Estimate) -> ExitCode:
+def exit_code_of_estimate(report: Report | Estimate) -> ExitCode:
     """Return the code for what was found and what was not."""
     if not report.failures:
         # a resume that finds no unfinished run asked for nothing

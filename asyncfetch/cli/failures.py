@@ -73,7 +73,7 @@ def report_errors[**P, T](command: Callable[P, T]) -> Callable[P, T]:
         except (typer.Exit, typer.Abort, TyperException):
             # these are how a command ends, and how it says that it was called wrongly
             raise
-        except Exception as error:  # noqa: BLE001 - the wall: what comes here has no other place to be told
+        except Exception as error:  # noqa: BLE001 - the wall: what comes here cannot be told elsewhere
             _fail(understood(error), as_json=as_json)
 
     return wrapped
@@ -159,12 +159,12 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _of_system(error: OSError) -> StoreError:
     reason = shown(error.strerror or error, _MAX_WORDS)
-    place = "" if error.filename is None else f"{shown(os.fsdecode(error.filename), _MAX_WORDS)}: "
+    prefix = "" if error.filename is None else f"{shown(os.fsdecode(error.filename), _MAX_WORDS)}: "
     if error.errno in _NO_SPACE:
-        return StoreSpaceError(f"{place}{reason}; free some space and run the same command again")
+        return StoreSpaceError(f"{prefix}{reason}; free some space and run the same command again")
     if error.errno in _TOO_MANY_FILES:
-        return StoreError(f"{place}{reason}; raise the limit with `ulimit -n 4096`, or use fewer --jobs")
-    return StoreAccessError(f"{place}{reason}")
+        return StoreError(f"{prefix}{reason}; raise the limit with `ulimit -n 4096`, or use fewer --jobs")
+    return StoreAccessError(f"{prefix}{reason}")
 
 
 def _bug(error: BaseException, whole: BaseException) -> InternalError:

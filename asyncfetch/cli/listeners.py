@@ -12,6 +12,7 @@ import msgspec
 
 from asyncfetch.cli.console import tell
 from asyncfetch.errors import SettingsError
+from asyncfetch.events import RequestFinished
 from asyncfetch.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class _Log:
         if self._file is None:
             return
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **msgspec.to_builtins(event)}
+        if isinstance(event, RequestFinished):
+            # the old name, for one version
+            line["waited_place_s"] = event.waited_window_s
         left = msgspec.json.encode(line) + b"\n"
         try:
             while left:
@@ -97,7 +101,7 @@ class _Log:
 
 
 @contextmanager
-def _open_metrics(place: str) -> Iterator[Listener]:
+def _open_metrics(target: str) -> Iterator[Listener]:
     try:
         import prometheus_client
     except ImportError:
@@ -108,7 +112,7 @@ def _open_metrics(place: str) -> Iterator[Listener]:
     metrics = Metrics()
     registry = prometheus_client.CollectorRegistry()
     registry.register(_Collector(metrics))
-    host, _, port = place.rpartition(":")
+    host, _, port = target.rpartition(":")
     if port.isdecimal() and host in {"", "localhost", "127.0.0.1"}:
         try:
             server, thread = prometheus_client.start_http_server(int(port), "127.0.0.1", registry)
@@ -128,10 +132,10 @@ def _open_metrics(place: str) -> Iterator[Listener]:
 
     def write() -> None:
         try:
-            prometheus_client.write_to_textfile(place, registry)
+            prometheus_client.write_to_textfile(target, registry)
         except OSError as error:
             raise SettingsError(
-                f"the metrics {place} cannot be written: {error.strerror}", setting="metrics"
+                f"the metrics {target} cannot be written: {error.strerror}", setting="metrics"
             ) from error
 
     write()

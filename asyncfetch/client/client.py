@@ -102,10 +102,10 @@ class Client(RowQueries, CatalogueQueries, ImageQueries):
         return f"Client({self.settings.base_url!r}, {self._engine!r}, {self.pool!r})"
 
     def share(self, name: str) -> AbstractContextManager[None]:
-        """Let what is asked for in the block, and by tasks that are started in it, stand in a line of its own.
+        """Let what is asked for in the block, and by tasks that are started in it, stand in a queue of its own.
 
-        Lines take turns, so that a caller who asks for a thousand images does not hold up another who asks for ten.
-        Without a name all stand in one line, and the first come are the first served.
+        Queues take turns, so that a caller who asks for a thousand images does not hold up another who asks for ten.
+        Without a name all stand in one queue, and the first come are the first served.
 
         Examples
         --------
@@ -178,7 +178,7 @@ class Client(RowQueries, CatalogueQueries, ImageQueries):
         parallel: bool = False,
         detection_xy: tuple[float, float] | None = None,
     ) -> AbstractAsyncContextManager[SectionStream]:
-        """Give the sections of a data set as they arrive, each with its place in the reference space.
+        """Give the sections of a data set as they arrive, each with its position in the reference space.
 
         ``jobs`` sections are fetched side by side. Each holds its bytes of the memory budget until the one after it
         is asked for, so that a slow reader slows the fetching down; two streams of one client that are read in turn

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ROWS", "MAX_SECTIONS", "Listing", "OddRow"]
 
 type Row = dict[str, Any]
-#: A row that is not a record: its place in the listing, from 0, and what came.
+#: A row that is not a record: its position in the listing, from 0, and what came.
 type OddRow = tuple[int, Any]
 
 #: How often a listing begins again because its rows moved from page to page.
@@ -292,9 +292,9 @@ class Listing:
     def _unseen(self, rows: list[Any]) -> list[Row]:
         kept: list[Row] = []
         recent: dict[Any, Row] = {}
-        for place, row in enumerate(rows, self._start_row):
+        for position, row in enumerate(rows, self._start_row):
             if not isinstance(row, dict):
-                self._leave_out(place, row)
+                self._leave_out(position, row)
                 self._n_unlike += 1
                 continue
             key = self._key(row)
@@ -325,12 +325,12 @@ class Listing:
         """Return what tells a row from others, None where nothing does."""
         return None if self._query.options.tabular else _id(row)
 
-    def _leave_out(self, place: int, row: Any) -> None:
+    def _leave_out(self, position: int, row: Any) -> None:
         if self._odd_rows is None:
             raise ReplyError(
-                f"row {place} of {self._query.model} is {shown_value(row)}, not a record; ask again later"
+                f"row {position} of {self._query.model} is {shown_value(row)}, not a record; ask again later"
             )
-        self._odd_rows.append((place, row))
+        self._odd_rows.append((position, row))
 
     def _n_joined_of(self, row: Row) -> int:
         """Return how many joined rows a row stands for, by the records that it includes."""

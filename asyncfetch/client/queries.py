@@ -83,8 +83,8 @@ class CatalogueQueries(ABC):
                 unreadable.append(error)
         if unreadable is not None:
             unreadable += [
-                RecordError(f"row {place} of {query.model} is {shown_value(row)}, not a record")
-                for place, row in odd_rows or ()
+                RecordError(f"row {position} of {query.model} is {shown_value(row)}, not a record")
+                for position, row in odd_rows or ()
             ]
         return records
 

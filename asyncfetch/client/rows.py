@@ -73,7 +73,7 @@ class RowQueries(ABC):
             What is asked for. JSON keeps all types; fields at the top of an XML row, and all of CSV, are text. CSV
             implies a tabular query (RMA-3).
         odd_rows : list, optional
-            Takes what came as a row and is not a record, with its place in the listing; without it that is an error.
+            Takes what came as a row and is not a record, with its position in the listing; without it that is an error.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class RowQueries(ABC):
         query, fmt
             As for :meth:`rows`.
         odd_rows : list, optional
-            Takes what came as a row and is not a record, with its place in the listing; without it that is an error.
+            Takes what came as a row and is not a record, with its position in the listing; without it that is an error.
         max_rows : int
             The most rows that the listing can have; one that goes on is an error.
 

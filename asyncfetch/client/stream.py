@@ -1,4 +1,4 @@
-"""The sections of a data set as a stream: pixels, expression mask and place on the grid, as they arrive."""
+"""The sections of a data set as a stream: pixels, expression mask and position on the grid, as they arrive."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FetchedSection:
 
     @property
     def section_number(self) -> int | None:
-        """The place in the data set."""
+        """The position in the data set."""
         return self.section.section_number
 
     def displacement_field(self, dtype: DTypeLike = np.float64) -> DisplacementField:
@@ -95,7 +95,7 @@ class FetchedSection:
         AlignmentError
             The section cannot be placed.
         """
-        grid, grid_to_pixels = self._place()
+        grid, grid_to_pixels = self._position()
         return DisplacementField.from_affine(grid_to_pixels, grid.shape, dtype)
 
     def registered(self, *, interpolation: Interpolation = "linear", fill: int = 0) -> NDArray[np.uint8]:
@@ -153,7 +153,7 @@ class FetchedSection:
     ) -> NDArray[np.uint8]:
         if source is None:
             raise SelectionError(f"image {self.image_id} has no {what} to warp") from self.error
-        grid, grid_to_source = self._place()
+        grid, grid_to_source = self._position()
         pixels = source
         if interpolation != "nearest":
             pixels, grid_to_source = prepare_source(source, grid_to_source)
@@ -162,9 +162,9 @@ class FetchedSection:
             pixels, grid_to_source, grid.shape, interpolation=interpolation, fill=fill, averaged=averaged
         )
 
-    def _place(self) -> tuple[ReferenceGrid, Affine2D]:
+    def _position(self) -> tuple[ReferenceGrid, Affine2D]:
         if self.grid is None or self.grid_to_pixels is None:
-            raise AlignmentError(f"image {self.image_id} has no place on the grid") from self.error
+            raise AlignmentError(f"image {self.image_id} has no position on the grid") from self.error
         return self.grid, self.grid_to_pixels
 
     def __repr__(self) -> str:
@@ -245,14 +245,14 @@ class _Plan:
 
     image: SectionPlan
     requests: tuple[ImageRequest, ...]
-    place: dict[str, Any]
+    position: dict[str, Any]
     error: AlignmentError | None
 
     def place_of(self, downsample: int) -> dict[str, Any]:
         """Return where pixels of a tier lie, as fields of a `FetchedSection`."""
         if self.image.grid_to_image is None:
-            return self.place
-        return self.place | {"grid_to_pixels": full_to_tier(downsample) @ self.image.grid_to_image}
+            return self.position
+        return self.position | {"grid_to_pixels": full_to_tier(downsample) @ self.image.grid_to_image}
 
     @property
     def working_bytes(self) -> int:
@@ -300,7 +300,7 @@ async def open_sections(
 
 
 async def _work(images: ImageQueries, plans: list[_Plan], send: MemoryObjectSendStream[_Offer]) -> None:
-    """Fetch all sections and hand them over, one more at a time than there are places.
+    """Fetch all sections and hand them over, one more at a time than may be in flight.
 
     The section that the consumer holds keeps its worker.
     """
@@ -389,19 +389,19 @@ def _plan(
     recipe = Recipe.of("image", settings, grid)
     image = plan_section(data_set, section, "image", recipe, downsample=tier_of(section, settings))
     detection_xy = choices.detection_xy or detection_point(section)
-    place: dict[str, Any] = {}
+    position: dict[str, Any] = {}
     error = no_grid
     if grid is not None:
         try:
             image = placed(image, data_set, detection_xy)
             across_um = data_set.geometry(section).image_to_reference(detection_xy)[grid.plane.slice_axis]
-            place = {"grid": grid, "slice_coordinate_um": float(across_um)}
+            position = {"grid": grid, "slice_coordinate_um": float(across_um)}
         except AlignmentError as failure:
             error = failure
     mask = replace_fields(image.request, view="expression")
     return _Plan(
         image=image,
         requests=(image.request, mask) if choices.view_expression else (image.request,),
-        place=place,
+        position=position,
         error=error,
     )

@@ -1,4 +1,4 @@
-"""The disk under a place: its file system, free space and inodes, and how fast it takes bytes."""
+"""The disk of a directory: its file system, free space and inodes, and how fast it takes bytes."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _ENOUGH_BYTES_PER_S = 10_000_000
 _ON_THE_NETWORK = frozenset({"9p", "afs", "cifs", "fuse.sshfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
 
 
-def examine_disk(place: Path) -> list[Fact]:
-    """Return the facts about the disk of a place; 32 MB are written to it, and removed.
+def examine_disk(directory: Path) -> list[Fact]:
+    """Return the facts about the disk of a directory; 32 MB are written to it, and removed.
 
     Parameters
     ----------
-    place : path
+    directory : path
         A folder; where it does not exist yet, the nearest above it that does.
     """
-    folder = _existing(place)
+    folder = _existing(directory)
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return [Fact("place", str(place), None, f"{folder} cannot be read: {error.strerror}")]
+        return [Fact("place", str(directory), None, f"{folder} cannot be read: {error.strerror}")]
     kind = _file_system(folder)
     is_far = f"; on the network ({kind})" if kind in _ON_THE_NETWORK else f" ({kind})" if kind else ""
     return [
-        Fact("place", f"{place}{is_far}", {"path": str(place), "file_system": kind}),
+        Fact("place", f"{directory}{is_far}", {"path": str(directory), "file_system": kind}),
         Fact(
             "free space",
             megabytes(free),
@@ -97,8 +97,8 @@ def _speed(folder: Path) -> Fact:
     )
 
 
-def _existing(place: Path) -> Path:
-    absolute = place.absolute()
+def _existing(directory: Path) -> Path:
+    absolute = directory.absolute()
     return next((folder for folder in (absolute, *absolute.parents) if folder.is_dir()), Path.cwd())
 
 

@@ -31,14 +31,14 @@ __all__ = ["examine_machine"]
 _ENOUGH_FILES = 512
 
 
-def examine_machine(place: Path, settings: Settings, environment: Mapping[str, str]) -> list[Fact]:
+def examine_machine(directory: Path, settings: Settings, environment: Mapping[str, str]) -> list[Fact]:
     """Return the facts about this machine.
 
-    It writes 32 MB to a temporary file in ``place``, or as much as it can in two seconds, and removes it.
+    It writes 32 MB to a temporary file in ``directory``, or as much as it can in two seconds, and removes it.
 
     Parameters
     ----------
-    place : path
+    directory : path
         The folder that a store is to be written to.
     settings : Settings
         What a run would use: the memory budget is compared with the memory, and its proxy is shown.
@@ -51,7 +51,7 @@ def examine_machine(place: Path, settings: Settings, environment: Mapping[str, s
             "system", f"{platform.system()} {platform.release()}, {platform.machine()}", platform.platform()
         ),
         *_resources(settings),
-        *examine_disk(place),
+        *examine_disk(directory),
         _open_files(),
         _proxies(settings, environment),
         _trust(environment),

@@ -42,7 +42,7 @@ def _img_1(answers: Answers) -> str:
     # left=480 and top=400 in full-resolution pixels are 60 and 50 in those of the tier
     there = whole[50:210, 60:260]
     off = float(np.abs(there - box).mean()) if there.shape == box.shape else math.inf
-    require(off < 8, f"a box shows another place than left and top say ({off:.0f} grey levels off)")
+    require(off < 8, f"a box shows another part than left and top say ({off:.0f} grey levels off)")
     return "downsample=3 halves three times; a box lies where left and top say"
 
 
@@ -117,13 +117,13 @@ def _img_5(answers: Answers) -> str:
 
 def _frame(body: bytes) -> tuple[int, list[int]]:
     """Return the marker of the frame and the sampling factors of its components."""
-    place = 2
-    while place + 4 <= len(body):
-        marker, length = struct.unpack(">xBH", body[place : place + 4])
+    offset = 2
+    while offset + 4 <= len(body):
+        marker, length = struct.unpack(">xBH", body[offset : offset + 4])
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
-            n = body[place + 9]
-            return marker, [body[place + 11 + 3 * k] for k in range(n)]
-        place += 2 + length
+            n = body[offset + 9]
+            return marker, [body[offset + 11 + 3 * k] for k in range(n)]
+        offset += 2 + length
     raise DiffersError("an image has no frame header")
 
 

@@ -11,7 +11,7 @@ from asyncfetch.engine.gate import Gate, Reservation
 from asyncfetch.engine.health import HostHealth
 from asyncfetch.engine.hedge import HedgePolicy
 from asyncfetch.engine.limiter import LimiterRate
-from asyncfetch.engine.lines import Kind
+from asyncfetch.engine.queues import Kind
 from asyncfetch.engine.rate import ByteRate, RequestRate, Turn
 from asyncfetch.engine.recording import recording
 from asyncfetch.engine.retry import RetryPolicy, parse_retry_after

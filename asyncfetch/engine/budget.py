@@ -76,12 +76,12 @@ class ByteBudget:
                 f"a reservation needs 0 bytes or more, not {size_bytes}", setting="size_bytes"
             )
         ticket = Ticket(size_bytes, goes_ahead=goes_ahead)
-        self._line_of(ticket).append(ticket)
+        self._queue_of(ticket).append(ticket)
         self._admit()
         return ticket
 
     def release(self, ticket: Ticket) -> list[Ticket]:
-        """Give back what a ticket holds, or take it out of the line.
+        """Give back what a ticket holds, or take it out of the queue.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class ByteBudget:
             self.held_bytes -= ticket.size_bytes
             self._n_ahead -= ticket.goes_ahead
         else:
-            self._line_of(ticket).remove(ticket)
+            self._queue_of(ticket).remove(ticket)
         return self._admit()
 
     @property
@@ -112,17 +112,17 @@ class ByteBudget:
         """How many tickets wait."""
         return len(self._waiting) + len(self._ahead)
 
-    def _line_of(self, ticket: Ticket) -> deque[Ticket]:
+    def _queue_of(self, ticket: Ticket) -> deque[Ticket]:
         return self._ahead if ticket.goes_ahead else self._waiting
 
     def _admit(self) -> list[Ticket]:
         admitted: list[Ticket] = []
-        while line := self._ahead or self._waiting:
-            ticket = line[0]
+        while queue := self._ahead or self._waiting:
+            ticket = queue[0]
             is_too_much = self.held_bytes + ticket.size_bytes > self.capacity_bytes
             if is_too_much and (self._n_ahead if ticket.goes_ahead else self._held):
                 break
-            line.popleft()
+            queue.popleft()
             self._n_ahead += ticket.goes_ahead
             ticket.is_admitted = True
             self._held.add(ticket)

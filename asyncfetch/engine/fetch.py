@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from asyncfetch.engine.companion import Companion
-    from asyncfetch.engine.lines import Kind
+    from asyncfetch.engine.queues import Kind
     from asyncfetch.engine.transport import Reply, Transport
     from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
@@ -61,9 +61,9 @@ _REFUSALS_THAT_COUNT = 2
 
 @contextmanager
 def sharing(flow: str) -> Iterator[None]:
-    """Let the requests of the block, and of tasks that are started in it, stand in the line of one flow.
+    """Let the requests of the block, and of tasks that are started in it, stand in the queue of one flow.
 
-    Flows share an engine in turn; without a name, all stand in one line.
+    Flows share an engine in turn; without a name, all stand in one queue.
     """
     token = _FLOW.set(flow)
     try:
@@ -202,8 +202,8 @@ class Engine:
     ) -> T:
         """Send a request until its answer passes ``check``, or the retry policy gives up.
 
-        No place is held while ``check`` runs, nor while a retry waits. An attempt that ends in an outage of the host is
-        not counted: the request waits until the host is back.
+        No permit is held while ``check`` runs, nor while a retry waits. An attempt that ends in an outage of the host
+        is not counted: the request waits until the host is back.
 
         A check may continue with what it proved. It calls ``accept`` first: the request is done then, is told of, and
         counts as a success of the host; errors and time from there on are the caller's.
@@ -317,12 +317,12 @@ class Engine:
     ) -> Reply:
         """Send a request through the gate, once; `on_sent` is called when it is on its way."""
         gate, url, kind = self._gate, request.url, request.kind
-        slot = gate.slot(kind, _FLOW.get(), self._probe)
+        permit = gate.permit(kind, _FLOW.get(), self._probe)
         if gate.is_free(kind):
-            waits = await slot.take_free()
+            waits = await permit.take_free()
         else:
             with self._ended_by_closing(url):
-                waits = await slot.take()
+                waits = await permit.take()
         try:
             # what was cancelled is not sent any more, even where nothing had to be waited for meanwhile
             await anyio.lowlevel.checkpoint_if_cancelled()
@@ -336,7 +336,7 @@ class Engine:
                 url, request.limit_bytes, gate.follow_body(waits.opened), fresh=gate.health.is_out()
             )
         finally:
-            slot.leave()
+            permit.leave()
         if self._is_heard:
             self._emit(
                 RequestFinished(
@@ -346,7 +346,7 @@ class Engine:
                     status=reply.status,
                     size_bytes=len(reply.body),
                     elapsed_s=reply.elapsed_s,
-                    waited_place_s=waits.place_s,
+                    waited_window_s=waits.window_s,
                     waited_host_s=waits.host_s,
                     waited_rate_s=waits.rate_s + reply.waited_s,
                 )

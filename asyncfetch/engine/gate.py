@@ -3,13 +3,13 @@
 A request passes three things in this order, and holds nothing that it is not about to use:
 
 1. the byte budget (:meth:`Gate.reserve`), by those who need decoded bytes: reserved before anything is opened;
-2. a **place** (:meth:`Gate.slot`): as many images at once as the window says, and one place beyond them that only
+2. a **permit** (:meth:`Gate.permit`): for as many images at once as the window says, and one beyond them that only
    metadata may take, so that metadata never starve and the images' workers never wait for rows;
 3. a **start**: the host's health allows it, and the rate has a turn.
 
-Whoever waits stands in a line; metadata stand before images, flows share in turn, and within a flow the first come are
-the first served. Leaving a line, for whatever reason, leaves no hole and changes no order. In an outage it is the one
-at the head of the line for a start who probes, so that there is no task without an owner.
+Whoever waits stands in a queue; metadata stand before images, flows share in turn, and within a flow the first come are
+the first served. Leaving a queue, for whatever reason, leaves no hole and changes no order. In an outage it is the one
+at the head of the queue for a start who probes, so that there is no task without an owner.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from asyncfetch.engine.budget import ByteBudget
 from asyncfetch.engine.clock import now
 from asyncfetch.engine.health import HostHealth
 from asyncfetch.engine.limiter import LimiterRate
-from asyncfetch.engine.lines import Kind, Line
+from asyncfetch.engine.queues import Kind, Queue
 from asyncfetch.engine.rate import ByteRate
 from asyncfetch.engine.window import FixedWindow, Window
 from asyncfetch.errors import OutageError
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
     from asyncfetch.events import Listener
     from asyncfetch.settings import Settings
 
-__all__ = ["Gate", "Probe", "Reservation", "Slot", "Waits"]
+__all__ = ["Gate", "Permit", "Probe", "Reservation", "Waits"]
 
 type Probe = Callable[[Kind], Awaitable[bool]]
 
 
 @dataclass(slots=True)
 class Waits:
-    """How long a request waited before it was sent, in seconds: for a slot, for the host, for the rate.
+    """How long a request waited before it was sent, in seconds: for a permit of the window, for the host, for the rate.
 
     ``opened`` is when it could be sent, on the clock of the loop.
     """
 
-    place_s: float = 0.0
+    window_s: float = 0.0
     host_s: float = 0.0
     rate_s: float = 0.0
     opened: float = 0.0
 
 
-class Slot:
-    """The slot of one request; made by :meth:`Gate.slot`. A generator would cost three times as much."""
+class Permit:
+    """The permit of one request; made by :meth:`Gate.permit`. A generator would cost three times as much."""
 
     __slots__ = ("_flow", "_gate", "_kind", "_probe")
 
@@ -70,13 +70,13 @@ class Slot:
         self._probe = probe
 
     async def take(self) -> Waits:
-        """Return when the request may be sent; the place is held until :meth:`leave`."""
+        """Return when the request may be sent; the permit is held until :meth:`leave`."""
         gate, kind, waits = self._gate, self._kind, Waits()
-        places, time = gate.places, now()
+        permits, time = gate.permits, now()
         gate.look(time, is_coming=True)
-        if not places.enter_nowait(kind):
-            await places.enter(kind, self._flow)
-            waits.place_s = now() - time
+        if not permits.enter_nowait(kind):
+            await permits.enter(kind, self._flow)
+            waits.window_s = now() - time
         try:
             await gate.start(kind, self._flow, self._probe, waits)
         except BaseException:
@@ -88,7 +88,7 @@ class Slot:
         """Do the same where `Gate.is_free` has just said that there is nothing to wait for."""
         gate, waits = self._gate, Waits()
         gate.look(now(), is_coming=True)
-        gate.places.inside[self._kind] += 1
+        gate.permits.inside[self._kind] += 1
         try:
             await gate.request_rate.start()
         except BaseException:
@@ -104,8 +104,8 @@ class Slot:
         self.leave()
 
     def leave(self) -> None:
-        """Give the place back."""
-        self._gate.places.leave(self._kind)
+        """Give the permit back."""
+        self._gate.permits.leave(self._kind)
         self._gate.look(now())
 
 
@@ -137,7 +137,7 @@ class Reservation:
             raise
 
     def release(self) -> None:
-        """Give the bytes back, or leave the line for them; nothing happens where there are none."""
+        """Give the bytes back, or leave the queue for them; nothing happens where there are none."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             self._gate.give_back(ticket)
@@ -162,8 +162,8 @@ class Gate:
         Whether the host answers.
     window : FixedWindow or Window
         How many images are asked for at once.
-    places : Line
-        Those who have a place, and those who wait for one.
+    permits : Queue
+        Those who have a permit, and those who wait for one.
     request_rate : RequestRate
         What counts starts.
     """
@@ -181,9 +181,9 @@ class Gate:
         # all waiting for the host so far, and since when it is waited for now
         self._host_s = 0.0
         self._host_since: float | None = None
-        self.places = Line(self._has_room)
+        self.permits = Queue(self._has_room)
         # One at a time asks for a start, so that the order is ours and not the limiter's.
-        self._starts = Line(lambda _kind, inside: not any(inside.values()))
+        self._starts = Queue(lambda _kind, inside: not any(inside.values()))
         self._opened = anyio.Event()
         self.request_rate = request_rate or LimiterRate(settings.requests_per_s)
         self._byte_rate = None if settings.bytes_per_s is None else ByteRate(settings.bytes_per_s)
@@ -199,8 +199,8 @@ class Gate:
                 self._byte_rate = ByteRate(bytes_per_s)
             self._byte_rate.bytes_per_s = bytes_per_s
 
-    def slot(self, kind: Kind, flow: str = "", probe: Probe | None = None) -> Slot:
-        """Hold a place for one request, and enter when it may start.
+    def permit(self, kind: Kind, flow: str = "", probe: Probe | None = None) -> Permit:
+        """Hold a permit for one request, and enter when it may start.
 
         Metadata that come while an image waits for its start are next after it.
 
@@ -218,12 +218,12 @@ class Gate:
         async context manager of Waits
             How long it took; raises what :meth:`start` raises.
         """
-        return Slot(self, kind, flow, probe)
+        return Permit(self, kind, flow, probe)
 
     def is_free(self, kind: Kind) -> bool:
         """Tell whether a request of this kind would find nothing to wait for, if it came now."""
         return (
-            self.places.is_free(kind)
+            self.permits.is_free(kind)
             and self._starts.is_free(kind)
             and self.health.is_open()
             and self.request_rate.is_free()
@@ -241,9 +241,9 @@ class Gate:
         Parameters
         ----------
         kind, flow : str
-            As for :meth:`slot`.
+            As for :meth:`permit`.
         probe : callable, optional
-            Awaited with the kind in an outage, now and then, by the one at the head of the line: asks for something
+            Awaited with the kind in an outage, now and then, by the one at the head of the queue: asks for something
             that came before, and tells ``health`` when it came again. Where it returns False, there is nothing to ask
             for, and the one at the head may start instead.
         waits : Waits, optional
@@ -268,7 +268,7 @@ class Gate:
         finally:
             self._starts.leave(kind)
         waits.opened = now()
-        # who stands in the line waits for what its head waits for
+        # who stands in the queue waits for what its head waits for
         waits.host_s = self._waited_for_the_host_s(waits.opened) - host_before_s
         waits.rate_s = waits.opened - began - waits.host_s
 
@@ -279,9 +279,9 @@ class Gate:
             await anyio.sleep(self._byte_rate.take(size_bytes, time).ends - time)
 
     async def count_another(self) -> None:
-        """Return when a request that has its place may be sent once more: a redirect, or over a new connection.
+        """Return when a request that has its permit may be sent once more: a redirect, or over a new connection.
 
-        It counts at the rate like any other, but does not stand in the lines again.
+        It counts at the rate like any other, but does not stand in the queues again.
         """
         await self.request_rate.start()
 
@@ -342,7 +342,7 @@ class Gate:
             reservation.release()
 
     def ask_for(self, size_bytes: int, *, goes_ahead: bool = False) -> Ticket:
-        """Stand in the line for bytes of the budget."""
+        """Stand in the queue for bytes of the budget."""
         ticket = self._budget.request(size_bytes, goes_ahead=goes_ahead)
         if not ticket.is_admitted:
             self._admitted[ticket] = anyio.Event()
@@ -354,7 +354,7 @@ class Gate:
             await self._admitted[ticket].wait()
 
     def give_back(self, ticket: Ticket) -> None:
-        """Give the bytes of a ticket back, or leave the line."""
+        """Give the bytes of a ticket back, or leave the queue."""
         self._admitted.pop(ticket, None)
         for admitted in self._budget.release(ticket):
             self._admitted[admitted].set()
@@ -363,7 +363,7 @@ class Gate:
         return self._host_s + (0.0 if self._host_since is None else time - self._host_since)
 
     async def _wait_for_the_host(self, kind: Kind, probe: Probe | None) -> bool:
-        """Return when the head of the line may start; whether it is a probe of a host that is not open."""
+        """Return when the head of the queue may start; whether it is a probe of a host that is not open."""
         self._host_since = now()
         try:
             return await self._wait_or_probe(kind, probe)
@@ -409,18 +409,18 @@ class Gate:
                 goodput_bytes_per_s=change.goodput_bytes_per_s,
             )
         )
-        self.places.admit()
+        self.permits.admit()
         self.look(now())
 
     def look(self, time: float, *, is_coming: bool = False) -> None:
         """Tell the window whether it is what holds the requests back."""
         if not self._is_adaptive:
             return
-        inside, waiting = self.places.inside, self.places.waiting
+        inside, waiting = self.permits.inside, self.permits.waiting
         is_full = (
             inside["image"] + inside["metadata"] >= self.window.size
             and (is_coming or bool(waiting["image"] or waiting["metadata"]))
-            # who has a place but waits for the rate holds up others, which says nothing about the server
+            # who has a permit but waits for the rate holds up others, which says nothing about the server
             and not (self._starts.waiting["image"] or self._starts.waiting["metadata"])
             and self.health.is_open()
         )
@@ -430,11 +430,11 @@ class Gate:
         n_images, n_metadata, size = inside["image"], inside["metadata"], self.window.size
         if kind == "image":
             return n_images < size and n_images + n_metadata <= size
-        # a window that was cut may hold more images than it has places
+        # a window that was cut may hold more images than it has permits
         return n_metadata == 0 or n_images + n_metadata <= size
 
     def __repr__(self) -> str:
-        inside, waiting, starts = self.places.inside, self.places.waiting, self._starts
+        inside, waiting, starts = self.permits.inside, self.permits.waiting, self._starts
         n_starting = sum(starts.waiting.values()) + sum(starts.inside.values())
         return (
             f"Gate(images {inside['image']}/{self.window.size}, metadata {inside['metadata']}, "

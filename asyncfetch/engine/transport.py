@@ -1,7 +1,7 @@
 """How bytes move: the seam, and aiohttp behind it. No other file imports aiohttp.
 
 A :class:`Transport` sends one request, once, and returns the whole body or raises one error of
-:mod:`asyncfetch.errors`; foreign errors end here. It neither waits in line nor tries again.
+:mod:`asyncfetch.errors`; foreign errors end here. It neither queues nor tries again.
 
 What is known of the server shapes this file (allen-api.md): 302 before 200 (HTTP-1, HTTP-2), within one service
 (ADDR-2); chunked and gzip-encoded bodies without Content-Length (HTTP-3); idle connections that are closed unannounced
@@ -392,8 +392,8 @@ class AiohttpTransport:
             options["proxy"] = proxy.url
             if proxy.credentials is not None:
                 # an http request is itself what the proxy reads; for https that is the CONNECT before it
-                place = options.setdefault("proxy_headers" if here.scheme == "https" else "headers", {})
-                place["Proxy-Authorization"] = _basic(proxy.credentials)
+                headers = options.setdefault("proxy_headers" if here.scheme == "https" else "headers", {})
+                headers["Proxy-Authorization"] = _basic(proxy.credentials)
         return options
 
     def proxy_of(self, here: URL) -> Proxy | None:

@@ -103,11 +103,11 @@ def read_trust(environment: Mapping[str, str]) -> Trust:
 
 
 def _load(context: ssl.SSLContext, name: str, path: str) -> None:
-    place = Path(path)
+    file = Path(path)
     try:
-        if place.is_dir():
+        if file.is_dir():
             context.load_verify_locations(capath=path)
-        elif place.is_file():
+        elif file.is_file():
             context.load_verify_locations(cafile=path)
         else:
             raise SettingsError(f"{name} names {path}, which does not exist; name a file of certificates")

@@ -19,7 +19,7 @@ that all connections bring together:
   answer too many connections by serving all of them badly. If a cut only makes it less, it was not our doing, and
   the cut is taken back.
 
-Latency alone decides nothing. Bytes are counted in short bins, and only while every place is taken and somebody waits
+Latency alone decides nothing. Bytes are counted in short bins, and only while every permit is taken and somebody waits
 for one: a run that waits for memory, for its own rate or for the processor says nothing about the server. The scatter
 of the bins tells how much a mean of them is worth, so that large bodies, which flow evenly, are judged in half a
 second, and small ones of a hundred different sizes only when enough of them have come.
@@ -102,7 +102,7 @@ class FixedWindow:
         self.size = size
 
     def filled(self, is_full: bool, now: float) -> None:
-        """Note whether every place is taken and somebody waits for one."""
+        """Note whether every permit is taken and somebody waits for one."""
 
     def first_byte(self, elapsed_s: float) -> None:
         """Note how long a reply took to begin."""
@@ -216,7 +216,7 @@ class Window(FixedWindow):
         self._unrefused: _Unrefused | None = None
 
     def filled(self, is_full: bool, now: float) -> None:
-        """Note whether every place is taken and somebody waits for one."""
+        """Note whether every permit is taken and somebody waits for one."""
         if is_full == (self._full_since is not None):
             return
         if is_full:

@@ -18,7 +18,7 @@ __all__ = ["MARGINS", "WARP_BLOCK", "Footprint", "n_means_of", "step_of"]
 MARGINS: dict[Interpolation, int] = {"nearest": 0, "linear": 0, "cubic": 1, "lanczos": 3}
 
 #: Side of the aligned blocks of samples in which every warp is computed. OpenCV's results differ by one grey
-#: level with the place of a pixel in the call, so the calls must not depend on what was asked for. Boxes
+#: level with the position of a pixel in the call, so the calls must not depend on what was asked for. Boxes
 #: whose sides are multiples of it waste nothing. None is faster: 325 MPix/s on one core against 240 for 128, 325
 #: for 512 and 250 for 1024 (8992 x 4936 x 3, linear, into a reused array, medians of 7).
 WARP_BLOCK = 256

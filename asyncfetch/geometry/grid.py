@@ -229,7 +229,7 @@ class ReferenceGrid:
         return Affine2D(matrix)
 
     def slice_index_of(self, equation: ArrayLike) -> NDArray[np.float64]:
-        """Return where a plane passes the lines of voxels across the grid, as a function of the place on the grid.
+        """Return where a plane passes the lines of voxels across the grid, as a function of the position on the grid.
 
         Parameters
         ----------

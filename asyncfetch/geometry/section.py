@@ -33,7 +33,7 @@ _MAX_DEPTH_UM = 1e8
 
 @dataclass(frozen=True, kw_only=True)
 class SectionGeometry:
-    """The place of one section in its data set's volume and in the reference space.
+    """The position of one section in its data set's volume and in the reference space.
 
     The formulas reproduce the recorded answers of the service (allen-api.md SYNC-1, SYNC-2; z by REC-7)::
 
@@ -51,7 +51,7 @@ class SectionGeometry:
     tvr, trv : Affine3D or None
         Volume (µm) to reference (µm), and back.
     section_number : int
-        The section's place in the volume.
+        The section's position in the volume.
     section_thickness_um : float
         Thickness of one section number, in µm; not the spacing between the sections that were kept.
 

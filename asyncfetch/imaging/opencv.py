@@ -147,8 +147,8 @@ def sample(
     if interpolation == "lanczos":
         columns, column_weights = _lanczos_taps(x)
         rows, row_weights = _lanczos_taps(y)
-        places = np.stack([columns, rows], axis=-1).astype(np.int16)
-        _sum_taps(source.astype(np.float32), places, column_weights, row_weights, out)
+        corners = np.stack([columns, rows], axis=-1).astype(np.int16)
+        _sum_taps(source.astype(np.float32), corners, column_weights, row_weights, out)
         return
     maps: tuple[NDArray[Any], NDArray[Any]] = (x.astype(np.float32), y.astype(np.float32))
     if interpolation == "nearest":
@@ -193,23 +193,23 @@ def _warp_lanczos(
     padded[reach:-reach, reach:-reach] = source
     # Positions further out see fill alone wherever they are put within the padding.
     limits = np.array([source.shape[1], source.shape[0]]) + reach
-    places = np.clip(np.stack([columns, rows], axis=-1) + reach, 0, limits).astype(np.int16)
-    _sum_taps(padded, places, column_weights, row_weights, out)
+    corners = np.clip(np.stack([columns, rows], axis=-1) + reach, 0, limits).astype(np.int16)
+    _sum_taps(padded, corners, column_weights, row_weights, out)
 
 
 def _sum_taps(
     source: NDArray[np.float32],
-    places: NDArray[np.int16],
+    corners: NDArray[np.int16],
     column_weights: NDArray[np.float32],
     row_weights: NDArray[np.float32],
     out: NDArray[np.uint8],
 ) -> None:
-    """Add up 8 x 8 weighted pixels, the first of which is at (x, y) of ``places``."""
+    """Add up 8 x 8 weighted pixels, the first of which is at (x, y) of ``corners``."""
     total = np.zeros(out.shape, dtype=np.float32)
     for j in range(_LANCZOS_TAPS):
         row_sum = np.zeros_like(total)
         for i in range(_LANCZOS_TAPS):
-            tap = cv2.remap(source[j:, i:], places, _NO_FRACTIONS, cv2.INTER_NEAREST).reshape(total.shape)
+            tap = cv2.remap(source[j:, i:], corners, _NO_FRACTIONS, cv2.INTER_NEAREST).reshape(total.shape)
             row_sum += tap * column_weights[..., i, None]
         total += row_sum * row_weights[..., j, None]
     out[...] = np.rint(np.clip(total, 0, 255, out=total), out=total)

@@ -39,45 +39,45 @@ def _n_processors() -> int:
     return count() or 1
 
 
-class _Place:
-    """One of the places of a pool, from the moment that a function may run until its thread is done.
+class _Permit:
+    """One of the permits of a pool, from the moment that a function may run until its thread is done.
 
     asyncio can cancel the task that waits for a thread (``asyncio.wait_for`` does, and a web server whose client went
-    away), but not the thread. The place is given back by whichever of the two ends last.
+    away), but not the thread. The permit is given back by whichever of the two ends last.
 
     Parameters
     ----------
-    places : CapacityLimiter
-        What hands the places out.
+    limiter : CapacityLimiter
+        What hands the permits out.
     when_free : callable, optional
-        Called on the event loop when the place is given back.
+        Called on the event loop when the permit is given back.
 
     Attributes
     ----------
     was_taken : bool
-        Whether there was a place to give back.
+        Whether there was a permit to give back.
     """
 
     __slots__ = (
         "_has_begun",
         "_has_left",
         "_is_done",
+        "_limiter",
         "_lock",
         "_loop",
-        "_places",
         "_when_free",
         "was_taken",
     )
 
-    def __init__(self, places: CapacityLimiter, when_free: Callable[[], None] | None) -> None:
-        self._places = places
+    def __init__(self, limiter: CapacityLimiter, when_free: Callable[[], None] | None) -> None:
+        self._limiter = limiter
         self._when_free = when_free
         self._loop = get_running_loop()
         self._lock = threading.Lock()
         self._has_begun = self._has_left = self._is_done = self.was_taken = False
 
     async def __aenter__(self) -> None:
-        await self._places.acquire_on_behalf_of(self)
+        await self._limiter.acquire_on_behalf_of(self)
         self.was_taken = True
 
     async def __aexit__(self, *_error: object) -> None:
@@ -90,7 +90,7 @@ class _Place:
     def call[*Ts, T](self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call the function, on its thread."""
         if not self._begin():
-            # the place is somebody else's by now, and nobody waits for what this would return
+            # the permit is somebody else's by now, and nobody waits for what this would return
             return cast("T", None)
         try:
             return function(*args)
@@ -106,12 +106,12 @@ class _Place:
         with self._lock:
             self._is_done, has_left = True, self._has_left
         if has_left:
-            # a loop that is closed has no places any more
+            # a loop that is closed has no permits any more
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._free)
 
     def _free(self) -> None:
-        self._places.release_on_behalf_of(self)
+        self._limiter.release_on_behalf_of(self)
         if self._when_free is not None:
             self._when_free()
 
@@ -168,7 +168,7 @@ class Pool:
         Its exceptions come through unchanged. While it waits for a free thread a cancelled task leaves at
         once. Once the function runs, a task that is cancelled by a scope of anyio waits for its end before the
         cancellation goes on, so that no thread is left behind at work on files or buffers that the task has given up.
-        A task that asyncio cancels leaves at once; its thread keeps its place in the pool until it is done.
+        A task that asyncio cancels leaves at once; its thread keeps its permit until it is done.
 
         Parameters
         ----------
@@ -194,15 +194,15 @@ class Pool:
         """
         if self._limiter is None:
             raise RuntimeError("the pool is not open; use `async with Pool(…) as pool:`")
-        place = _Place(self._limiter, when_done)
-        # a limiter by what it does: a place is entered before the thread is asked for, and left after it
-        limiter = cast("CapacityLimiter", place)
+        permit = _Permit(self._limiter, when_done)
+        # a limiter by what it does: a permit is entered before the thread is asked for, and left after it
+        limiter = cast("CapacityLimiter", permit)
         try:
             return await anyio.to_thread.run_sync(
-                place.call, function, *args, abandon_on_cancel=False, limiter=limiter
+                permit.call, function, *args, abandon_on_cancel=False, limiter=limiter
             )
         finally:
-            if when_done is not None and not place.was_taken:
+            if when_done is not None and not permit.was_taken:
                 when_done()
 
     async def work(self, jobs: Jobs) -> None:
@@ -239,7 +239,7 @@ class Pool:
     async def helping(self, jobs: Jobs) -> AsyncIterator[Callable[[], None]]:
         """Let idle threads help the one that finishes jobs within the block.
 
-        They wait in line with everyone else, so that they help where there is nothing else to do. Where the block is
+        They queue with everyone else, so that they help where there is nothing else to do. Where the block is
         cancelled, no more jobs begin, and the cancellation takes the place of the `JobsStoppedError` of their end.
 
         Yields

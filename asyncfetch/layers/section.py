@@ -106,7 +106,7 @@ class LayerJobs:
         plan, grid, recipe = self._plan, self._plan.grid, self._plan.recipe
         if grid is None or plan.grid_to_image is None or plan.z is None:
             raise AssertionError(
-                "a section planned for the layer registered has a grid, a place on it and a slot"
+                "a section planned for the layer registered has a grid, a position on it and a slot"
             )
         decoded = list(brought)
         if plan.n_halvings or not decoded:

@@ -45,7 +45,7 @@ class ViewEstimate(msgspec.Struct, frozen=True, kw_only=True):
     data_set_id, view : int, str
         Which.
     n_to_fetch, n_committed, n_unplaced : int
-        Sections to fetch, stored already, and without a place on the registered grid.
+        Sections to fetch, stored already, and without a position on the registered grid.
     n_image_requests : int
         Images, or boxes of images, that are asked for.
     pixels, estimated_bytes : int

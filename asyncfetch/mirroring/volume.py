@@ -2,7 +2,7 @@
 
 The planes of a data set share one alignment with the reference space, so that they are parallel to each other, if
 tilted against the grid. On each line of voxels across them they lie in the same order at depths that are affine in the
-place on the grid; a voxel is the linear mean of the two that enclose it. The work goes shard by shard, each by one
+position on the grid; a voxel is the linear mean of the two that enclose it. The work goes shard by shard, each by one
 thread, so that memory does not grow with the volume; shards that an interrupted run left are kept.
 """
 
@@ -294,7 +294,7 @@ class _Look:
         """Open the store, and see which planes there are and can be read, unless the volume is there."""
         self.store = open_store(self.location)
         self.source = open_source(self.store, *self._choices, self.damaged)
-        # without a plane, another that lay in the same place counts
+        # without a plane, another that lay at the same position counts
         while not self.source.is_made and (found := self.source.find_damaged()):
             self.damaged |= found
             self.source = open_source(self.store, *self._choices, self.damaged)

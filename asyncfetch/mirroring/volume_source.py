@@ -35,7 +35,7 @@ _RATIO_SLACK = 1e-9
 
 
 class _PlacedPlane(NamedTuple):
-    """One plane in its place on the grid of the volume.
+    """One plane in its position on the grid of the volume.
 
     Attributes
     ----------

@@ -364,7 +364,7 @@ def plan_section(
     downsample: int,
     delivery: Delivery | None = None,
 ) -> SectionPlan:
-    """Plan a section without its place on a grid."""
+    """Plan a section without its position on a grid."""
     try:
         geometry = data_set.geometry(section)
     except AlignmentError:
@@ -390,7 +390,7 @@ def plan_section(
 def placed(
     plan: SectionPlan, data_set: SectionDataSet, detection_xy: tuple[float, float] | None = None
 ) -> SectionPlan:
-    """Return a plan with the place of its section on the grid.
+    """Return a plan with the position of its section on the grid.
 
     Parameters
     ----------

@@ -204,7 +204,7 @@ def _plan_section(
     recipe: Recipe,
     stored: Commit | None,
 ) -> SectionPlan:
-    """Plan a section without its place on the grid."""
+    """Plan a section without its position on the grid."""
     downsample = tier_of(section, settings)
     if settings.has_region or settings.fetch == "tiles":
         # a box of a tier that the server does not have would come with the size of the box
@@ -265,7 +265,7 @@ def _placed(
         raise no_grid
     if z is None:
         raise AlignmentError(
-            f"image {plan.section.id} has no section number, so it has no place in the data set"
+            f"image {plan.section.id} has no section number, so it has no position in the data set"
         )
     return msgspec.structs.replace(placed(plan, data_set), layers=settings.layers, z=z)
 

@@ -40,7 +40,7 @@ MIRROR_UM = 11350.0
 #: Level of expression above which the mask is coloured; below it the mask is black.
 EXPRESSION_THRESHOLD = 0.5
 
-# Blocks are cut at fixed places and always computed whole, so that a crop has the bytes of the whole image.
+# Blocks are cut at fixed positions and always computed whole, so that a crop has the bytes of the whole image.
 # 128 x 512 float32 values stay in the second-level cache of one core.
 _BLOCK = (128, 512)
 _PIECE = (16, 128)
@@ -319,7 +319,7 @@ class Phantom:
     def _levels(
         self, index_to_reference: ArrayLike, wanted: Box, reference_space_id: int
     ) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Give the level of expression block by block, with its place within what is wanted; 0 everywhere else."""
+        """Give the level of expression block by block, with its position within what is wanted; 0 everywhere else."""
         grid = _Grid(to_space_9(index_to_reference, reference_space_id), wanted)
         field = _Field(grid, self.outline, self.expression_parts, self.expression_waves, (_EXPRESSION_BASE,))
         for block in grid.blocks():
@@ -332,7 +332,7 @@ class Phantom:
 
 
 class _Grid:
-    """The pixels wanted, cut into blocks of sub-pixels at places that do not depend on what is wanted."""
+    """The pixels wanted, cut into blocks of sub-pixels at positions that do not depend on what is wanted."""
 
     def __init__(self, index_to_reference: NDArray[np.float64], wanted: Box) -> None:
         self.wanted = wanted

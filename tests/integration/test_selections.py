@@ -189,7 +189,7 @@ def test_a_product_that_was_interrupted_is_gone_on_with_to_its_catalogue(replica
     assert store.runs == []
 
 
-def test_a_forecast_on_a_damaged_store_counts_what_is_sound_and_names_the_rest(replica, whole, tmp_path):
+def test_an_estimate_on_a_damaged_store_counts_what_is_sound_and_names_the_rest(replica, whole, tmp_path):
     damaged = shutil.copytree(whole, tmp_path / "damaged.zarr")
     (damaged / f"data_sets/{SMALL}/zarr.json").write_text("{}")
     section = f"data_sets/{SMALL}/image/sections/{SMALL_IMAGE}/zarr.json"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncfetch.engine import ByteBudget, ByteRate, HedgePolicy, RetryPolicy, Ticket, Window
-from asyncfetch.engine.lines import KINDS, Kind, Line
+from asyncfetch.engine.queues import KINDS, Kind, Queue
 from asyncfetch.engine.transport import SpeedWatch
 from asyncfetch.errors import ConnectError
 from benchmarks.simulation.clock import run_virtually
@@ -212,7 +212,7 @@ class Crowd:
 
     def __init__(self, n_places: int) -> None:
         self.n_places = n_places
-        self.line = Line(self._has_room)
+        self.queue = Queue(self._has_room)
         self.inside: dict[int, Kind] = {}
         self.waiting: dict[int, tuple[Kind, str]] = {}
         self.scopes: dict[int, anyio.CancelScope] = {}
@@ -226,7 +226,7 @@ class Crowd:
             self.scopes[name] = scope
             self.waiting[name] = (kind, flow)
             try:
-                await self.line.enter(kind, flow)
+                await self.queue.enter(kind, flow)
             except anyio.get_cancelled_exc_class():
                 self.n_cancelled += 1
                 raise
@@ -239,14 +239,14 @@ class Crowd:
     def leave(self, nth: int) -> None:
         name = sorted(self.inside)[nth % len(self.inside)]
         self.n_left += 1
-        self.line.leave(self.inside.pop(name))
+        self.queue.leave(self.inside.pop(name))
 
     def cancel(self, nth: int) -> None:
         self.scopes[sorted(self.waiting)[nth % len(self.waiting)]].cancel()
 
     def check(self) -> None:
-        assert sum(self.line.inside.values()) == len(self.inside) <= self.n_places
-        assert sum(self.line.waiting.values()) == len(self.waiting)
+        assert sum(self.queue.inside.values()) == len(self.inside) <= self.n_places
+        assert sum(self.queue.waiting.values()) == len(self.waiting)
         assert not self.waiting or len(self.inside) == self.n_places, "a place is free while somebody waits"
 
 

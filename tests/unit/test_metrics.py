@@ -39,7 +39,7 @@ EVENTS = [
         status=200,
         size_bytes=10**6,
         elapsed_s=4.0,
-        waited_place_s=0.1,
+        waited_window_s=0.1,
         waited_host_s=0.2,
         waited_rate_s=0.3,
     ),

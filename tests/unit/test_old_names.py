@@ -12,6 +12,7 @@ from asyncfetch import blocking, figures, metrics, mirroring, replica, sample, s
 from asyncfetch.cli.configuration import settings_from
 from asyncfetch.deprecation import OldAttribute
 from asyncfetch.errors import SettingsError, StoreError
+from asyncfetch.events import RequestFinished
 from asyncfetch.metrics import Metrics
 from asyncfetch.options import settings_of
 from asyncfetch.settings import Settings, read_environment
@@ -151,6 +152,14 @@ def test_a_report_gives_its_metrics_as_figures_too(report):
 def test_the_largest_window_can_be_read_by_its_old_name():
     with pytest.warns(DeprecationWarning, match=r"Metrics\.most_window is now Metrics\.max_window"):
         assert Metrics(max_window=9).most_window == 9
+
+
+def test_the_wait_for_the_window_can_be_read_by_its_old_name():
+    event = RequestFinished(
+        url="", kind="image", attempt=1, status=200, size_bytes=1, elapsed_s=1.0, waited_window_s=0.5
+    )
+    with pytest.warns(DeprecationWarning, match=r"waited_place_s is now RequestFinished\.waited_window_s"):
+        assert event.waited_place_s == 0.5
 
 
 class Shelf:

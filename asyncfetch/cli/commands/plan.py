@@ -8,7 +8,7 @@ import typer
 
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
-from asyncfetch.cli.exits import ExitCode, exit_code_of_forecast
+from asyncfetch.cli.exits import ExitCode, exit_code_of_estimate
 from asyncfetch.cli.options import (
     MACHINE,
     RECIPE,
@@ -66,7 +66,7 @@ def plan(
     )
     for line in told:
         tell(line)
-    code = exit_code_of_forecast(found)
+    code = exit_code_of_estimate(found)
     if code != ExitCode.DONE:
         raise typer.Exit(code)
 

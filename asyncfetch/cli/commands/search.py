@@ -206,7 +206,9 @@ async def _print_data_sets(client: Client, query: Query, as_json: bool, unreadab
                 break
     if as_json and found:
         print_json(found)
-    unreadable += [f"row {place} is {shown(str(row), _MAX_NAME)}, not a record" for place, row in odd_rows]
+    unreadable += [
+        f"row {position} is {shown(str(row), _MAX_NAME)}, not a record" for position, row in odd_rows
+    ]
     return n + len(odd_rows)
 
 

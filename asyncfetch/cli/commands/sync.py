@@ -89,18 +89,18 @@ class _Work:
         return _SHAPES[self.service]
 
     def groups(self) -> dict[int, list[int]]:
-        """Return the places of the rows of each seed."""
+        """Return the positions of the rows of each seed."""
         found: dict[int, list[int]] = {}
-        for place, seed in enumerate(self.points.columns[self.shape.seed_column]):
-            found.setdefault(seed, []).append(place)
+        for position, seed in enumerate(self.points.columns[self.shape.seed_column]):
+            found.setdefault(seed, []).append(position)
         return found
 
-    def arguments(self, places: Sequence[int]) -> tuple[Any, ...]:
+    def arguments(self, positions: Sequence[int]) -> tuple[Any, ...]:
         """Return what the service takes after its seed, for some rows of one seed."""
         columns = self.points.columns
         if self.service is ServiceName.STRUCTURE_TO_IMAGE:
-            return ([columns["structure_id"][place] for place in places],)
-        xyz = [[columns[axis][place] for axis in self.shape.axes] for place in places]
+            return ([columns["structure_id"][position] for position in positions],)
+        xyz = [[columns[axis][position] for axis in self.shape.axes] for position in positions]
         if self.shape.target_option is None:
             return (xyz,)
         return xyz, self.targets[0] if self.service is ServiceName.IMAGE_TO_ATLAS else self.targets
@@ -114,25 +114,25 @@ class _Answers:
         self._parts: list[tuple[Sequence[int], list[Any]]] = []
         self.bad: list[BadRow] = list(work.points.bad)
 
-    def add(self, places: Sequence[int], records: list[Any]) -> None:
+    def add(self, positions: Sequence[int], records: list[Any]) -> None:
         """Add the records of some rows, one per row, or one per row and target."""
-        self._parts.append((places, records))
+        self._parts.append((positions, records))
 
-    def fail(self, places: Iterable[int], error: AsyncFetchError) -> None:
-        self.bad += [BadRow(self._work.points.lines[place], error.message) for place in places]
+    def fail(self, positions: Iterable[int], error: AsyncFetchError) -> None:
+        self.bad += [BadRow(self._work.points.lines[position], error.message) for position in positions]
 
     def table(self) -> pa.Table:
         """Return the answers in the order of the rows in: one row out for each row in and target."""
         import pyarrow as pa
 
-        by_place = {
-            place: record
-            for places, records in self._parts
-            for place, record in zip(places, records, strict=True)
+        by_position = {
+            position: record
+            for positions, records in self._parts
+            for position, record in zip(positions, records, strict=True)
         }
         rows = self._work.points.rows
         if self._work.service is ServiceName.IMAGE_TO_REFERENCE:
-            points = [(rows[place], by_place[place]) for place in sorted(by_place)]
+            points = [(rows[position], by_position[position]) for position in sorted(by_position)]
             columns: dict[str, Any] = {"row": pa.array([row for row, _ in points], pa.int64())}
             return pa.table(
                 columns
@@ -142,9 +142,9 @@ class _Answers:
                 }
             )
         found = [
-            (rows[place], target, record)
-            for place in sorted(by_place)
-            for target, record in self._by_target(place, by_place[place])
+            (rows[position], target, record)
+            for position in sorted(by_position)
+            for target, record in self._by_target(position, by_position[position])
         ]
         columns = {
             "row": pa.array([row for row, _, _ in found], pa.int64()),
@@ -162,9 +162,9 @@ class _Answers:
             }
         )
 
-    def _by_target(self, place: int, record: Any) -> list[tuple[int, ImageSync]]:
+    def _by_target(self, position: int, record: Any) -> list[tuple[int, ImageSync]]:
         if self._work.service is ServiceName.STRUCTURE_TO_IMAGE:
-            return [(self._work.points.columns["structure_id"][place], record)]
+            return [(self._work.points.columns["structure_id"][position], record)]
         records = [record] if self._work.service is ServiceName.IMAGE_TO_ATLAS else record
         return list(zip(self._work.targets, records, strict=True))
 
@@ -330,12 +330,12 @@ def _parse_ids(name: str, text: str | None) -> list[int]:
 
 def _compute(atlas: Atlas, work: _Work, answers: _Answers) -> None:
     answer = getattr(atlas, work.service.replace("-", "_"))
-    for seed, places in work.groups().items():
+    for seed, positions in work.groups().items():
         try:
-            answers.add(places, answer(seed, *work.arguments(places)).records())
+            answers.add(positions, answer(seed, *work.arguments(positions)).records())
         except AsyncFetchError as error:
             _raise_if_alone(work, error)
-            answers.fail(places, error)
+            answers.fail(positions, error)
 
 
 def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
@@ -344,10 +344,12 @@ def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
 
     parts = [
         (seed, part)
-        for seed, places in work.groups().items()
+        for seed, positions in work.groups().items()
         # one request per point; structures share one
         for part in (
-            [places] if work.service is ServiceName.STRUCTURE_TO_IMAGE else [[place] for place in places]
+            [positions]
+            if work.service is ServiceName.STRUCTURE_TO_IMAGE
+            else [[position] for position in positions]
         )
     ]
 
@@ -356,11 +358,11 @@ def _ask(settings: Settings, work: _Work, answers: _Answers) -> None:
             answer = getattr(client.sync, work.service.replace("-", "_"))
 
             async def ask(part: Any) -> None:
-                seed, places = part
+                seed, positions = part
                 try:
-                    answers.add(places, await answer(seed, *work.arguments(places)))
+                    answers.add(positions, await answer(seed, *work.arguments(positions)))
                 except AsyncFetchError as error:
-                    answers.fail(places, error)
+                    answers.fail(positions, error)
                     failures.append(error)
 
             await share_out(parts, ask, min(settings.max_images_at_once + 1, len(parts)))

@@ -71,9 +71,11 @@ def test_every_event_is_one_line_with_its_time_and_its_name(tmp_path):
         "status": 200,
         "size_bytes": 5000,
         "elapsed_s": 0.5,
-        "waited_place_s": 0.0,
+        "waited_window_s": 0.0,
         "waited_host_s": 0.0,
         "waited_rate_s": 0.0,
+        # the old name, for one version
+        "waited_place_s": 0.0,
     }
 
 

@@ -272,7 +272,7 @@ async def test_a_section_without_a_place_comes_with_its_pixels(sections):
     assert lost.pixels is not None
     assert (lost.grid_to_pixels, lost.slice_coordinate_um) == (None, None)
     for use in (lost.displacement_field, lost.registered):
-        with pytest.raises(AlignmentError, match="image 10 has no place"):
+        with pytest.raises(AlignmentError, match="image 10 has no position"):
             use()
     assert sum(each.error is None for each in found) == 5
 

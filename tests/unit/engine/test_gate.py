@@ -58,7 +58,7 @@ class Visitors:
     async def _visit(self, name):
         kind = "metadata" if name.startswith("m") else "image"
         with self.scopes[name]:
-            async with self.gate.slot(kind):
+            async with self.gate.permit(kind):
                 self.inside.add(name)
                 self.entered.append(name)
                 try:
@@ -155,7 +155,7 @@ async def test_no_window_of_a_second_holds_more_starts_than_the_rate(rate):
     starts = []
 
     async def ask(kind):
-        async with gate.slot(kind):
+        async with gate.permit(kind):
             starts.append(anyio.current_time())
 
     begin = anyio.current_time()
@@ -181,7 +181,7 @@ async def test_metadata_overtake_images_that_wait_for_their_start():
     gate, started = Gate(Settings(jobs=10, requests_per_s=1.0)), []
 
     async def ask(kind):
-        async with gate.slot(kind):
+        async with gate.permit(kind):
             started.append(kind)
 
     async with anyio.create_task_group() as group:
@@ -240,7 +240,7 @@ async def test_an_error_inside_gives_everything_back():
     gate = free_gate(jobs=1)
     for _ in range(3):
         with pytest.raises(RuntimeError):
-            async with gate.reserve(2**24), gate.slot("image"):
+            async with gate.reserve(2**24), gate.permit("image"):
                 raise RuntimeError("a bug")
     assert "images 0/1" in repr(gate)
     assert "0 held" in repr(gate)
@@ -448,21 +448,21 @@ class CountingRate(FreeRate):
 
 
 async def gate_after(way):
-    """Take a free slot in one of two ways in a gate whose images fill the window, and return what is seen of it."""
+    """Take a free permit in one of two ways in a gate whose images fill the window, and return what is seen of it."""
     rate = CountingRate()
     gate = Gate(Settings(jobs="auto"), rate)
     for _ in range(gate.window.size):
-        await gate.slot("image").take()
-    slot = gate.slot("metadata")
+        await gate.permit("image").take()
+    permit = gate.permit("metadata")
     assert gate.is_free("metadata")
-    waits = await getattr(slot, way)()
+    waits = await getattr(permit, way)()
     window = {name: value for name, value in vars(gate.window).items() if isinstance(value, int | float)}
     seen = (repr(gate), window, rate.n_started, waits)
-    slot.leave()
+    permit.leave()
     return seen, repr(gate)
 
 
-async def test_a_slot_that_is_free_is_taken_as_one_in_the_line_is():
+async def test_a_permit_that_is_free_is_taken_as_one_in_the_queue_is():
     seen, left = await gate_after("take_free")
     assert (seen, left) == await gate_after("take")
     shown, _window, n_started, waits = seen
@@ -470,14 +470,14 @@ async def test_a_slot_that_is_free_is_taken_as_one_in_the_line_is():
     assert "metadata 0" in left
     assert n_started > 1
     assert waits.opened == anyio.current_time()
-    assert waits.place_s == waits.host_s == waits.rate_s == 0.0
+    assert waits.window_s == waits.host_s == waits.rate_s == 0.0
 
 
 @pytest.mark.parametrize("way", ["take", "take_free"])
 async def test_whoever_is_cancelled_before_the_start_gives_the_slot_back(way):
     gate = Gate(Settings(jobs=1), CountingRate(anyio.Event()))
     async with anyio.create_task_group() as group:
-        group.start_soon(getattr(gate.slot("image"), way))
+        group.start_soon(getattr(gate.permit("image"), way))
         await anyio.wait_all_tasks_blocked()
         assert "images 1/1" in repr(gate)
         group.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Lines of those who wait: metadata before images, and within a kind every flow in its turn."""
+"""Queues of those who wait: metadata before images, and within a kind every flow in its turn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KINDS", "Kind", "Line"]
+__all__ = ["KINDS", "Kind", "Queue"]
 
 #: What a request asks for; the order is the order of precedence.
 Kind = Literal["metadata", "image"]
@@ -26,7 +26,7 @@ class _Waiter:
         self.has_left = False
 
 
-class Line:
+class Queue:
     """The queue of those who wait: metadata first, then flow by flow in turn, and within a flow in order of arrival.
 
     A flow is whatever shares fairly with others: a data set of a mirror, a caller of a client. One that asks for a
@@ -71,7 +71,7 @@ class Line:
             if waiter.is_admitted:
                 self.leave(kind)
             else:
-                # it is thrown out when its turn comes: searching a long line for it would cost more
+                # it is thrown out when its turn comes: searching a long queue for it would cost more
                 waiter.has_left = True
                 self.waiting[kind] -= 1
                 self.admit()
@@ -98,11 +98,11 @@ class Line:
     def _next(self, kind: Kind) -> _Waiter:
         flows = self._flows[kind]
         while True:
-            flow, line = flows.popitem(last=False)
-            waiter = line.popleft()
-            while waiter.has_left and line:
-                waiter = line.popleft()
-            if line:
-                flows[flow] = line
+            flow, queue = flows.popitem(last=False)
+            waiter = queue.popleft()
+            while waiter.has_left and queue:
+                waiter = queue.popleft()
+            if queue:
+                flows[flow] = queue
             if not waiter.has_left:
                 return waiter

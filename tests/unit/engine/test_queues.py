@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from asyncfetch.engine import Engine, Request, sharing
-from asyncfetch.engine.lines import Line
+from asyncfetch.engine.queues import Queue
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ class Comers:
 
     def __init__(self, group, room=1):
         self.room = room
-        self.line = Line(lambda _kind, inside: sum(inside.values()) < self.room)
+        self.queue = Queue(lambda _kind, inside: sum(inside.values()) < self.room)
         self.group = group
         self.entered, self.scopes = [], {}
 
@@ -34,7 +34,7 @@ class Comers:
 
     async def _enter(self, name, flow, kind):
         with self.scopes[name]:
-            await self.line.enter(kind, flow)
+            await self.queue.enter(kind, flow)
             self.entered.append(name)
 
     async def cancel(self, *names):
@@ -44,7 +44,7 @@ class Comers:
 
     async def leave(self, n=1, kind="image"):
         for _ in range(n):
-            self.line.leave(kind)
+            self.queue.leave(kind)
             await anyio.wait_all_tasks_blocked()
 
 
@@ -83,13 +83,13 @@ async def test_ten_are_not_held_up_by_a_thousand():
     async with anyio.create_task_group() as group:
         comers = Comers(group)
         for _ in range(1000):
-            group.start_soon(comers.line.enter, "image", "many")
+            group.start_soon(comers.queue.enter, "image", "many")
         await anyio.wait_all_tasks_blocked()
         await comers.send(*(f"few {k}" for k in range(10)), flow="few")
         await comers.leave(20)
         assert comers.entered == [f"few {k}" for k in range(10)]
         await comers.leave(989)
-        assert comers.line.waiting["image"] == 0
+        assert comers.queue.waiting["image"] == 0
 
 
 async def test_whoever_is_cancelled_leaves_no_hole_and_costs_its_flow_no_turn():
@@ -98,7 +98,7 @@ async def test_whoever_is_cancelled_leaves_no_hole_and_costs_its_flow_no_turn():
         await comers.send("a1", "a2", "a3", flow="a")
         await comers.send("b1", "b2", "b3", flow="b")
         await comers.cancel("a2", "b1", "b2")
-        assert comers.line.waiting["image"] == 2
+        assert comers.queue.waiting["image"] == 2
         await comers.leave(2)
         assert comers.entered == ["a1", "a3", "b3"]
 
@@ -113,13 +113,13 @@ async def test_a_flow_whose_waiters_are_all_cancelled_is_passed_over():
         assert comers.entered == ["in", "b1", "b2"]
 
 
-async def test_lines_in_which_nobody_waits_any_more_are_forgotten():
+async def test_queues_in_which_nobody_waits_any_more_are_forgotten():
     async with anyio.create_task_group() as group:
         comers = Comers(group)
         for k in range(50):
             await comers.send(f"in {k}" if k else "in", flow=f"flow {k}")
         await comers.cancel(*(f"in {k}" for k in range(1, 50)))
-        assert not any(comers.line._flows.values())
+        assert not any(comers.queue._flows.values())
 
 
 async def test_room_that_grew_is_filled_at_once():
@@ -127,7 +127,7 @@ async def test_room_that_grew_is_filled_at_once():
         comers = Comers(group)
         await comers.send(*range(5))
         comers.room = 3
-        comers.line.admit()
+        comers.queue.admit()
         await anyio.wait_all_tasks_blocked()
         assert comers.entered == [0, 1, 2]
         comers.room = 1
