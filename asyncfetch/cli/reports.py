@@ -11,7 +11,8 @@ from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.text import counted, lasting, listed, sized
 
 if TYPE_CHECKING:
-    from asyncfetch.mirroring import Report, UnfinishedRun
+    from asyncfetch.mirroring import Report
+    from asyncfetch.runs import UnfinishedRun
 
 __all__ = ["as_plain", "conclude", "describe", "megapixels"]
 

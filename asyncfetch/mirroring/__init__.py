@@ -13,11 +13,12 @@ from asyncfetch.mirroring.gaps import VolumeGap
 from asyncfetch.mirroring.mirror import mirror, resume
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Report
-from asyncfetch.mirroring.runs import UnfinishedRun, dismiss_runs, unfinished_runs
+from asyncfetch.mirroring.runs import dismiss_runs
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.verify import VerifyReport, verify
 from asyncfetch.mirroring.volume import VolumeReport, volume
 from asyncfetch.planning import SectionPlan, ViewPlan, plan_view, registered_grid
+from asyncfetch.runs import UnfinishedRun, unfinished_runs
 
 __all__ = [
     "SELECTION_FORMS",

@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from asyncfetch.events import Listener
     from asyncfetch.mirroring.flights import Flight
     from asyncfetch.mirroring.runner import Executor
-    from asyncfetch.mirroring.runs import UnfinishedRun
     from asyncfetch.options import MirrorOptions
     from asyncfetch.planning import SectionPlan, ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
+    from asyncfetch.runs import UnfinishedRun
     from asyncfetch.settings import View
     from asyncfetch.store import Commit, Location, StoreWriter
 

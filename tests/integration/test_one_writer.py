@@ -20,6 +20,7 @@ from asyncfetch.cli import app, register_commands
 from asyncfetch.errors import SelectionError, StoreBusyError
 from asyncfetch.events import RequestStarted, StoreAwaited
 from asyncfetch.replica import MirroredAtlas, open_replica
+from asyncfetch.runs import numbered_runs
 from asyncfetch.settings import Settings
 from asyncfetch.store import StoreWriter
 
@@ -342,9 +343,7 @@ async def test_an_address_that_only_the_store_names_is_shown_and_not_asked(store
 
 @pytest.mark.parametrize("address", ["http://api.brain-map.org", "https://api.brain-map.org/", None])
 def test_the_default_address_of_any_version_is_asked_where_it_is_now(address):
-    (run,) = [
-        run for _, run in mirroring.runs._numbered([run_of(**({"base_url": address} if address else {}))])
-    ]
+    (run,) = [run for _, run in numbered_runs([run_of(**({"base_url": address} if address else {}))])]
     assert run.settings_with(Settings(), None).base_url == Settings().base_url
 
 
@@ -357,7 +356,7 @@ def test_how_fast_to_ask_is_never_taken_from_a_store():
         "workers": 64,
         "x": 1,
     }
-    ((_, run),) = mirroring.runs._numbered([run_of(**fast)])
+    ((_, run),) = numbered_runs([run_of(**fast)])
     user = Settings(requests_per_s=1.0, jobs=2)
     settings = run.settings_with(user, None)
     assert settings == user.replace(um=200.0, layers=("source", "registered"))

@@ -16,7 +16,7 @@ from asyncfetch.text import counted, shown, sized
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asyncfetch.mirroring import UnfinishedRun
+    from asyncfetch.runs import UnfinishedRun
     from asyncfetch.store import Store as OpenStore
     from asyncfetch.store.holder import Holder
 
@@ -32,12 +32,12 @@ def status(out: Store, as_json: AsJson = False) -> None:
     """
     import msgspec
 
-    from asyncfetch import mirroring
+    from asyncfetch.runs import unfinished_runs
 
     opened = open_store(out)
     rows = [row for data_set_id in opened.data_set_ids for row in _progress(opened, data_set_id)]
     holder, is_alive = opened.writer
-    unfinished = mirroring.unfinished_runs(opened)
+    unfinished = unfinished_runs(opened)
     if as_json:
         writer = None if holder is None else {**msgspec.structs.asdict(holder), "is_alive": is_alive}
         runs = [as_plain(run) for run in unfinished]

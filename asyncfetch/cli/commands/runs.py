@@ -13,7 +13,7 @@ from asyncfetch.cli.reports import as_plain
 from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
-    from asyncfetch.mirroring import UnfinishedRun
+    from asyncfetch.runs import UnfinishedRun
 
 __all__ = ["describe_run", "runs"]
 
@@ -38,18 +38,13 @@ def runs(
     A dismissed run is not continued by resume.
     """
     if dismiss:
-        refuse_if_busy(out)
-    import anyio
-
-    from asyncfetch import mirroring, store
-
-    if dismiss:
-        numbers = None if "all" in dismiss else [_number(text) for text in dismiss]
-        dismissed = anyio.run(mirroring.dismiss_runs, out, numbers)
-        tell(f"{counted(len(dismissed), 'run')} dismissed")
+        _dismiss(out, dismiss)
         if not as_json:
             return
-    found = mirroring.unfinished_runs(store.open(out))
+    from asyncfetch import store
+    from asyncfetch.runs import unfinished_runs
+
+    found = unfinished_runs(store.open(out))
     if as_json:
         print_json([as_plain(run) for run in found])
         return
@@ -57,6 +52,17 @@ def runs(
         echo(describe_run(run))
     if not found:
         echo(f"{out} has no unfinished runs")
+
+
+def _dismiss(out: str, texts: list[str]) -> None:
+    numbers = None if "all" in texts else [_number(text) for text in texts]
+    refuse_if_busy(out)
+    import anyio
+
+    from asyncfetch import mirroring
+
+    dismissed = anyio.run(mirroring.dismiss_runs, out, numbers)
+    tell(f"{counted(len(dismissed), 'run')} dismissed")
 
 
 def describe_run(run: UnfinishedRun) -> str:

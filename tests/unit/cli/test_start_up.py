@@ -62,6 +62,15 @@ def test_a_run_that_another_keeps_out_is_refused_before_anything_large_is_loaded
     assert f"another run is writing to {busy} (mirror product:1, " in said
 
 
+@pytest.mark.parametrize("command", ["status", "runs", "info"])
+def test_what_only_reads_a_store_loads_nothing_of_runs(command, busy):
+    code, _, modules = run(command, busy)
+    assert (code, {"aiohttp", "rich", "asyncfetch.engine", "asyncfetch.mirroring"} & modules) == (
+        0,
+        set(),
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

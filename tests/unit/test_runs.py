@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncfetch.mirroring.runs import _KEPT_SETTINGS
+from asyncfetch.runs import KEPT_SETTINGS
 from asyncfetch.settings import Settings
 
 #: How, how fast and from whom bytes come is the user's affair, whatever a store says.
@@ -28,5 +28,5 @@ OF_THE_USER = {
 
 
 def test_each_setting_is_either_kept_by_a_run_or_the_users():
-    assert set(_KEPT_SETTINGS).isdisjoint(OF_THE_USER)
-    assert {*_KEPT_SETTINGS, *OF_THE_USER} == set(Settings.__struct_fields__)
+    assert set(KEPT_SETTINGS).isdisjoint(OF_THE_USER)
+    assert {*KEPT_SETTINGS, *OF_THE_USER} == set(Settings.__struct_fields__)
