@@ -1,6 +1,7 @@
 """The command line: arguments in, data on stdout, progress and messages on stderr, an exit code out.
 
-Each command imports what it needs when it runs, so that ``asyncfetch --help`` answers at once.
+A command is loaded when it is asked for, and imports what it needs when it runs, so that ``asyncfetch --help`` answers
+at once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,38 @@ __all__ = ["app", "main", "register_commands"]
 _COMPLETING = "_ASYNCFETCH_COMPLETE"
 
 
+#: The commands under each heading of ``--help``: the module of each, and the first line of its help.
+_PANELS = {
+    "Find and fetch": {
+        "search": ("search", "List data sets of the API, or the sections of one."),
+        "plan": ("plan", "Estimate the requests, bytes and time of a mirror."),
+        "mirror": ("mirror", "Mirror data sets, products, atlases or images into a store."),
+        "resume": ("mirror", "Continue the unfinished runs of a store."),
+        "image": ("pictures", "Download one image, or a region of it, as a JPEG."),
+        "outlines": ("pictures", "Draw where the sections of a data set lie."),
+    },
+    "Work with a store": {
+        "status": ("inspection", "Show how far the runs of a store are."),
+        "runs": ("runs", "List the unfinished runs of a store, or dismiss them."),
+        "info": ("inspection", "Describe a store and its data sets."),
+        "verify": ("verify", "Compare a store with its commits, and repair it."),
+        "rebuild": ("rebuild", "Make layers again from the stored JPEGs, offline."),
+        "volume": ("volume", "Fill the space between registered planes, as a volume."),
+        "preview": ("pictures", "Draw all planes of a data set, or cuts of its volume."),
+    },
+    "Convert positions": {
+        "sync": ("sync", "Find positions on images and in the reference space."),
+        "audit": ("audit", "Compare computed positions with those of the API."),
+    },
+    "Try, serve and measure": {
+        "demo": ("demo", "Mirror from a local replica, and compare with the truth."),
+        "serve": ("serve", "Serve the API from a store, a recording or the sample atlas."),
+        "bench": ("bench", "Measure each stage and a small run on this machine."),
+        "doctor": ("doctor", "Check this machine, and the API with --service."),
+    },
+}
+
+
 def _prepared(command: Callable[..., Any]) -> Callable[..., Any]:
     return report_errors(spread_settings(command))
 
@@ -44,48 +77,9 @@ app = App(
 @functools.cache
 def register_commands() -> None:
     """Put the commands on the app above, in the order of ``asyncfetch --help``."""
-    from asyncfetch.cli.commands import (
-        audit,
-        bench,
-        demo,
-        doctor,
-        inspection,
-        mirror,
-        pictures,
-        plan,
-        rebuild,
-        runs,
-        search,
-        serve,
-        sync,
-        verify,
-        volume,
-    )
-
-    panels: dict[str, tuple[Callable[..., None], ...]] = {
-        "Find and fetch": (
-            search.search,
-            plan.plan,
-            mirror.mirror,
-            mirror.resume,
-            pictures.image,
-            pictures.outlines,
-        ),
-        "Work with a store": (
-            inspection.status,
-            runs.runs,
-            inspection.info,
-            verify.verify,
-            rebuild.rebuild,
-            volume.volume,
-            pictures.preview,
-        ),
-        "Convert positions": (sync.sync, audit.audit),
-        "Try, serve and measure": (demo.demo, serve.serve, bench.bench, doctor.doctor),
-    }
-    for panel, commands in panels.items():
-        for command in commands:
-            app.command(panel=panel)(command)
+    for panel, commands in _PANELS.items():
+        for name, (module, one_liner) in commands.items():
+            app.command_in(f"asyncfetch.cli.commands.{module}", name, one_liner, panel=panel)
 
 
 def main() -> None:

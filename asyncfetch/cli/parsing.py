@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import importlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -58,41 +58,63 @@ class App(typer.Typer):
         """Register a function as a command of a panel of ``--help``."""
 
         def register[F: Callable[..., Any]](function: F) -> F:
-            key = name or function.__name__.replace("_", "-")
-            self.commands.functions[key] = function
-            self.panels.setdefault(panel, []).append(key)
+            self._add(name or function.__name__.replace("_", "-"), lambda: function, function.__doc__, panel)
             return function
 
         return register
+
+    def command_in(self, module: str, name: str, one_liner: str, *, panel: str) -> None:
+        """Register the function of that name in a module that is loaded when the command is made.
+
+        Parameters
+        ----------
+        module, name : str
+            Where the function is.
+        one_liner : str
+            The first line of its help, so that ``--help`` need not load it.
+        panel : str
+            The heading under which ``--help`` has it.
+        """
+        self._add(name, lambda: getattr(importlib.import_module(module), name), one_liner, panel)
+
+    def _add(self, name: str, load: Callable[[], Callable[..., Any]], words: str | None, panel: str) -> None:
+        self.commands.add(name, load, _one_liner(words))
+        self.panels.setdefault(panel, []).append(name)
 
 
 class _Commands(Mapping[str, TyperCommand]):
     """The commands by name, each made when it is first looked up."""
 
     def __init__(self, prepare: Callable[[Any], Any]) -> None:
-        self.functions: dict[str, Callable[..., Any]] = {}
+        self._loaders: dict[str, Callable[[], Callable[..., Any]]] = {}
+        self._one_liners: dict[str, str] = {}
         self._prepare = prepare
         self._made: dict[str, TyperCommand] = {}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.functions)
+        return iter(self._loaders)
 
     def __len__(self) -> int:
-        return len(self.functions)
+        return len(self._loaders)
 
     def __getitem__(self, name: str) -> TyperCommand:
-        function = self.functions[name]
+        load = self._loaders[name]
         if name not in self._made:
             alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-            alone.command(name, cls=_Command)(self._prepare(function))
+            alone.command(name, cls=_Command)(self._prepare(load()))
             made = typer.main.get_command(alone)
             assert isinstance(made, TyperCommand)
             self._made[name] = made
         return self._made[name]
 
+    def add(self, name: str, load: Callable[[], Callable[..., Any]], one_liner: str) -> None:
+        """Add a command whose function is loaded when the command is made."""
+        self._loaders[name] = load
+        self._one_liners[name] = one_liner
+
     def one_liner(self, name: str) -> str:
         """Return the first line of the help of a command, without making it."""
-        return _one_liner(inspect.getdoc(self.functions[name]))
+        return self._one_liners[name]
 
 
 class _Group(TyperGroup):

@@ -44,6 +44,7 @@ def busy(tmp_path):
 def test_the_help_loads_nothing_large(argument):
     code, _, modules = run(argument)
     assert (code, HEAVY_FOR_HELP & modules) == (0, set())
+    assert not {name for name in modules if name.startswith("asyncfetch.cli.commands.")}
 
 
 @pytest.mark.parametrize(
