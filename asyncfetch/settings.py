@@ -185,7 +185,8 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
         Use atldld's approximation (a constant slice coordinate, grid points at k · um) instead of the
         section's own tilted plane.
     numeric_expression : bool
-        Turn the jet colours of the view ``expression`` into levels from 0 to 255 before anything is made of them.
+        Turn the jet colours of the view ``expression`` into expression levels from 0 to 255 before anything is made of
+        them.
     fill : int
         Grey level of registered planes beside the image.
     fetch : str

@@ -39,7 +39,7 @@ PixelSize = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
 PixelOffset = Annotated[int, msgspec.Meta(ge=-(10**6), le=10**6)]
 #: A section number; those on record stay below 1000.
 SectionNumber = Annotated[int, msgspec.Meta(gt=-(10**6), lt=10**6)]
-#: Levels of an image; 32 of them are more than 10^6 pixels can be halved.
+#: Tiers of an image; 32 of them are more than 10^6 pixels can be halved.
 TierCount = Annotated[int, msgspec.Meta(ge=1, le=32)]
 #: The pitch of a pixel in µm.
 ResolutionUm = Annotated[float, msgspec.Meta(ge=1e-3, le=1e4)]

@@ -47,8 +47,8 @@ _ENDPOINTS = {
     "atlas": "atlas_image_download",
     "projection": "projection_image_download",
 }
-#: The channels are windowed between these levels: connectivity images have 12 bits.
-_MAX_LEVEL = 4095
+#: The channels are windowed between grey levels up to this one: connectivity images have 12 bits.
+_MAX_GREY_LEVEL = 4095
 _SENT = (
     "downsample",
     "quality",
@@ -109,7 +109,7 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     view : str, optional
         One of `VIEWS` instead of the image itself.
     range : sequence of int, optional
-        Six levels from 0 to 4095, lower and upper for red, green and blue.
+        Six grey levels from 0 to 4095, lower and upper for red, green and blue.
     rgb : sequence of float, optional
         Three gains from 0 to 1.
     contrast : sequence of float, optional
@@ -235,15 +235,15 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
         self._require(name, _is_integer(value) and value >= least and (most is None or value <= most), rule)
 
     def _check_range(self) -> None:
-        levels = self.range
-        if levels is None:
+        bounds = self.range
+        if bounds is None:
             return
-        holds = _is_row_of(levels, 6) and all(map(_is_integer, levels))
+        holds = _is_row_of(bounds, 6) and all(map(_is_integer, bounds))
         holds = holds and all(
-            0 <= low <= high <= _MAX_LEVEL for low, high in zip(levels[::2], levels[1::2], strict=True)
+            0 <= low <= high <= _MAX_GREY_LEVEL for low, high in zip(bounds[::2], bounds[1::2], strict=True)
         )
         self._require(
-            "range", holds, f"six integers, lower and upper of each channel, from 0 to {_MAX_LEVEL}"
+            "range", holds, f"six integers, lower and upper of each channel, from 0 to {_MAX_GREY_LEVEL}"
         )
 
     def _check_shares(self, name: str, n: int) -> None:

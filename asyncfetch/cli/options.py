@@ -126,7 +126,7 @@ SETTING_OPTIONS = (
         "numeric_expression",
         "--numeric-expression/--no-numeric-expression",
         "",
-        "Store the view expression as levels from 0 to 255 instead of colours.",
+        "Store the view expression as expression levels from 0 to 255 instead of colours.",
     ),
     SettingOption(
         REGION,

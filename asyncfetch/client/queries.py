@@ -49,7 +49,7 @@ type Ids = int | Iterable[int]
 
 #: Ids of one request: a hundred in one GET are known to work (RMA-10).
 _MAX_IDS = 100
-_Levels = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=6, max_length=6)]
+_Bounds = Annotated[tuple[MatrixNumber, ...], msgspec.Meta(min_length=6, max_length=6)]
 _WINDOW = tuple(f"{colour}_{end}" for colour in ("red", "green", "blue") for end in ("lower", "upper"))
 
 
@@ -204,7 +204,7 @@ class CatalogueQueries(ABC):
         Raises
         ------
         RecordError
-            An Equalization has a level that is not a number.
+            An Equalization has a bound that is not a number.
         """
         wanted = _ids(image_ids)
         data_set_of: dict[int, int] = {}
@@ -403,15 +403,15 @@ def _window(row: Row) -> tuple[int, ...] | None:
         equalization = equalization[0] if equalization else None
     if not equalization:
         return None
-    levels = (
+    bounds = (
         [equalization.get(name) for name in _WINDOW] if isinstance(equalization, dict) else [equalization]
     )
-    if all(level is None for level in levels):
+    if all(bound is None for bound in bounds):
         return None
     try:
-        found = msgspec.convert(levels, _Levels, strict=False)
+        found = msgspec.convert(bounds, _Bounds, strict=False)
     except msgspec.ValidationError as error:
         raise RecordError(
-            f"Equalization of data set {row_id(row)}: its levels are {shown_value(levels)}, not six numbers"
+            f"Equalization of data set {row_id(row)}: its bounds are {shown_value(bounds)}, not six numbers"
         ) from error
-    return tuple(int(level) for level in found)
+    return tuple(int(bound) for bound in found)

@@ -123,7 +123,7 @@ class FetchedSection:
         return self._warped(self.expression, "expression mask", "nearest", fill)
 
     def expression_level(self) -> NDArray[np.uint8]:
-        """Return the expression mask as levels, (y, x, 1): 0 where it is black, 1 to 255 from blue to red.
+        """Return the expression mask as expression levels, (y, x, 1): 0 where it is black, 1 to 255 from blue to red.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class FetchedSection:
     def registered_expression_level(
         self, *, interpolation: Interpolation = "linear", fill: int = 0
     ) -> NDArray[np.uint8]:
-        """Return the levels of the expression mask on the grid, (y, x, 1); they are mixed truly by area.
+        """Return the expression levels of the mask on the grid, (y, x, 1); they are mixed truly by area.
 
         Raises
         ------

@@ -1,9 +1,10 @@
-"""Expression masks as numbers: the jet colours of a JPEG turned back into the level that each stands for.
+"""Expression masks as numbers: the jet colours of a JPEG turned back into the expression level that each stands for.
 
 A mask is black where nothing is expressed, and coloured from low (blue) to high (red) elsewhere (IMG-6).
-Its colours must not be mixed: the mean of blue and red is not a colour of the map. Its levels may.
+Its colours must not be mixed: the mean of blue and red is not a colour of the map. Its expression levels may.
 
-What the service does exactly is not known: the map is taken to be the common jet, and the level to run over all of it.
+What the service does exactly is not known: the map is taken to be the common jet, and the expression
+level to run over all of it.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ __all__ = ["expression_level", "jet", "luminosity", "put_levels"]
 
 # Where the map bends: between its colours there are straight lines in RGB.
 _SHARES = np.array([0.0, 0.125, 0.375, 0.625, 0.875, 1.0])
-# The level at which red, green and blue are brightest, as a quarter.
+# The expression level at which red, green and blue are brightest, as a quarter.
 _BRIGHTEST = (3.0, 2.0, 1.0)
 
 # Distances are measured as JPEG stores colours (ITU-R BT.601), chroma counting half: with 4:2:0 it is the mean of 2 x 2
 # pixels, so that it is the less certain part. Over four masks of the sample atlas at quality 85 the rank correlation
-# with the true level is 0.9966 to 0.9998; with chroma in full it is 0.9952 at its worst.
+# with the true expression level is 0.9966 to 0.9998; with chroma in full it is 0.9952 at its worst.
 _CHROMA_WEIGHT = 0.5
 _TO_WEIGHTED_YCBCR = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 ) * np.array([[1.0], [_CHROMA_WEIGHT], [_CHROMA_WEIGHT]])
 
-# 64 steps a channel: a step of 4 in one channel is one level of 255, and the table fits the second-level cache.
+# 64 steps a channel: a step of 4 in one channel is one expression level of 255, and the table fits the L2 cache.
 _BITS = 6
 _ROWS_AT_ONCE = 256
 
 
 def jet(level: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return jet colours (low blue, high red) of levels between 0 and 1.
+    """Return jet colours (low blue, high red) of expression levels between 0 and 1.
 
     Parameters
     ----------
@@ -63,9 +64,9 @@ def luminosity(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def expression_level(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the level of expression that each pixel of a mask stands for.
+    """Return the expression level that each pixel of a mask stands for.
 
-    The level is that of the nearest colour of the map, or 0 where black is nearer. It is decided for each pixel alone,
+    It is that of the nearest colour of the map, or 0 where black is nearer; it is decided for each pixel alone,
     so that it does not depend on how an image is cut up.
 
     Parameters
@@ -92,13 +93,13 @@ def expression_level(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def put_levels(mask: NDArray[np.uint8]) -> None:
-    """Put the level of each pixel of a (y, x, 3) mask in the place of its three channels; see `expression_level`."""
+    """Put the expression level of each pixel of a (y, x, 3) mask into its three channels; see `expression_level`."""
     for rows, band in _bands(mask):
         mask[rows] = band
 
 
 def _shares[Float: np.floating](level: NDArray[Float]) -> NDArray[Float]:
-    """Return how bright red, green and blue are at each level, from 0 to 1."""
+    """Return how bright red, green and blue are at each expression level, from 0 to 1."""
     shares = np.empty((*level.shape, 3), dtype=level.dtype)
     for channel, brightest in enumerate(_BRIGHTEST):
         shares[..., channel] = np.clip(1.5 - np.abs(4.0 * level - brightest), 0.0, 1.0)
@@ -106,7 +107,7 @@ def _shares[Float: np.floating](level: NDArray[Float]) -> NDArray[Float]:
 
 
 def _bands(mask: NDArray[np.uint8]) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
-    """Yield the levels of some rows at a time, (rows, x, 1)."""
+    """Yield the expression levels of some rows at a time, (rows, x, 1)."""
     table, shift = _table(), 8 - _BITS
     for top in range(0, mask.shape[0], _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
@@ -120,7 +121,7 @@ def _bands(mask: NDArray[np.uint8]) -> Iterator[tuple[slice, NDArray[np.uint8]]]
 
 @functools.cache
 def _table() -> NDArray[np.uint8]:
-    """Return the level of each of 64 x 64 x 64 colours, red slowest."""
+    """Return the expression level of each of 64 x 64 x 64 colours, red slowest."""
     step = 1 << 8 - _BITS
     middles = np.arange(0, 256, step) + (step - 1) / 2
     colours = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), axis=-1).reshape(-1, 3)

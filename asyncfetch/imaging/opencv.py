@@ -85,7 +85,7 @@ def _in_fast_channels(
     out: NDArray[np.uint8],
     interpolation: Interpolation,
 ) -> None:
-    """Call an operation of OpenCV on as many channels as it is fast with; the levels are the same.
+    """Call an operation of OpenCV on as many channels as it is fast with; the grey levels are the same.
 
     Linear sampling gathers four bytes at once, but three one by one: a fourth channel that comes and goes halves the
     time of 256 x 256 samples, and saves more where they lie further apart (0.5 to 1.45 px: 247 to 320 MPix/s on one

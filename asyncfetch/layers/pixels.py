@@ -90,7 +90,7 @@ class Decoded:
         (y, x) that the halved pixels are to have: what is beyond is cut off, what is missing is filled, at the lower
         and the right end. By default they are as they come.
     has_levels : bool
-        Turn the colours of a mask into levels at once, before anybody mixes them.
+        Turn the colours of a mask into expression levels at once, before anybody mixes them.
     fill : int
         Grey level of what is missing.
     """

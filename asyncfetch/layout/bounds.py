@@ -11,8 +11,8 @@ __all__ = [
     "MAX_OBJECT_BYTES",
     "Digest",
     "Extent",
+    "GreyLevel",
     "Id",
-    "Level",
     "Pitch",
     "Position",
     "SectionNumber",
@@ -42,6 +42,6 @@ Pitch = Annotated[float, Meta(gt=0, le=10**9)]
 #: A coordinate or a coefficient.
 Position = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 #: A grey level.
-Level = Annotated[int, Meta(ge=0, le=255)]
+GreyLevel = Annotated[int, Meta(ge=0, le=255)]
 #: A sha256, hexadecimal.
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]

@@ -144,7 +144,7 @@ def volume_attributes(
     um : float
         Pitch of the finest level in µm, on all axes.
     n_channels : int
-        3 for red, green and blue, 1 for a level of expression.
+        3 for red, green and blue, 1 for an expression level.
     n_sections : int
         How many sections it was made from.
     """

@@ -15,7 +15,7 @@ import msgspec
 
 from asyncfetch.errors import StoreItemError
 from asyncfetch.geometry import Plane, ReferenceGrid
-from asyncfetch.layout.bounds import Level, Pitch  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.bounds import GreyLevel, Pitch  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     codec : str
         Compressor of the pixels.
     numeric_expression : bool
-        Whether pixels are levels of expression, three times the same, instead of the mask's colours.
+        Whether pixels are expression levels, three times the same, instead of the mask's colours.
     interpolation : str
         How the warp samples.
     parallel : bool
@@ -60,7 +60,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     numeric_expression: bool = False
     interpolation: Interpolation = "linear"
     parallel: bool = False
-    fill: Level = 0
+    fill: GreyLevel = 0
 
     @classmethod
     def of(cls, view: View, settings: Settings, grid: ReferenceGrid | None) -> Self:
@@ -217,10 +217,10 @@ def is_coded(view: str) -> bool:
 
 
 def is_numeric(view: str, settings: Settings) -> bool:
-    """Tell whether the colours of a view are turned into levels."""
+    """Tell whether the colours of a view are turned into expression levels."""
     return view == "expression" and settings.numeric_expression
 
 
 def interpolation_of(view: str, settings: Settings) -> Interpolation:
-    """Return how a view is sampled: views whose colours are codes are never mixed, but levels are."""
+    """Return how a view is sampled: views whose colours are codes are never mixed, but expression levels are."""
     return "nearest" if is_coded(view) and not is_numeric(view, settings) else settings.interpolation

@@ -347,7 +347,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
         if grid is None or self.recipe.interpolation == "nearest":
             return 0, 0
         n_halvings = 0
-        # levels are known once colours were decoded in full
+        # expression levels are known once colours were decoded in full
         if section.resolution and not is_coded(self.view):
             n_halvings = min(_MAX_HALVINGS, tier_for(grid.um, section.resolution * 2**self.downsample))
         shape = (-(-self.shape[0] >> n_halvings), -(-self.shape[1] >> n_halvings))

@@ -37,11 +37,11 @@ __all__ = ["EXPRESSION_THRESHOLD", "MIRROR_UM", "Phantom", "SoftEllipsoid", "Wav
 #: Space 10 is space 9 with r mirrored: r9 = MIRROR_UM - r10 (REC-5).
 MIRROR_UM = 11350.0
 
-#: Level of expression above which the mask is coloured; below it the mask is black.
+#: Expression level above which the mask is coloured; below it the mask is black.
 EXPRESSION_THRESHOLD = 0.5
 
 # Blocks are cut at fixed positions and always computed whole, so that a crop has the bytes of the whole image.
-# 128 x 512 float32 values stay in the second-level cache of one core.
+# 128 x 512 float32 values stay in the L2 cache of one core.
 _BLOCK = (128, 512)
 _PIECE = (16, 128)
 _SUPERSAMPLE_ABOVE_UM = 10.0
@@ -142,7 +142,7 @@ class Phantom:
     waves : sequence of Wave
         Texture inside; ``amplitudes`` likewise.
     expression_parts, expression_waves : sequence
-        The same for the level of expression, with one channel between 0 and 1.
+        The same for the expression level, with one channel between 0 and 1.
     """
 
     def __init__(
@@ -246,7 +246,7 @@ class Phantom:
         box: Box | None = None,
         reference_space_id: int = 9,
     ) -> NDArray[np.float32]:
-        """Return the level of expression between 0 and 1.
+        """Return the expression level between 0 and 1.
 
         Parameters
         ----------
@@ -271,7 +271,7 @@ class Phantom:
         box: Box | None = None,
         reference_space_id: int = 9,
     ) -> NDArray[np.uint8]:
-        """Return the level of expression as grey: 255 where it is 1, and 0 where it is not above the threshold.
+        """Return the expression level as grey: 255 where it is 1, and 0 where it is not above the threshold.
 
         Parameters
         ----------
@@ -319,7 +319,7 @@ class Phantom:
     def _levels(
         self, index_to_reference: ArrayLike, wanted: Box, reference_space_id: int
     ) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Give the level of expression block by block, with its position within what is wanted; 0 everywhere else."""
+        """Give the expression level block by block, with its position within what is wanted; 0 everywhere else."""
         grid = _Grid(to_space_9(index_to_reference, reference_space_id), wanted)
         field = _Field(grid, self.outline, self.expression_parts, self.expression_waves, (_EXPRESSION_BASE,))
         for block in grid.blocks():

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from asyncfetch.mirroring import Report
     from asyncfetch.settings import Settings
 
-__all__ = ["RunFigures", "measure_bodies", "measure_run"]
+__all__ = ["RunMeasurement", "measure_bodies", "measure_run"]
 
 _MAX_BYTES = 2**30
 
 
-class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
+class RunMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     """What a whole run took.
 
     Attributes
@@ -56,7 +56,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
         return self.report.pixels / 1e6 / self.cost.cpu_s if self.cost.cpu_s else None
 
 
-async def measure_run(image_ids: Sequence[int], location: Path, settings: Settings) -> RunFigures:
+async def measure_run(image_ids: Sequence[int], location: Path, settings: Settings) -> RunMeasurement:
     """Mirror some images into a new store and measure it.
 
     Parameters
@@ -71,7 +71,7 @@ async def measure_run(image_ids: Sequence[int], location: Path, settings: Settin
     with metered() as cost:
         report = await mirror([f"image:{each}" for each in image_ids], location, settings=settings)
     stored_bytes = await anyio.to_thread.run_sync(_size_of, location)
-    return RunFigures(report=report, cost=cost, stored_bytes=stored_bytes)
+    return RunMeasurement(report=report, cost=cost, stored_bytes=stored_bytes)
 
 
 def _size_of(folder: Path) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["StageFigures", "measure_stages"]
+__all__ = ["StageMeasurement", "measure_stages"]
 
 #: A turn as sections have; a warp along the axes would be faster than any real one.
 _TURN_RAD = 0.05
@@ -35,7 +35,7 @@ _COARSE_HALVINGS = 2
 _PAGE_ROWS = 2000
 
 
-class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
+class StageMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     """What one stage costs.
 
     Attributes
@@ -64,13 +64,13 @@ class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
         return self.amount / self.cpu_s if self.cpu_s else math.nan
 
 
-def measure_stages(jpeg: bytes, folder: Path, *, repeats: int = 5) -> Iterator[StageFigures]:
+def measure_stages(jpeg: bytes, folder: Path, *, repeats: int = 5) -> Iterator[StageMeasurement]:
     """Measure every stage on one thread, one after another.
 
     Parameters
     ----------
     jpeg : bytes
-        A colour image of a section; figures depend on what it shows, so it should be like those of the atlas.
+        A colour image of a section; times depend on what it shows, so it should be like those of the atlas.
     folder : Path
         On the disk that is to be measured; a new folder is made and filled.
     repeats : int
@@ -78,7 +78,7 @@ def measure_stages(jpeg: bytes, folder: Path, *, repeats: int = 5) -> Iterator[S
 
     Yields
     ------
-    StageFigures
+    StageMeasurement
         As they are measured.
     """
     height, width = read_header(jpeg).shape
@@ -122,7 +122,7 @@ def _measured(
     unit: str,
     repeats: int,
     ratio: float | None = None,
-) -> StageFigures:
+) -> StageMeasurement:
     work()
     walls, cpus = [], []
     for _ in range(repeats):
@@ -130,7 +130,7 @@ def _measured(
         work()
         cpus.append(time.thread_time() - cpu_s)
         walls.append(time.perf_counter() - wall_s)
-    return StageFigures(
+    return StageMeasurement(
         stage=stage,
         detail=detail,
         amount=amount,
@@ -163,7 +163,7 @@ def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels[top : top + height, left : left + width]
 
 
-def _compressed(pixels: NDArray[np.uint8], repeats: int) -> Iterator[StageFigures]:
+def _compressed(pixels: NDArray[np.uint8], repeats: int) -> Iterator[StageMeasurement]:
     part = _middle(pixels)
     for codec in get_args(Codec):
         encode = partial(encode_shard, part, (SHARD, SHARD), codec)
@@ -178,7 +178,7 @@ def _compressed(pixels: NDArray[np.uint8], repeats: int) -> Iterator[StageFigure
         )
 
 
-def _written(pixels: NDArray[np.uint8], folder: Path, repeats: int) -> StageFigures:
+def _written(pixels: NDArray[np.uint8], folder: Path, repeats: int) -> StageMeasurement:
     shard = encode_shard(_middle(pixels), (SHARD, SHARD), "zstd")
     place = Place(folder / "written")
     keys = iter(range(repeats + 1))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncfetch.settings import Settings
-    from asyncfetch.speed import RunFigures, StageFigures
+    from asyncfetch.speed import RunMeasurement, StageMeasurement
 
 __all__ = ["bench"]
 
@@ -112,7 +112,7 @@ def _drawn_jpeg(megapixels: float) -> bytes:
 
 async def _with_replica(
     data_set_id: int, n_images: int, settings: Settings, folder: Path
-) -> tuple[list[RunFigures], float]:
+) -> tuple[list[RunMeasurement], float]:
     from asyncfetch.replica import open_replica_process
     from asyncfetch.speed import measure_bodies, measure_run
 
@@ -130,7 +130,7 @@ async def _with_replica(
     return runs, served.wall_s
 
 
-async def _with_server(data_set_id: int, n_images: int, settings: Settings, folder: Path) -> RunFigures:
+async def _with_server(data_set_id: int, n_images: int, settings: Settings, folder: Path) -> RunMeasurement:
     from asyncfetch.speed import measure_run
 
     image_ids = await _middle_images(data_set_id, n_images, settings)
@@ -153,7 +153,7 @@ async def _middle_images(data_set_id: int, n_images: int, settings: Settings) ->
     return ids[start : start + n_images]
 
 
-def _why_no_conclusion(served_s: float | None, runs: Sequence[RunFigures]) -> str | None:
+def _why_no_conclusion(served_s: float | None, runs: Sequence[RunMeasurement]) -> str | None:
     from asyncfetch.speed import why_no_conclusion
 
     if served_s is None:
@@ -161,13 +161,13 @@ def _why_no_conclusion(served_s: float | None, runs: Sequence[RunFigures]) -> st
     return why_no_conclusion(served_s, *(each.cost.wall_s for each in runs))
 
 
-def _of_stage(stage: StageFigures) -> dict[str, Any]:
+def _of_stage(stage: StageMeasurement) -> dict[str, Any]:
     import msgspec
 
     return {**msgspec.to_builtins(stage), "per_cpu_s": stage.per_cpu_s}
 
 
-def _of_run(run: RunFigures, layers: str) -> dict[str, Any]:
+def _of_run(run: RunMeasurement, layers: str) -> dict[str, Any]:
     import msgspec
 
     return {

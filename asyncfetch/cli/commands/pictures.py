@@ -60,12 +60,12 @@ def image(
         bool | None,
         typer.Option(help="Let the API adjust width and height to the tier.", show_default=False),
     ] = None,
-    levels: Annotated[
+    bounds: Annotated[
         str | None,
         typer.Option(
             "--range",
             metavar="R0,R1,G0,G1,B0,B1",
-            help="Lower and upper level of each channel, from 0 to 4095.",
+            help="Lower and upper grey level of each channel, from 0 to 4095.",
         ),
     ] = None,
     rgb: Annotated[
@@ -105,7 +105,7 @@ def image(
         "width": width,
         "height": height,
         "downsample_dimensions": downsample_dimensions,
-        "range": _numbers("range", levels),
+        "range": _numbers("range", bounds),
         "rgb": _numbers("rgb", rgb),
         "contrast": _numbers("contrast", contrast),
         "colormap": _colormap(colormap),

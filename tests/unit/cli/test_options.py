@@ -196,7 +196,7 @@ RENAMED = {
     "selection": "selection",
     "numbers": "dismiss",
     "ids": "data_set",
-    "range": "levels",
+    "range": "bounds",
     "latency_s": "latency_ms",
     "bytes_per_s": "bandwidth",
     "total_bytes_per_s": "total_bandwidth",

@@ -1,4 +1,4 @@
-"""Levels of expression from the colours of a mask, held against the levels that the mask was drawn from."""
+"""Expression levels from the colours of a mask, held against the levels that the mask was drawn from."""
 
 from __future__ import annotations
 

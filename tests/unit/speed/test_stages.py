@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asyncfetch.imaging import encode
-from asyncfetch.speed import StageFigures, describe_machine, measure_stages, metered
+from asyncfetch.speed import StageMeasurement, describe_machine, measure_stages, metered
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def measured(tmp_path_factory):
 
 
 def test_every_stage_is_measured_with_every_codec(measured):
-    figures, _ = measured
-    assert Counter(each.stage for each in figures) == {
+    measurements, _ = measured
+    assert Counter(each.stage for each in measurements) == {
         "decode": 2,
         "halve": 1,
         "warp": 2,
@@ -31,18 +31,18 @@ def test_every_stage_is_measured_with_every_codec(measured):
 
 
 def test_amounts_are_those_of_the_image(measured):
-    figures, _ = measured
-    assert {each.amount for each in figures if each.unit == "MPix"} == {0.24}
-    assert {each.amount for each in figures if each.stage == "compress"} == {0.72}
-    assert [each.amount for each in figures if each.unit == "rows"] == [2000]
+    measurements, _ = measured
+    assert {each.amount for each in measurements if each.unit == "MPix"} == {0.24}
+    assert {each.amount for each in measurements if each.stage == "compress"} == {0.72}
+    assert [each.amount for each in measurements if each.unit == "rows"] == [2000]
 
 
 def test_only_compression_has_a_ratio_and_it_saves_space(measured):
-    figures, _ = measured
-    ratios = {each.detail.split(", ")[-1]: each.ratio for each in figures if each.ratio is not None}
+    measurements, _ = measured
+    ratios = {each.detail.split(", ")[-1]: each.ratio for each in measurements if each.ratio is not None}
     assert set(ratios) == {"zstd", "blosc-lz4", "jpegxl", "none"}
     assert ratios["jpegxl"] > 1
-    assert [each for each in figures if each.ratio is not None and each.stage != "compress"] == []
+    assert [each for each in measurements if each.ratio is not None and each.stage != "compress"] == []
 
 
 def test_shards_are_written_to_the_disk_that_was_named(measured):
@@ -52,8 +52,8 @@ def test_shards_are_written_to_the_disk_that_was_named(measured):
 
 
 def test_what_took_no_time_has_no_speed():
-    figures = StageFigures(stage="", detail="", amount=1.0, unit="MB", wall_s=0.0, cpu_s=0.0)
-    assert math.isnan(figures.per_cpu_s)
+    measurements = StageMeasurement(stage="", detail="", amount=1.0, unit="MB", wall_s=0.0, cpu_s=0.0)
+    assert math.isnan(measurements.per_cpu_s)
 
 
 def test_a_block_costs_what_it_uses():
