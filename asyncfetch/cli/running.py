@@ -107,7 +107,7 @@ def run_until_interrupted[T](
     Raises
     ------
     AsyncFetchError
-        It could not go on.
+        It could not continue.
     KeyboardInterrupt
         It was stopped by a second interrupt.
     """
@@ -226,7 +226,7 @@ def run_to_report[T](
     Raises
     ------
     AsyncFetchError
-        The run could not go on.
+        The run could not continue.
     KeyboardInterrupt
         The run was stopped by a second interrupt.
     """

@@ -6,7 +6,7 @@ filters by genes delivers all genes of a set, or only those it filtered by, is n
 from the same query, however its data set was selected.
 
 One odd record never costs more than itself: rows that are not records, or not those that were asked for, and section
-images without an id or a size are failures by name, and everything else goes on.
+images without an id or a size are failures by name, and everything else continues.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from asyncfetch.client.pages import OddRow
     from asyncfetch.client.selection import Selection
 
-__all__ = ["Finding", "FoundAtlas", "FoundDataSet", "FoundNote", "find_data_sets"]
+__all__ = ["Resolved", "ResolvedAtlas", "ResolvedDataSet", "ResolvingNote", "resolve_selections"]
 
 #: Data sets of genes and products whose records are asked for at once: some 500 section images.
 _SETS_PER_REQUEST = 25
@@ -50,10 +50,10 @@ _IMAGES_PER_REQUEST = 100
 _MAX_NAME = 80
 
 type Row = dict[str, Any]
-type Finding = FoundDataSet | FoundAtlas | FoundNote | Failure
+type Resolved = ResolvedDataSet | ResolvedAtlas | ResolvingNote | Failure
 
 
-class FoundDataSet(msgspec.Struct, frozen=True, kw_only=True):
+class ResolvedDataSet(msgspec.Struct, frozen=True, kw_only=True):
     """A data set that a selection named, with its section images.
 
     Attributes
@@ -83,21 +83,21 @@ class FoundDataSet(msgspec.Struct, frozen=True, kw_only=True):
         return f"image:{image_id}" if self.atlas_id is None else f"atlas:{self.atlas_id}"
 
 
-class FoundAtlas(msgspec.Struct, frozen=True, kw_only=True):
+class ResolvedAtlas(msgspec.Struct, frozen=True, kw_only=True):
     """The row of an atlas, and which data sets have its plates."""
 
     record: Row
     data_set_ids: tuple[int, ...]
 
 
-class FoundNote(msgspec.Struct, frozen=True):
+class ResolvingNote(msgspec.Struct, frozen=True):
     """A word on how a selection was understood."""
 
     text: str
 
 
-async def find_data_sets(
-    client: Client, selections: Iterable[Selection], send: MemoryObjectSendStream[Finding]
+async def resolve_selections(
+    client: Client, selections: Iterable[Selection], send: MemoryObjectSendStream[Resolved]
 ) -> None:
     """Ask the API what selections name, and send what is found; what is unavailable is sent as a failure.
 
@@ -111,26 +111,26 @@ async def find_data_sets(
         Takes what is found; closed at the end. Each data set is sent once.
     """
     async with send:
-        finder = _Finder(client, send)
+        resolver = _Resolver(client, send)
         by_kind: dict[str, list[Selection]] = {}
         for selection in selections:
             by_kind.setdefault(selection.kind, []).append(selection)
         for selection in by_kind.get("dataset", ()):
-            await finder.find_data_set(int(selection.id), (str(selection),))
+            await resolver.resolve_data_set(int(selection.id), (str(selection),))
         for selection in (*by_kind.get("gene", ()), *by_kind.get("product", ())):
-            await finder.find_all(selection)
+            await resolver.resolve_all(selection)
         for selection in by_kind.get("atlas", ()):
-            await finder.find_atlas(selection)
-        await finder.find_images(by_kind.get("image", ()))
+            await resolver.resolve_atlas(selection)
+        await resolver.resolve_images(by_kind.get("image", ()))
 
 
-class _Finder:
-    def __init__(self, client: Client, send: MemoryObjectSendStream[Finding]) -> None:
+class _Resolver:
+    def __init__(self, client: Client, send: MemoryObjectSendStream[Resolved]) -> None:
         self._client = client
         self._send = send
         self._sought: set[int] = set()
 
-    async def find_data_set(
+    async def resolve_data_set(
         self, data_set_id: int, items: tuple[str, ...], image_ids: frozenset[int] | None = None
     ) -> None:
         if data_set_id in self._sought:
@@ -141,9 +141,9 @@ class _Finder:
         except AsyncFetchError as error:
             await self._fail(items, error)
         else:
-            await self._give(FoundDataSet(data_set=data_set, image_ids=image_ids, items=items))
+            await self._give(ResolvedDataSet(data_set=data_set, image_ids=image_ids, items=items))
 
-    async def _give(self, found: FoundDataSet) -> None:
+    async def _give(self, found: ResolvedDataSet) -> None:
         """Send a data set, and as failures what of its sections cannot be read or did not come."""
         await self._send.send(found)
         wanted, data_set = found.image_ids, found.data_set
@@ -169,21 +169,21 @@ class _Finder:
                 )
                 await self._fail((found.item_of(image_id),), absent)
 
-    async def find_images(self, selections: Iterable[Selection]) -> None:
+    async def resolve_images(self, selections: Iterable[Selection]) -> None:
         """Group single images by their data set: slots and tables need all sections of a set."""
         by_id = {int(each.id): str(each) for each in selections}
         wanted: dict[int, list[int]] = {}
         for batch in itertools.batched(by_id, _IMAGES_PER_REQUEST):
-            for image_id, found in (await self._find_several_images(batch)).items():
+            for image_id, found in (await self._resolve_several_images(batch)).items():
                 if isinstance(found, AsyncFetchError):
                     await self._fail((by_id[image_id],), found)
                 else:
                     wanted.setdefault(found, []).append(image_id)
         for data_set_id, image_ids in wanted.items():
             items = tuple(f"image:{image_id}" for image_id in image_ids)
-            await self.find_data_set(data_set_id, items, frozenset(image_ids))
+            await self.resolve_data_set(data_set_id, items, frozenset(image_ids))
 
-    async def _find_several_images(self, image_ids: Sequence[int]) -> dict[int, int | AsyncFetchError]:
+    async def _resolve_several_images(self, image_ids: Sequence[int]) -> dict[int, int | AsyncFetchError]:
         """Return the data set of each image, or why it is not known, in the order of the ids."""
         found: dict[int, int | AsyncFetchError] = {}
         try:
@@ -195,7 +195,7 @@ class _Finder:
                 return dict.fromkeys(image_ids, error)
             # one of them may be what the API cannot answer
             for image_id in image_ids:
-                found |= await self._find_several_images([image_id])
+                found |= await self._resolve_several_images([image_id])
             return found
         for image_id in image_ids:
             try:
@@ -218,18 +218,18 @@ class _Finder:
                 found[image_id] = error
         return found
 
-    async def find_all(self, selection: Selection) -> None:
-        """Find the data sets of a gene or a product, but for failed ones, while later pages are asked for."""
+    async def resolve_all(self, selection: Selection) -> None:
+        """Resolve the data sets of a gene or a product, but for failed ones, while later pages are asked for."""
         try:
-            if await self._find_all_of(selection.kind, selection.id):
+            if await self._resolve_all_of(selection.kind, selection.id):
                 return
             advice = "check the id, and name failed data sets by their ids"
             if isinstance(selection.id, str):
                 spelling = await find_spelling(self._client, selection.kind, selection.id)
                 advice = spelling.advice
                 if spelling.other is not None:
-                    await self._send.send(FoundNote(spelling.note))
-                    if await self._find_all_of(selection.kind, spelling.other):
+                    await self._send.send(ResolvingNote(spelling.note))
+                    if await self._resolve_all_of(selection.kind, spelling.other):
                         return
                     advice = "name failed data sets by their ids"
         except AsyncFetchError as error:
@@ -242,8 +242,8 @@ class _Finder:
         )
         await self._fail((str(selection),), nothing)
 
-    async def _find_all_of(self, kind: str, name: int | str) -> bool:
-        """Find the data sets of what is spelled just so, and return whether there are any."""
+    async def _resolve_all_of(self, kind: str, name: int | str) -> bool:
+        """Resolve the data sets of what is spelled just so, and return whether there are any."""
         is_empty = True
         waiting: list[int] = []
         item = f"{kind}:{name}"
@@ -259,14 +259,14 @@ class _Finder:
                     self._sought.add(data_set_id)
                     waiting.append(data_set_id)
                 if len(waiting) == _SETS_PER_REQUEST:
-                    await self._find_several(waiting, item)
+                    await self._resolve_several(waiting, item)
                     waiting = []
-        await self._find_several(waiting, item)
+        await self._resolve_several(waiting, item)
         for _, odd in odd_rows:
             await self._fail_row(item, "data sets", odd, "is not a record")
         return not is_empty or bool(odd_rows)
 
-    async def find_atlas(self, selection: Selection) -> None:
+    async def resolve_atlas(self, selection: Selection) -> None:
         atlas_id = int(selection.id)
         items = (str(selection),)
         odd_rows: list[OddRow] = []
@@ -302,13 +302,13 @@ class _Finder:
         for plate in itertools.chain.from_iterable(by_set.values()):
             await self._fail_row(items[0], "plates", plate.get("id"), "is of none of the atlas's data sets")
         data_sets.sort(key=lambda each: each.id)
-        await self._send.send(FoundAtlas(record=row, data_set_ids=tuple(each.id for each in data_sets)))
+        await self._send.send(ResolvedAtlas(record=row, data_set_ids=tuple(each.id for each in data_sets)))
         for data_set in data_sets:
             if data_set.id not in self._sought:
                 self._sought.add(data_set.id)
-                await self._give(FoundDataSet(data_set=data_set, items=items, atlas_id=atlas_id))
+                await self._give(ResolvedDataSet(data_set=data_set, items=items, atlas_id=atlas_id))
 
-    async def _find_several(self, data_set_ids: list[int], item: str) -> None:
+    async def _resolve_several(self, data_set_ids: list[int], item: str) -> None:
         if not data_set_ids:
             return
         odd_rows: list[OddRow] = []
@@ -328,7 +328,7 @@ class _Finder:
             # one of them may be what the API cannot answer
             self._sought.difference_update(data_set_ids)
             for data_set_id in data_set_ids:
-                await self.find_data_set(data_set_id, (f"dataset:{data_set_id}",))
+                await self.resolve_data_set(data_set_id, (f"dataset:{data_set_id}",))
             return
         for data_set_id in data_set_ids:
             items = (f"dataset:{data_set_id}",)
@@ -342,7 +342,7 @@ class _Finder:
             except AsyncFetchError as error:
                 await self._fail(items, error)
             else:
-                await self._give(FoundDataSet(data_set=data_set, items=items))
+                await self._give(ResolvedDataSet(data_set=data_set, items=items))
         for _, odd in odd_rows:
             await self._fail_row(item, "section images", odd, "is not a record")
         for image in itertools.chain.from_iterable(images.values()):

@@ -111,7 +111,7 @@ class RowQueries(ABC):
         odd_rows : list, optional
             Takes what came as a row and is not a record, with its position in the listing; without it that is an error.
         max_rows : int
-            The most rows that the listing can have; one that goes on is an error.
+            The most rows that the listing can have; a longer one is an error.
 
         Yields
         ------

@@ -49,14 +49,14 @@ _SECRET_PARAMETERS = re.compile(
 
 @contextmanager
 def recording(path: Path | str, on_trouble: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Write every answer to requests of the block to a file; a recording that is there goes on.
+    """Write every answer to requests of the block to a file; a recording that is there is continued.
 
     Parameters
     ----------
     path : path
         The file.
     on_trouble : callable, optional
-        Told once, in words, when the file cannot be written any more; requests go on without it.
+        Told once, in words, when the file cannot be written any more; requests continue without it.
 
     Raises
     ------

@@ -332,8 +332,8 @@ class Window(FixedWindow):
             # the mean of the latest bins holds no better ones any more: what a cut brings is measured against it
             return self._cut(now)
         good_error = _GOOD_ERROR_TO_DOUBLE if self._is_doubling else _GOOD_ERROR
-        most_bins = _MAX_BINS_TO_DOUBLE if self._is_doubling else _MAX_BINS
-        if n < _LEAST_BINS or (self._bins.error > good_error and n < most_bins):
+        max_bins = _MAX_BINS_TO_DOUBLE if self._is_doubling else _MAX_BINS
+        if n < _LEAST_BINS or (self._bins.error > good_error and n < max_bins):
             return None
         if self._bins.latest(_COLLAPSED_BINS) < _COLLAPSED * self._expected:
             # it looks like a collapse, of which a few bins more will tell: nothing is learnt from it

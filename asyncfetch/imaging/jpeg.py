@@ -298,7 +298,7 @@ def _read_frame(view: memoryview, position: int, *, has_coefficients: bool) -> J
 def _coefficient_bytes(height: int, width: int, sampling: bytes) -> int:
     """Return what the coefficients of all blocks take; each component has blocks for whole units of the scan (A.2)."""
     factors = [(each >> 4, each & 15) for each in sampling]
-    most_x, most_y = (max((each[k] for each in factors), default=1) or 1 for k in (0, 1))
-    n_units = ceil(width / (8 * most_x)) * ceil(height / (8 * most_y))
+    max_x, max_y = (max((each[k] for each in factors), default=1) or 1 for k in (0, 1))
+    n_units = ceil(width / (8 * max_x)) * ceil(height / (8 * max_y))
     n_blocks = n_units * sum(x * y for x, y in factors)
     return n_blocks * _COEFFICIENTS_PER_BLOCK * _BYTES_PER_COEFFICIENT

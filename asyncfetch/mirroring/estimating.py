@@ -1,4 +1,4 @@
-"""What a mirror would cost, before any image is asked for: the same finding and planning, and nothing is written."""
+"""What a mirror would cost, before any image is asked for: the same resolving and planning, and nothing is written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from asyncfetch.client import Client
-from asyncfetch.client.resolving import Finding, FoundDataSet, FoundNote, find_data_sets
+from asyncfetch.client.resolving import Resolved, ResolvedDataSet, ResolvingNote, resolve_selections
 from asyncfetch.client.selection import parse_selection
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
@@ -192,10 +192,10 @@ async def estimate(
 
     async with Client(settings=chosen, on_event=listen, transport=transport) as client:
         region = await find_region(client, chosen)
-        send, receive = anyio.create_memory_object_stream[Finding](1)
+        send, receive = anyio.create_memory_object_stream[Resolved](1)
         with failing_alone():
             async with receive, anyio.create_task_group() as tasks:
-                tasks.start_soon(find_data_sets, client, selections, send)
+                tasks.start_soon(resolve_selections, client, selections, send)
                 async for found in receive:
                     await _count(total, found, client, chosen, store, region)
     if store is not None:
@@ -205,7 +205,7 @@ async def estimate(
 
 async def _count(
     total: Estimate,
-    found: Finding,
+    found: Resolved,
     client: Client,
     settings: Settings,
     store: Store | None,
@@ -213,9 +213,9 @@ async def _count(
 ) -> None:
     if isinstance(found, Failure):
         total.failures.append(found)
-    elif isinstance(found, FoundNote):
+    elif isinstance(found, ResolvingNote):
         total.notes.append(found.text)
-    elif isinstance(found, FoundDataSet):
+    elif isinstance(found, ResolvedDataSet):
         total.n_data_sets += 1
         try:
             for view in settings.views:
@@ -230,7 +230,7 @@ async def _count(
 
 
 def _planned(
-    found: FoundDataSet, view: View, settings: Settings, store: Store | None, region: RegionOfSpace | None
+    found: ResolvedDataSet, view: View, settings: Settings, store: Store | None, region: RegionOfSpace | None
 ) -> ViewPlan:
     layout = view_layout(found.data_set, view, settings)
     commits: Mapping[int, Commit] = {} if store is None else store.commits(found.data_set.id, view)

@@ -10,7 +10,13 @@ import msgspec
 
 from asyncfetch.address import credentials_of
 from asyncfetch.client import Client
-from asyncfetch.client.resolving import Finding, FoundAtlas, FoundDataSet, FoundNote, find_data_sets
+from asyncfetch.client.resolving import (
+    Resolved,
+    ResolvedAtlas,
+    ResolvedDataSet,
+    ResolvingNote,
+    resolve_selections,
+)
 from asyncfetch.client.selection import Selection, parse_selection
 from asyncfetch.engine import sharing
 from asyncfetch.engine.groups import failing_alone
@@ -35,7 +41,7 @@ from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.mirroring.outcomes import SectionOutcomes
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
-from asyncfetch.mirroring.runs import begin_run, go_on_with, records_of
+from asyncfetch.mirroring.runs import begin_run, continue_run, records_of
 from asyncfetch.mirroring.sizes import SizeLog
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.mirroring.turns import open_writer, teller
@@ -90,7 +96,7 @@ async def mirror(
     """Mirror data sets, whole products, atlases or single section images into a store.
 
     What the store holds already, as its commits say, is not fetched again, so calling this twice costs the
-    metadata alone, and a run that was killed goes on where it was.
+    metadata alone, and a run that was killed continues where it was.
 
     Parameters
     ----------
@@ -163,14 +169,14 @@ async def resume(
 ) -> Report:
     """Go on with the runs of a store that did not come to their end.
 
-    A run that contradicts the store, or cannot be read, is a failure of the report, and the others go on.
+    A run that contradicts the store, or cannot be read, is a failure of the report, and the others continue.
 
     Parameters
     ----------
     location : str, Path or zarr Store
         The store.
     settings : Settings, optional
-        How fast to go on; options change single ones. What is fetched and stored is taken from the runs themselves.
+        How fast to continue; options change single ones. What is fetched and stored is taken from the runs themselves.
     on_event, drain, transport, wait
         As for `mirror`.
     **options
@@ -205,7 +211,7 @@ async def resume(
             try:
                 chosen = run.settings_with(speed, base_url)
                 selections = run.selections
-                record = await anyio.to_thread.run_sync(go_on_with, writer, raw)
+                record = await anyio.to_thread.run_sync(continue_run, writer, raw)
                 report = await _run(selections, writer, chosen, on_event, drain, transport)
             except (SettingsError, SelectionError) as error:
                 total.failures.append(_failure_of(run, error, writer.location))
@@ -353,13 +359,13 @@ class _Run:
                 except OutageError as error:
                     self._end_for_outage(Failure.of(str(selections[0]), error))
                     await anyio.lowlevel.checkpoint()
-                to_plan, found = anyio.create_memory_object_stream[Finding](_LOOK_AHEAD)
+                to_plan, found = anyio.create_memory_object_stream[Resolved](_LOOK_AHEAD)
                 spaces: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
-                    tasks.start_soon(find_data_sets, self._client, selections, to_plan)
+                    tasks.start_soon(resolve_selections, self._client, selections, to_plan)
                     tasks.start_soon(self._prepare)
                     async for each in found:
-                        if isinstance(each, FoundDataSet):
+                        if isinstance(each, ResolvedDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
                         await self._take(each, send, beside)
                 self._unfinished.plan_all()
@@ -368,7 +374,7 @@ class _Run:
 
     async def _take(
         self,
-        found: Finding,
+        found: Resolved,
         send: MemoryObjectSendStream[_Item],
         beside: TaskGroup,
     ) -> None:
@@ -378,9 +384,9 @@ class _Run:
                 return
             self._report.failures.append(found)
             self._unfinished.plan([found.item])
-        elif isinstance(found, FoundNote):
+        elif isinstance(found, ResolvingNote):
             self._report.notes.append(found.text)
-        elif isinstance(found, FoundAtlas):
+        elif isinstance(found, ResolvedAtlas):
             atlas = AtlasRecord(record=found.record, data_set_ids=found.data_set_ids)
             try:
                 await self._client.pool.run(self._writer.write_atlas, atlas)
@@ -401,7 +407,7 @@ class _Run:
 
     async def _plan_view(
         self,
-        found: FoundDataSet,
+        found: ResolvedDataSet,
         view: View,
         send: MemoryObjectSendStream[_Item],
         beside: TaskGroup,
@@ -443,7 +449,7 @@ class _Run:
         finally:
             self._table_turn.release()
 
-    def _tell_plan(self, found: FoundDataSet, plan: ViewPlan) -> None:
+    def _tell_plan(self, found: ResolvedDataSet, plan: ViewPlan) -> None:
         self._listen(
             DataSetPlanned(
                 data_set_id=plan.data_set.id,

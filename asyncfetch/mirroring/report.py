@@ -60,7 +60,7 @@ class Report(msgspec.Struct, kw_only=True):
     elapsed_s : float
         Wall time.
     interrupted : bool
-        Whether the run was asked to stop before its end; ``resume`` goes on.
+        Whether the run was asked to stop before its end; ``resume`` continues it.
     metrics : Metrics
         Requests and retries by cause, times and sizes, and what held the run back.
     """
@@ -118,7 +118,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether an outage ended the run; what it had not done is among the failures, and ``resume`` goes on."""
+        """Whether an outage ended the run; what it had not done is among the failures, and ``resume`` continues it."""
         return any(failure.error == OutageError.__name__ for failure in self.failures)
 
     @property

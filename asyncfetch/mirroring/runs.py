@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncfetch.settings import Settings
     from asyncfetch.store import Location, StoreWriter
 
-__all__ = ["begin_run", "dismiss_runs", "go_on_with", "records_of"]
+__all__ = ["begin_run", "continue_run", "dismiss_runs", "records_of"]
 
 
 async def dismiss_runs(location: Location, numbers: Collection[int] | None) -> list[UnfinishedRun]:
@@ -83,7 +83,7 @@ def begin_run(writer: StoreWriter, selection: Iterable[Selection], settings: Set
     return record
 
 
-def go_on_with(writer: StoreWriter, raw: dict[str, Any]) -> dict[str, Any]:
+def continue_run(writer: StoreWriter, raw: dict[str, Any]) -> dict[str, Any]:
     """Record that a run is at work again, and return its record."""
     record = {**raw, "token": writer.token}
     writer.replace_run(raw, record)

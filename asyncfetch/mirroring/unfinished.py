@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from asyncfetch.client.resolving import FoundDataSet
+    from asyncfetch.client.resolving import ResolvedDataSet
     from asyncfetch.client.selection import Selection
     from asyncfetch.failures import Failure
     from asyncfetch.planning import ViewPlan
@@ -23,7 +23,7 @@ class OpenView:
 
     Attributes
     ----------
-    found : FoundDataSet
+    found : ResolvedDataSet
         The data set.
     plan : ViewPlan
         What there is to do.
@@ -33,7 +33,7 @@ class OpenView:
         Ids of the images that are neither stored nor failed.
     """
 
-    def __init__(self, found: FoundDataSet, plan: ViewPlan, writer: ViewWriter) -> None:
+    def __init__(self, found: ResolvedDataSet, plan: ViewPlan, writer: ViewWriter) -> None:
         self.found = found
         self.plan = plan
         self.writer = writer

@@ -82,7 +82,7 @@ class VolumeReport(msgspec.Struct, kw_only=True):
     elapsed_s : float
         Wall time.
     interrupted : bool
-        Whether the run was asked to stop before its end; the same call goes on.
+        Whether the run was asked to stop before its end; the same call continues.
     """
 
     location: str
