@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,16 +15,27 @@ from aiohttp import web
 
 from asyncfetch.errors import SettingsError
 from asyncfetch.replica.connections import MAX_CONNECTIONS, Connections
+from asyncfetch.replica.delivery import Sender
+from asyncfetch.replica.differences import differences_named
+from asyncfetch.replica.differing import differing
 from asyncfetch.replica.door import KEEP_ALIVE_S, MAX_LINE_BYTES, Door
+from asyncfetch.replica.faults import FaultPlan
 from asyncfetch.replica.hosts import Hosts
+from asyncfetch.replica.images import DrawnImages
+from asyncfetch.replica.log import LOG_PATH, RequestLog, RequestRecord
+from asyncfetch.replica.misbehaving import Misbehaviour
 from asyncfetch.replica.options import ServerOptions, read_options
-from asyncfetch.replica.service import Atlas, RequestRecord, Service
+from asyncfetch.replica.service import Atlas, Service
+from asyncfetch.replica.traffic import Traffic
 from asyncfetch.sample import sample_atlas
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
-    from asyncfetch.replica.images import DrawnImages
+    from aiohttp.typedefs import Middleware
+
+    from asyncfetch.replica.differing import Difference
+    from asyncfetch.replica.edge import Handler
 
 __all__ = [
     "Atlas",
@@ -37,6 +48,7 @@ __all__ = [
 ]
 
 _SERVICE = web.AppKey("service", Service)
+_LOG = web.AppKey("log", RequestLog)
 _HOSTS = web.AppKey("hosts", Hosts)
 
 
@@ -78,11 +90,62 @@ def create_app(atlas: Atlas | None = None, options: ServerOptions | None = None)
         How to behave.
     """
     options = options or ServerOptions()
-    service, hosts = Service(atlas or sample_atlas(), options), Hosts(options.allow_hosts)
-    app = web.Application(middlewares=[Door(hosts).admit, *service.middlewares()])
-    app[_SERVICE], app[_HOSTS] = service, hosts
-    app.add_routes(service.routes())
+    differences = differences_named(options.differences)
+    for difference in differences:
+        options = replace(options, **difference.options)
+    service, hosts = _service(atlas or sample_atlas(), options), Hosts(options.allow_hosts)
+    log = RequestLog(options.most_records, options.record_bytes, options.log_path)
+    sender = Sender(options.bytes_per_s, options.total_bytes_per_s)
+    traffic = Traffic(
+        service.atlas, log, sender, latency_s=options.latency_s, requests_per_s=options.requests_per_s
+    )
+    faults = None if options.faults is None else FaultPlan(options.faults)
+    app = web.Application(
+        middlewares=[
+            Door(hosts).admit,
+            traffic.carry,
+            *_untruths(service, sender, differences, faults),
+        ]
+    )
+    app[_SERVICE], app[_LOG], app[_HOSTS] = service, log, hosts
+    app.add_routes([*service.routes(), web.get(LOG_PATH, log.show)])
     return app
+
+
+def _service(atlas: Atlas, options: ServerOptions) -> Service:
+    """Return what answers, and answers truly."""
+    images = DrawnImages(
+        atlas,
+        memory_bytes=options.cache_bytes,
+        folder=options.cache_folder,
+        gzip_level=max(options.gzip_level, 0),
+        n_threads=options.n_threads,
+        drawing_bytes=options.drawing_bytes,
+    )
+    return Service(
+        atlas,
+        images,
+        is_packing=options.gzip_level >= 0,
+        rounding=options.rounding,
+        has_last_tier=options.has_last_tier,
+        ignored_parameters=options.ignored_parameters,
+        redirect_base=options.redirect_base,
+    )
+
+
+def _untruths(
+    service: Service, sender: Sender, differences: list[Difference], faults: FaultPlan | None
+) -> list[Middleware]:
+    """Return what stands around the service where it is to differ or to fail: differences outside of faults."""
+    around: list[Middleware] = []
+    follow: Handler = service.image
+    if faults is not None:
+        misbehaviour = Misbehaviour(faults, service.atlas, sender)
+        around.append(misbehaviour.misbehave)
+        follow = partial(misbehaviour.misbehave, handler=service.image)
+    if differences:
+        around.insert(0, differing(differences, service.atlas, follow))
+    return around
 
 
 @asynccontextmanager
@@ -113,7 +176,7 @@ async def open_replica(
     """
     chosen = read_options(options)
     app = create_app(atlas, chosen)
-    service = app[_SERVICE]
+    service, log = app[_SERVICE], app[_LOG]
     app[_HOSTS].add(host)
     runner = web.AppRunner(
         app,
@@ -128,9 +191,9 @@ async def open_replica(
         keepalive_timeout=KEEP_ALIVE_S,
         auto_decompress=False,
     )
-    with _open_log(service):
+    with log.open():
         async with listening(runner, host, port, chosen.max_connections) as base_url:
-            yield Replica(base_url, service.atlas, service.requests, service.images)
+            yield Replica(base_url, service.atlas, log.requests, service.images)
 
 
 @asynccontextmanager
@@ -202,25 +265,3 @@ async def open_replica_process(**options: Any) -> AsyncIterator[str]:
         finally:
             if process.returncode is None:
                 process.terminate()
-
-
-@contextmanager
-def _open_log(service: Service) -> Iterator[None]:
-    path = service.options.log_path
-    if path is None:
-        yield
-        return
-    try:
-        # not buffered, so that a full disk is met once and not again when the file is closed
-        file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise SettingsError(
-            f"the log {path} cannot be written: {error.strerror}", setting="log_path"
-        ) from error
-    service.log_file = file
-    try:
-        yield
-    finally:
-        service.log_file = None
-        with suppress(OSError):
-            file.close()

@@ -17,7 +17,8 @@ from PIL import Image
 from asyncfetch.errors import SettingsError
 from asyncfetch.imaging import jpeg
 from asyncfetch.names import did_you_mean
-from asyncfetch.replica.differing import Answer, Asked, Difference, envelope_of
+from asyncfetch.replica.differing import Difference, envelope_of
+from asyncfetch.replica.edge import Answer, Asked
 from asyncfetch.text import shown
 
 if TYPE_CHECKING:

@@ -9,80 +9,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from aiohttp import web
 from yarl import URL
-from zlib_ng import zlib_ng
+
+from asyncfetch.replica.edge import Answer, Asked, answer_of, asked_of
+from asyncfetch.replica.log import current_record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Answer", "Asked", "Difference", "differing", "envelope_of"]
+    from aiohttp.typedefs import Middleware
 
-type Row = dict[str, Any]
-# Those that follow from how a body is sent.
-_OF_THE_BODY = frozenset({"content-length", "content-encoding", "transfer-encoding", "content-type"})
+    from asyncfetch.replica.edge import Handler
+    from asyncfetch.replica.images import ImageSource
 
-
-class Asked(NamedTuple):
-    """One request.
-
-    Attributes
-    ----------
-    path : str
-        Without the query.
-    query : mapping of str to str
-        Percent-decoded; of a name that comes twice, the last.
-    origin : str
-        Scheme, host and port that the client used.
-    n : int
-        1 for the first request for this address, 2 for the second, and so on.
-    image : dict or None
-        The record of the image, where the bytes of one are asked for.
-    """
-
-    path: str
-    query: Mapping[str, str]
-    origin: str = ""
-    n: int = 1
-    image: Row | None = None
-
-    @property
-    def criteria(self) -> str:
-        """The criteria of a query, or nothing."""
-        return self.query.get("criteria", self.query.get("q", ""))
-
-    @property
-    def is_rows(self) -> bool:
-        """Whether records are asked for."""
-        return self.path.startswith("/api/v2/data/")
-
-    @property
-    def is_bytes(self) -> bool:
-        """Whether the bytes of an image are asked for."""
-        return self.path == "/cgi-bin/imageservice"
-
-    @property
-    def is_download(self) -> bool:
-        """Whether an image is asked for by its id, which a redirect answers."""
-        return self.path.startswith("/api/v2/") and "image_download/" in self.path
-
-
-class Answer(NamedTuple):
-    """One reply; the body is plain, whatever the client accepts."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    is_gzip: bool = False
-    closes: bool = False
-
-    def with_headers(self, **headers: str) -> Answer:
-        """Return the reply with more headers; a dash stands as an underscore."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._replace(headers={**self.headers, **named})
+__all__ = ["Difference", "differing", "envelope_of"]
 
 
 def _same_request(asked: Asked) -> Asked:
@@ -134,68 +78,48 @@ def envelope_of(asked: Asked, answer: Answer) -> dict[str, Any] | None:
     return found if isinstance(found.get("msg"), list) and found.get("success") else None
 
 
-def differing(
-    differences: Sequence[Difference],
-    image_row: Callable[[str], Row | None],
-    follow: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> Callable[..., Awaitable[web.StreamResponse]]:
+def differing(differences: Sequence[Difference], source: ImageSource, follow: Handler) -> Middleware:
     """Return a middleware that makes a server differ.
 
     Parameters
     ----------
     differences : sequence of Difference
         In the order in which they change a request or a reply.
-    image_row : callable
-        Gives the record of the image at the path of the image service.
+    source : ImageSource
+        Knows the images that requests name.
     follow : callable
         Answers a request for the bytes of an image.
     """
     counts: Counter[str] = Counter()
 
     @web.middleware
-    async def differ(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def differ(request: web.Request, handler: Handler) -> web.StreamResponse:
         counts[request.raw_path] += 1
-        asked = _asked(request, counts[request.raw_path], image_row)
+        asked = asked_of(request, source)._replace(n=counts[request.raw_path])
         changed = asked
         for difference in differences:
             changed = difference.request(changed)
         if changed != asked:
             request = request.clone(rel_url=URL.build(path=changed.path, query=changed.query))
         reply = await handler(request)
-        if reply.status == 302 and any(difference.follows for difference in differences):
+        record = current_record()
+        if asked.is_download and reply.status == 302 and any(each.follows for each in differences):
             target = URL(reply.headers["Location"], encoded=True)
             request = request.clone(rel_url=target.relative() if target.absolute else target)
-            asked = _asked(request, asked.n, image_row)
+            asked = asked_of(request, source)._replace(n=asked.n)
+            record.kind, record.image_id = asked.kind, asked.image_id
             reply = await follow(request)
-        if not isinstance(reply, web.Response):
+        if record.fault is not None or not isinstance(reply, web.Response):
+            # what went wrong stays as it is
             return reply
         return await anyio.to_thread.run_sync(_changed, differences, asked, reply)
 
     return differ
 
 
-def _asked(request: web.Request, n: int, image_row: Callable[[str], Row | None]) -> Asked:
-    query = dict(request.query)
-    image = image_row(query["path"]) if request.path == "/cgi-bin/imageservice" and "path" in query else None
-    return Asked(request.path, query, f"{request.scheme}://{request.host}", n, image)
-
-
 def _changed(differences: Sequence[Difference], asked: Asked, reply: web.Response) -> web.Response:
     """Return the reply as the server sends it that differs."""
-    body = reply.body if isinstance(reply.body, bytes) else b""
-    is_gzip = reply.headers.get("Content-Encoding") == "gzip"
-    headers = {name: value for name, value in reply.headers.items() if name.lower() not in _OF_THE_BODY}
-    headers["Content-Type"] = reply.headers.get("Content-Type", "text/plain")
-    answer = Answer(reply.status, headers, zlib_ng.decompress(body, 31) if is_gzip else body, is_gzip)
+    answer = answer_of(reply)
     for difference in differences:
         answer = difference.reply(asked, answer)
-    sent = zlib_ng.compress(answer.body, 1, 31) if answer.is_gzip else answer.body
-    changed = web.Response(status=answer.status, headers=answer.headers, body=sent)
-    if answer.is_gzip:
-        changed.headers["Content-Encoding"] = "gzip"
-        changed.enable_chunked_encoding()
-    if answer.closes:
-        changed.force_close()
-    return changed
+    return answer.packed()

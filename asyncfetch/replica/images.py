@@ -15,7 +15,7 @@ import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlencode
 
 import anyio
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from asyncfetch.replica.options import Rounding
-
 __all__ = [
     "DEFAULT_QUALITY",
     "IMAGE_SERVICE",
@@ -41,10 +39,15 @@ __all__ = [
     "DrawnImages",
     "ImageSource",
     "Picture",
+    "Rounding",
+    "named_image",
     "picture_box",
     "read_picture",
     "read_view",
 ]
+
+#: How sides are rounded where an image is halved: down, to the nearest or up at once, or to the nearest tier by tier.
+Rounding = Literal["down", "nearest", "up", "steps"]
 
 DEFAULT_QUALITY = 85
 IMAGE_SERVICE = "/cgi-bin/imageservice"
@@ -108,6 +111,12 @@ class ImageSource(Protocol):
     def n_source_pixels(self, image_id: int, view: str) -> int:
         """Return how many pixels have to be decoded before any of an image can be drawn."""
         ...
+
+
+def named_image(source: ImageSource, name: str) -> dict[str, Any] | None:
+    """Return the record of the image that a download names by its id, or None where there is none."""
+    text = name.removesuffix(".jpg")
+    return source.image_row(int(text)) if text.isdecimal() and len(text) < 19 else None
 
 
 @dataclass(frozen=True)

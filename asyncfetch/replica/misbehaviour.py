@@ -1,58 +1,64 @@
-"""The faults that concern bytes: replies that replace the right one, and bodies that are changed or cut."""
+"""What each fault makes of a reply: another in its place, another body, another delivery."""
 
 from __future__ import annotations
 
+import copy
+import csv
+import io
+import json
 import re
 import zlib
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
 import numpy as np
 from aiohttp import web
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  # compiled, ships no stubs
 
+from asyncfetch.errors import QueryError
 from asyncfetch.imaging import jpeg
-from asyncfetch.replica.replies import pack_failure
+from asyncfetch.replica.delivery import Delivery
+from asyncfetch.replica.replies import CONTENT_TYPES, pack_failure, to_bytes
+from asyncfetch.replica.rma import read_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asyncfetch.replica.edge import Answer
     from asyncfetch.replica.faults import Fault
 
-__all__ = ["DRIP_BYTES_PER_S", "STALL_S", "changed", "cut", "endless_pieces", "is_replacing", "replacement"]
+__all__ = [
+    "SILENCE_S",
+    "changed",
+    "delivery_of",
+    "endless_pieces",
+    "replacement",
+    "shifted_request",
+    "with_start_row",
+]
 
 #: How long a reply that never goes on is held.
-STALL_S = 3600.0
-DRIP_BYTES_PER_S = 1000.0
+SILENCE_S = 3600.0
+_DRIP_BYTES_PER_S = 1000.0
 _ELSEWHERE = "http://elsewhere.invalid"
 _UNAVAILABLE = b"<html><head><title>Site unavailable</title></head><body>Site unavailable</body></html>"
 _NO_IMAGE = b'<?xml version="1.0" encoding="UTF-8"?><Error><Message>No image today</Message></Error>'
 _HUGE = 60_000
 _MIB = 2**20
 _BOMB_MIB = 16 * 2**10
-_REPLACING = {
-    "endless",
-    "gzip-bomb",
-    "html",
-    "never",
-    "not-jpeg",
-    "not-json",
-    "permanent",
-    "redirect-away",
-    "redirect-loop",
-    "reset-before-headers",
-    "transient",
-    "xml",
-}
+_FORMATS = {content_type: fmt for fmt, content_type in CONTENT_TYPES.items()}
 
 
-def is_replacing(fault: Fault) -> bool:
-    """Say whether a fault takes the place of the whole reply."""
-    return fault.status is not None or fault.kind in _REPLACING
+def replacement(fault: Fault, address: str, fmt: str = "json") -> web.Response | None:
+    """Return the reply that a fault puts in the place of the right one; None for faults that need the right one.
 
-
-async def replacement(request: web.Request, fault: Fault, fmt: str = "json") -> web.StreamResponse | None:
-    """Return the reply of a fault that replaces the right one; None for those that are sent in pieces."""
+    Parameters
+    ----------
+    fault : Fault
+    address : str
+        Path and query of the request.
+    fmt : str
+        ``json``, ``xml`` or ``csv``: in what the request asks for its reply.
+    """
     if fault.status is not None:
         return web.Response(
             status=fault.status, headers=fault.headers(), body=_UNAVAILABLE, content_type="text/html"
@@ -71,16 +77,9 @@ async def replacement(request: web.Request, fault: Fault, fmt: str = "json") -> 
         case "permanent":
             return _failed("Error in query: the replica was told to refuse it", fmt)
         case "redirect-loop":
-            return web.Response(status=302, headers={"Location": request.path_qs})
+            return web.Response(status=302, headers={"Location": address})
         case "redirect-away":
-            return web.Response(status=302, headers={"Location": f"{_ELSEWHERE}{request.path_qs}"})
-        case "never":
-            await anyio.sleep(STALL_S)
-            return web.Response(status=503)
-        case "reset-before-headers":
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=503)
+            return web.Response(status=302, headers={"Location": f"{_ELSEWHERE}{address}"})
     return None
 
 
@@ -100,26 +99,106 @@ def endless_pieces(fault: Fault) -> Iterator[bytes]:
         yield b"no end " * 10_000
 
 
-async def changed(body: bytes, fault: Fault) -> bytes:
-    """Return an image with the fault in its bytes."""
+def changed(answer: Answer, fault: Fault) -> Answer:
+    """Return a reply with the fault in its body, as far as it is sent; it takes time for an image."""
+    body = answer.body
     match fault.kind:
         case "cut-jpeg":
-            return _cut_scan(body)
+            body = _cut_scan(body)
         case "huge-header":
-            return _with_size(body, _HUGE, _HUGE)
+            body = _with_size(body, _HUGE, _HUGE)
         case "wrong-size":
-            return await anyio.to_thread.run_sync(_smaller, body)
-    return body
+            body = _smaller(body)
+        case "duplicate-rows":
+            body = _doubled(body, _format_of(answer))
+        case "reset" | "stall" | "truncate":
+            body = body[: len(body) // 2]
+    return answer._replace(body=body)
 
 
-def cut(body: bytes, fault: Fault) -> bytes:
-    """Return what of a body is sent."""
-    return body[: len(body) // 2] if fault.kind in {"reset", "stall", "truncate"} else body
+def delivery_of(fault: Fault) -> Delivery:
+    """Return how a body is sent."""
+    match fault.kind:
+        case "drip":
+            return Delivery(bytes_per_s=_DRIP_BYTES_PER_S)
+        case "stall":
+            return Delivery(silence_s=SILENCE_S)
+        case "reset":
+            return Delivery(is_cut=True)
+    return Delivery()
+
+
+def shifted_request(request: web.Request) -> tuple[web.Request, int]:
+    """Return a query for the page that begins one row off, and where the page that was asked for begins."""
+    try:
+        query = read_request(request.match_info, request.query)
+    except (QueryError, RecursionError):
+        # the service says what is wrong with it
+        return request, 0
+    if not query.model:
+        return request, 0
+    start, n_rows = query.options.start_row, query.options.num_rows
+    shifted = {
+        "start_row": str(start - 1 if start else 1),
+        "num_rows": str(n_rows if isinstance(n_rows, int) else 2**31),
+    }
+    return request.clone(rel_url=request.rel_url.update_query(shifted)), start
+
+
+def with_start_row(answer: Answer, start_row: int) -> Answer:
+    """Return rows that claim to begin elsewhere; CSV claims nothing."""
+    match _format_of(answer):
+        case "json":
+            found = json.loads(answer.body)
+            body = _json(found | {"start_row": start_row}) if found["success"] else answer.body
+        case "xml":
+            root = etree.fromstring(answer.body)
+            if root.get("success") == "true":
+                root.set("start_row", str(start_row))
+            body = to_bytes(root)
+        case _:
+            body = answer.body
+    return answer._replace(body=body)
+
+
+def _format_of(answer: Answer) -> str:
+    return _FORMATS.get(answer.headers["Content-Type"].partition(";")[0], "")
 
 
 def _failed(words: str, fmt: str) -> web.Response:
     content_type = "application/xml" if fmt == "xml" else "application/json"
     return web.Response(body=pack_failure(words, fmt), content_type=content_type)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _doubled(body: bytes, fmt: str) -> bytes:
+    """Return a page on which every other row comes twice; a failure has none."""
+    match fmt:
+        case "json":
+            found = json.loads(body)
+            if not (found["success"] and isinstance(found["msg"], list)):
+                return body
+            rows = _every_other_twice(found["msg"])
+            return _json(found | {"num_rows": len(rows), "msg": rows})
+        case "xml":
+            root = etree.fromstring(body)
+            for parent in root:
+                parent[:] = [copy.deepcopy(row) for row in _every_other_twice(list(parent))]
+                root.set("num_rows", str(len(parent)))
+            return to_bytes(root)
+        case "csv":
+            header, *lines = list(csv.reader(io.StringIO(body.decode()))) or [[]]
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([header, *_every_other_twice(lines)])
+            return text.getvalue().encode() if header else body
+    return body
+
+
+def _every_other_twice[T](rows: list[T]) -> list[T]:
+    return [row for k, row in enumerate(rows) for _ in range(2 - k % 2)]
 
 
 def _cut_scan(body: bytes) -> bytes:

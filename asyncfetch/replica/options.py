@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from asyncfetch.errors import SettingsError
 from asyncfetch.replica.connections import MAX_CONNECTIONS
+from asyncfetch.replica.images import Rounding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.replica.faults import FaultSource
 
-__all__ = ["Rounding", "ServerOptions", "read_options"]
-
-#: How sides are rounded where an image is halved: down, to the nearest or up at once, or to the nearest tier by tier.
-Rounding = Literal["down", "nearest", "up", "steps"]
+__all__ = ["ServerOptions", "read_options"]
 
 
 @dataclass(frozen=True, kw_only=True)

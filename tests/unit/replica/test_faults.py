@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
 import zlib
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -234,6 +238,80 @@ async def test_pages_repeat_and_shift_rows(atlas):
     assert doubled == [whole[0], whole[0], whole[1], whole[2], whole[2], whole[3]]
     assert first[:3] == whole[1:]
     assert second[0] == whole[3]
+
+
+def ids_of(fmt, body):
+    if fmt == "csv":
+        return [int(row["id"]) for row in csv.DictReader(io.StringIO(body.decode()))]
+    answer = parse_json(body) if fmt == "json" else parse_xml(body)
+    return [row["id"] for row in answer.rows]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("fmt", ["json", "xml", "csv"])
+async def test_rows_are_repeated_and_shifted_in_every_format(atlas, fmt):
+    address = f"/api/v2/data/SectionImage/query.{fmt}?num_rows=4&start_row=2&order=id&include=alignment2d"
+    kinds = iter([None, "duplicate-rows", "shifted-rows"])
+
+    def planned(_key):
+        kind = next(kinds)
+        return kind and Fault(kind)
+
+    async with open_session(atlas, faults=planned) as (_replica, session):
+        bodies = [(await fetched(session, address))[2] for _ in range(3)]
+    whole, doubled, shifted = [ids_of(fmt, body) for body in bodies]
+    assert doubled == [whole[0], whole[0], whole[1], whole[2], whole[2], whole[3]]
+    assert shifted[1:] == whole[:3]
+    if fmt == "json":
+        heads = [json.loads(body) | {"msg": None} for body in bodies]
+        assert heads[1] == heads[0] | {"num_rows": 6}
+        assert heads[2] == heads[0]
+    if fmt == "xml":
+        heads = [re.search(rb"<Response [^>]*>", body)[0] for body in bodies]
+        assert heads[1] == heads[0].replace(b'num_rows="4"', b'num_rows="6"')
+        assert heads[2] == heads[0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("fmt", ["json", "xml", "csv"])
+@pytest.mark.parametrize("kind", ["duplicate-rows", "shifted-rows"])
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        "model::Nothing",
+        "model::Gene,rma::criteria,[acronym$eq'a",
+        "service::mouse_correlation[set$eqmouse][structures$eq1]",
+        "model::Gene,rma::criteria,[id$eq1]",
+    ],
+)
+async def test_a_query_without_rows_is_answered_as_without_faults_of_rows(atlas, kind, fmt, criteria):
+    address = f"/api/v2/data/query.{fmt}?criteria={criteria}"
+    async with open_session(atlas, faults={QUERY: (kind, 1)}) as (replica, session):
+        bodies = [(await fetched(session, address))[2] for _ in range(2)]
+        assert [record.fault for record in replica.requests] == [kind, None]
+    assert bodies[0] == bodies[1]
+
+
+@pytest.mark.anyio
+async def test_the_descriptions_of_models_do_not_fail(atlas):
+    async with open_session(atlas, faults={QUERY: "html"}) as (replica, session):
+        for address in ("/api/v2/data/enumerate.json", "/api/v2/data/Gene/describe.json"):
+            assert (await fetched(session, address))[2].startswith(b"{")
+        assert [record.fault for record in replica.requests] == [None, None]
+
+
+@pytest.mark.anyio
+async def test_a_server_that_differs_fails_as_planned_and_differs_otherwise(atlas):
+    differences = ("HTTP-1=direct", "IMG-5=grey")
+    faults = {IMAGE: ("html", 1), QUERY: ("redirect-loop", 1)}
+    async with open_session(atlas, faults=faults, differences=differences) as (replica, session):
+        page, image = [await fetched(session, DOWNLOAD, allow_redirects=False) for _ in range(2)]
+        loop = await fetched(session, QUERY_URL.format("json"), allow_redirects=False)
+        found = [(record.kind, record.image_id, record.fault) for record in replica.requests]
+    assert (page[0], page[2][:6]) == (200, b"<html>")
+    assert (image[0], read_header(image[2]).n_components) == (200, 1)
+    assert loop[0] == 302
+    assert found == [("image", IMAGE, "html"), ("image", IMAGE, None), ("query", None, "redirect-loop")]
 
 
 @pytest.mark.anyio
