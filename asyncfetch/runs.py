@@ -126,7 +126,7 @@ class UnfinishedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def unfinished_runs(store: Store) -> list[UnfinishedRun]:
     """Return the runs of a store that did not come to their end, the newest at the end."""
-    holder, is_alive = store.writer
+    holder, is_alive = store.read_writer()
     token = "" if holder is None else holder.token
     return [
         msgspec.structs.replace(run, is_alive=is_alive if token and raw.get("token") == token else False)

@@ -34,7 +34,7 @@ def open_atlas(
     """
     from asyncfetch.atlas import Atlas
 
-    catalogue = open_store(location).atlas.catalogue
+    catalogue = open_store(location).read_atlas().catalogue
     if centers is not None:
         catalogue = catalogue.with_structure_centers(read_centers(centers))
     return Atlas(

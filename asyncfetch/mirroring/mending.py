@@ -179,7 +179,7 @@ class Mender:
             chosen[section] = self._settings_of(store, section, commit)
         own = {flaw.data_set_id for flaw in flaws if flaw.image_id is None and flaw.data_set_id is not None}
         if any(flaw.data_set_id is None for flaw in flaws) and not chosen and not own:
-            own |= set(store.data_set_ids[:1])
+            own |= set(store.read_data_set_ids()[:1])
         for data_set_id in own:
             for view in get_args(View):
                 commits = store.commits(data_set_id, view)
@@ -208,7 +208,7 @@ class Mender:
             if commit.recipe.um is not None:
                 fields["um"] = commit.recipe.um
         layout = None
-        if data_set_id in store.data_set_ids:
+        if data_set_id in store.read_data_set_ids():
             layout = store.data_set(data_set_id, view).read_registered_layout()
         if layout is not None and "registered" in fields.get("layers", ("registered",)):
             fields |= {name: getattr(layout.recipe, name) for name in CHOSEN}
@@ -251,7 +251,7 @@ def _in_order(layers: Collection[Layer]) -> tuple[Layer, ...]:
 
 
 def _atlases_of(store: Store) -> dict[int, int]:
-    return {each: atlas_id for atlas_id, atlas in store.atlases.items() for each in atlas.data_set_ids}
+    return {each: atlas_id for atlas_id, atlas in store.read_atlases().items() for each in atlas.data_set_ids}
 
 
 def _volume_layout_of(store: Store, data_set_id: int, view: str) -> Any:

@@ -157,7 +157,7 @@ def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
 
 
 def _checked_ids(store: Store, wanted: Collection[int] | None) -> tuple[int, ...]:
-    ids = store.data_set_ids
+    ids = store.read_data_set_ids()
     missing = sorted(set(wanted or ()) - set(ids))
     if missing:
         raise SelectionError(f"{store.location} holds no data set {', '.join(map(str, missing))}")
@@ -189,7 +189,7 @@ class _Rebuild:
         self, data_set: StoredDataSet, layers: tuple[Layer, ...], chosen: dict[str, Any]
     ) -> None:
         self._report.n_data_sets += 1
-        for view in await self._pool.run(lambda: data_set.views):
+        for view in await self._pool.run(data_set.read_views):
             seen = data_set.in_view(view)
             commits = await self._pool.run(_commits_of, seen)
             if not commits:
@@ -282,7 +282,7 @@ class _ViewWork:
 
 
 def _commits_of(data_set: StoredDataSet) -> dict[int, Commit]:
-    return {commit.image_id: commit for commit in data_set.sections}
+    return {commit.image_id: commit for commit in data_set.read_commits()}
 
 
 class _ViewRun:
@@ -363,7 +363,7 @@ class _ViewRun:
             It is missing, or not the one that was committed.
         """
         try:
-            data = self.stored.section(commit.image_id).jpeg
+            data = self.stored.section(commit.image_id).read_jpeg()
         except StoreItemError:
             data = b""
         if hashlib.sha256(data).hexdigest() != commit.sha256:

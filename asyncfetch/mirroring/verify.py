@@ -189,7 +189,7 @@ class _Check:
     async def go(self) -> list[Flaw]:
         """Return everything that is wrong, in the order of data sets and views."""
         flaws: list[Flaw] = []
-        for data_set_id in await self._pool.run(lambda: self._store.data_set_ids):
+        for data_set_id in await self._pool.run(self._store.read_data_set_ids):
             data_set = self._store.data_set(data_set_id)
             # reading is what notices; the store remembers
             await self._pool.run(_read_table, data_set)
@@ -201,7 +201,7 @@ class _Check:
         return flaws + [flaw_at(key, words) for key, words in damaged.items() if key not in known]
 
     async def _check_view(self, view: StoredDataSet) -> list[Flaw]:
-        commits = await self._pool.run(lambda: view.sections)
+        commits = await self._pool.run(view.read_commits)
         found: dict[int, list[Flaw]] = {}
 
         async def check(item: tuple[int, Commit]) -> None:
@@ -224,7 +224,7 @@ class _Check:
 
 
 def _views_of(data_set: StoredDataSet) -> tuple[str, ...]:
-    return data_set.views
+    return data_set.read_views()
 
 
 def _read_table(data_set: StoredDataSet) -> None:
@@ -232,4 +232,4 @@ def _read_table(data_set: StoredDataSet) -> None:
 
 
 def _read_catalogue(store: Store) -> None:
-    _ = store.structure_centers, store.space_transforms, store.atlases, store.runs
+    _ = store.read_structure_centers(), store.read_space_transforms(), store.read_atlases(), store.read_runs()

@@ -105,7 +105,7 @@ class VolumeSource:
         self.broken: dict[int, StoreError] = {}
         self._planes = planes
         self._factor = round(layout.um / registered.grid.um)
-        self._array = data_set.registered
+        self._array = data_set.open_registered()
 
     @property
     def is_made(self) -> bool:
@@ -201,7 +201,7 @@ def open_source(
     StoreItemError
         All planes are damaged.
     """
-    ids = store.data_set_ids
+    ids = store.read_data_set_ids()
     if data_set_id is None and len(ids) != 1:
         known = ", ".join(map(str, ids)) or "none"
         raise SelectionError(
@@ -271,7 +271,7 @@ def _placed_planes(
     data_set: StoredDataSet, registered: RegisteredLayout, grid: ReferenceGrid, left_out: Collection[int]
 ) -> tuple[list[_PlacedPlane], list[Failure]]:
     """Return the committed planes in the order of their slots, and the committed sections that have none."""
-    commits = {commit.image_id: commit for commit in data_set.sections}
+    commits = {commit.image_id: commit for commit in data_set.read_commits()}
     planes: list[_PlacedPlane] = []
     unplaced: list[Failure] = []
     for slot in registered.slots:

@@ -100,7 +100,7 @@ class MirroredAtlas:
         self._whole: set[tuple[int, str]] = set()
         rows = _Rows({}, {})
         self._atlases = self._add_catalogue(rows)
-        for data_set_id in store.data_set_ids:
+        for data_set_id in store.read_data_set_ids():
             self._add(data_set_id, rows)
         self.tables: Mapping[str, Sequence[Row]] = general_tables() | {
             model: list(by_id.values()) for model, by_id in rows.tables.items()
@@ -123,16 +123,16 @@ class MirroredAtlas:
     def _add_catalogue(self, rows: _Rows) -> list[tuple[int, int]]:
         """Add what belongs to no data set, and return the pairs of an atlas and a data set of its plates."""
         for model, stored in (
-            ("StructureCenter", self._store.structure_centers),
-            ("ReferenceToReferenceTransform", self._store.space_transforms or ()),
+            ("StructureCenter", self._store.read_structure_centers()),
+            ("ReferenceToReferenceTransform", self._store.read_space_transforms() or ()),
         ):
             for row in stored:
                 rows.add(model, row)
         pairs = []
-        for atlas_id, atlas in self._store.atlases.items():
+        for atlas_id, atlas in self._store.read_atlases().items():
             rows.add("Atlas", atlas.record)
             pairs += [(atlas_id, data_set_id) for data_set_id in atlas.data_set_ids]
-        stored_sets = set(self._store.data_set_ids)
+        stored_sets = set(self._store.read_data_set_ids())
         for atlas_id, data_set_id in ATLAS_DATA_SETS.items():
             # plates that were stored without their atlas
             if data_set_id in stored_sets and (atlas_id, data_set_id) not in pairs:
@@ -148,8 +148,8 @@ class MirroredAtlas:
         rows.add(f"{kind}DataSet", data_set.record)
         for atlas in atlases:
             rows.links.setdefault("atlas_data_sets_atlases", {})[data_set_id, atlas] = None
-        for view in data_set.views:
-            for commit in self._store.data_set(data_set_id, view).sections:
+        for view in data_set.read_views():
+            for commit in self._store.data_set(data_set_id, view).read_commits():
                 self._commits[commit.image_id, view] = commit
                 rows.add(f"{kind}Image", commit.record)
 
@@ -202,7 +202,7 @@ class MirroredAtlas:
             It is missing, or another one.
         """
         try:
-            jpeg = self._section(commit).jpeg
+            jpeg = self._section(commit).read_jpeg()
         except StoreItemError as error:
             raise NotFoundError(error.message) from error
         if hashlib.sha256(jpeg).hexdigest() != commit.sha256:
@@ -268,7 +268,7 @@ class MirroredAtlas:
         if key not in self._whole:
             section.check_levels()
             self._whole.add(key)
-        levels, k = section.levels, downsample - commit.downsample
+        levels, k = section.open_levels(), downsample - commit.downsample
         finest = min(k, len(levels) - 1)
         rows, columns = (slice(None), slice(None)) if box is None or k > finest else box.slices
         planes = np.asarray(levels[finest][:, 0, rows, columns])
@@ -288,7 +288,7 @@ class MirroredAtlas:
         if "source" in commit.layers:
             self._sent(commit)
         try:
-            pixels = decode(section.jpeg, shape=commit.shape)
+            pixels = decode(section.read_jpeg(), shape=commit.shape)
         except (ImageError, StoreItemError) as error:
             raise NotFoundError(error.message) from error
         with self._caching:

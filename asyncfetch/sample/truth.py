@@ -55,8 +55,8 @@ def compare_with_phantom(data_set: StoredDataSet, phantom: Phantom) -> Iterator[
     layout = data_set.read_registered_layout()
     if layout is None:
         return
-    planes = data_set.registered
-    commits = {commit.image_id: commit for commit in data_set.sections}
+    planes = data_set.open_registered()
+    commits = {commit.image_id: commit for commit in data_set.read_commits()}
     for slot in layout.slots:
         commit = commits.get(slot.image_id) if slot.image_id is not None else None
         if commit is None or "registered" not in commit.layers:
@@ -164,7 +164,7 @@ def compare_volume(data_set: StoredDataSet, phantom: Phantom, *, step: int = 1) 
     layout = data_set.read_volume_layout()
     if layout is None:
         return None
-    grid, plane, volume = layout.grid, layout.plane, data_set.volume
+    grid, plane, volume = layout.grid, layout.plane, data_set.open_volume()
     space_id = layout.reference_space_id or 9
     differences = []
     for k in range(step // 2, grid.n_slices, step):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
@@ -95,6 +94,7 @@ class Store:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._sound_ids: set[int] = set()
+        self._atlas: Atlas | None = None
 
     def __repr__(self) -> str:
         return f"Store({self.location!r})"
@@ -114,14 +114,12 @@ class Store:
         """The same by the key of each object: a phrase that follows it."""
         return self._place.damage.found
 
-    @property
-    def group(self) -> zarr.Group:
-        """The root group, as Zarr sees it."""
+    def open_group(self) -> zarr.Group:
+        """Return the root group, as Zarr sees it."""
         return zarr.open_group(self._place.store, mode="r", zarr_format=3, use_consolidated=False)
 
-    @property
-    def data_set_ids(self) -> tuple[int, ...]:
-        """The ids of the data sets in the store, sorted; those whose record cannot be read are left out."""
+    def read_data_set_ids(self) -> tuple[int, ...]:
+        """Return the ids of the data sets in the store, sorted; those whose record cannot be read are left out."""
         names = self._place.names_below("data_sets")
         ids = sorted(int(name) for name in names if name.isdecimal())
         for data_set_id in ids:
@@ -129,41 +127,47 @@ class Store:
                 self._sound_ids.add(data_set_id)
         return tuple(each for each in ids if each in self._sound_ids)
 
-    @cached_property
-    def atlas(self) -> Atlas:
-        """The six synchronization services over all data sets, as they are stored when this is first used.
+    def read_atlas(self) -> Atlas:
+        """Return the six synchronization services over all data sets, as they are stored when this is first called.
 
-        ``Atlas(store.atlas.catalogue, …)`` is one with other choices.
+        ``Atlas(store.read_atlas().catalogue, …)`` is one with other choices.
         """
-        return Atlas(read_catalogue(self._place, self.data_set_ids))
+        if self._atlas is None:
+            self._atlas = Atlas(read_catalogue(self._place, self.read_data_set_ids()))
+        return self._atlas
 
-    @property
-    def structure_centers(self) -> list[dict[str, Any]]:
-        """The centres of structures as the API's rows, in the reference spaces of the stored data sets."""
+    def read_structure_centers(self) -> list[dict[str, Any]]:
+        """Return the centres of structures as the API's rows, in the reference spaces of the stored data sets."""
         return read_center_rows(self._place)
 
-    @property
-    def space_transforms(self) -> list[dict[str, Any]] | None:
-        """The transforms between reference spaces as the API's rows, None where no run has stored them."""
+    def read_space_transforms(self) -> list[dict[str, Any]] | None:
+        """Return the transforms between reference spaces as the API's rows, None where no run has stored them."""
         return read_space_transforms(self._place)
 
-    @property
-    def atlases(self) -> dict[int, AtlasRecord]:
-        """The atlases that were selected, by id: their rows, and the data sets that hold their plates."""
+    def read_atlases(self) -> dict[int, AtlasRecord]:
+        """Return the atlases that were selected, by id: their rows, and the data sets that hold their plates."""
         return read_atlases(self._place)
 
-    @property
-    def writer(self) -> tuple[Holder | None, bool | None]:
-        """The run that writes to the store now, and whether it is alive: None where that cannot be told from here.
+    def read_writer(self) -> tuple[Holder | None, bool | None]:
+        """Return the run that writes to the store now, and whether it is alive.
 
-        (None, False) where nobody writes; a run that was killed is there until the next one begins.
+        Whether it is alive is None where that cannot be told from here, and (None, False) means that nobody
+        writes; a run that was killed is there until the next one begins.
         """
         return read_holder(self._place)
 
-    @property
-    def runs(self) -> list[dict[str, Any]]:
-        """What the runs that did not come to their end were asked for, the newest at the end."""
+    def read_runs(self) -> list[dict[str, Any]]:
+        """Return what the runs that did not come to their end were asked for, the newest at the end."""
         return read_runs(self._place)
+
+    data_set_ids = OldAttribute(read_data_set_ids)
+    atlas = OldAttribute(read_atlas)
+    structure_centers = OldAttribute(read_structure_centers)
+    space_transforms = OldAttribute(read_space_transforms)
+    atlases = OldAttribute(read_atlases)
+    writer = OldAttribute(read_writer)
+    runs = OldAttribute(read_runs)
+    group = OldAttribute(open_group)
 
     def commits(self, data_set_id: int, view: str) -> dict[int, Commit]:
         """Return the commits of a view by image id, also where the record of its data set is lost."""
@@ -186,7 +190,7 @@ class Store:
             key = metadata_key(data_set_path(data_set_id))
             problem = self._place.damage.found.get(key)
             if problem is None:
-                advice = "data_set_ids lists those it holds"
+                advice = "read_data_set_ids() lists those it holds"
             else:
                 advice = (
                     f"{key} {problem}; restore it with: "
@@ -218,9 +222,8 @@ class StoredDataSet:
     def __repr__(self) -> str:
         return f"StoredDataSet({self.id}, {self.view!r}, {self._place.name!r})"
 
-    @property
-    def views(self) -> tuple[str, ...]:
-        """The views that are stored, sorted."""
+    def read_views(self) -> tuple[str, ...]:
+        """Return the views that are stored, sorted."""
         return read_views(self._place, self.id)
 
     def in_view(self, view: str) -> StoredDataSet:
@@ -234,14 +237,13 @@ class StoredDataSet:
         """
         return read_table(self._place, self.id)
 
-    @property
-    def sections(self) -> list[Commit]:
-        """The commits of the view, in order of section number and id."""
+    def read_commits(self) -> list[Commit]:
+        """Return the commits of the view, in order of section number and id."""
         return list(read_commits(self._place, self.id, self.view).values())
 
     def read_section_data_set(self) -> SectionDataSet:
         """Return the record with all its sections: of those that are not committed what the table tells."""
-        rows = {commit.image_id: commit.record for commit in self.sections}
+        rows = {commit.image_id: commit.record for commit in self.read_commits()}
         table = self.read_table()
         if table:
             known = {row["id"]: row for row in section_rows(table, self.id)}
@@ -256,7 +258,7 @@ class StoredDataSet:
         Parameters
         ----------
         commit : Commit
-            One of `sections`.
+            One of `read_commits`.
         full : bool
             Decode every chunk.
         with_digest : bool
@@ -284,7 +286,7 @@ class StoredDataSet:
                 if problem is not None:
                     errors[image_id] = self._place.damaged_item(problem.path, problem.words)
                 elif full and layout is not None:
-                    _ = self.registered[:, layout.z_by_image[image_id]]
+                    _ = self.open_registered()[:, layout.z_by_image[image_id]]
             except StoreError as error:
                 errors[image_id] = error
         return errors
@@ -311,9 +313,8 @@ class StoredDataSet:
         """Return the grid and the slots of the registered image, None where that layer is not stored."""
         return read_registered_layout(self._place, self.id, self.view)
 
-    @property
-    def registered(self) -> zarr.Array[Any]:
-        """The registered image: (c, z, y, x) uint8, y and x on the reference grid, one z a slot.
+    def open_registered(self) -> zarr.Array[Any]:
+        """Open the registered image: (c, z, y, x) uint8, y and x on the reference grid, one z a slot.
 
         Raises
         ------
@@ -341,9 +342,8 @@ class StoredDataSet:
             open_array(self._place, f"{path}/scale{level}/image") for level in range(len(layout.level_shapes))
         )
 
-    @property
-    def volume(self) -> zarr.Array[Any]:
-        """The volume on the reference grid: (c, z, y, x) uint8, z, y and x along p, i and r.
+    def open_volume(self) -> zarr.Array[Any]:
+        """Open the volume on the reference grid: (c, z, y, x) uint8, z, y and x along p, i and r.
 
         Raises
         ------
@@ -358,6 +358,10 @@ class StoredDataSet:
             )
         return levels[0]
 
+    views = OldAttribute(read_views)
+    sections = OldAttribute(read_commits)
+    registered = OldAttribute(open_registered)
+    volume = OldAttribute(open_volume)
     table = OldAttribute(read_table)
     section_data_set = OldAttribute(read_section_data_set)
     registered_layout = OldAttribute(read_registered_layout)
@@ -383,7 +387,7 @@ class StoredDataSet:
         if commit is None:
             raise SelectionError(
                 f"{self._place.name} holds no section {image_id} of data set {self.id}, view {self.view}; "
-                "sections lists those it holds"
+                "read_commits() lists those it holds"
             )
         return commit
 
@@ -410,9 +414,8 @@ class StoredSection:
     def __repr__(self) -> str:
         return f"StoredSection({self.commit.image_id}, {self._place.name!r})"
 
-    @property
-    def levels(self) -> tuple[zarr.Array[Any], ...]:
-        """The levels, (c, z, y, x) uint8 with one z, the finest first; none without layer ``sections``."""
+    def open_levels(self) -> tuple[zarr.Array[Any], ...]:
+        """Open the levels, (c, z, y, x) uint8 with one z, the finest first; none without layer ``sections``."""
         if "sections" not in self.commit.layers:
             return ()
         path = section_path(self.commit.data_set_id, self.commit.view, self.commit.image_id)
@@ -421,9 +424,8 @@ class StoredSection:
             for level, shape in enumerate(level_shapes(self.commit.shape))
         )
 
-    @property
-    def jpeg(self) -> bytes:
-        """The server's JPEG, byte for byte.
+    def read_jpeg(self) -> bytes:
+        """Return the server's JPEG, byte for byte.
 
         Raises
         ------
@@ -446,9 +448,8 @@ class StoredSection:
             raise self._place.damaged_item(path, "is missing although it is committed")
         return data
 
-    @property
-    def source(self) -> NDArray[np.uint8]:
-        """The server's JPEG as pixels, (y, x, c) with c = 3, or 1 for a gray one.
+    def read_source(self) -> NDArray[np.uint8]:
+        """Return the server's JPEG as pixels, (y, x, c) with c = 3, or 1 for a gray one.
 
         Raises
         ------
@@ -458,8 +459,12 @@ class StoredSection:
             The JPEG is missing or damaged.
         """
         pixels = self._decoded()
-        is_gray = read_header(self.jpeg).n_components == 1
+        is_gray = read_header(self.read_jpeg()).n_components == 1
         return np.ascontiguousarray(pixels[..., :1]) if is_gray else pixels
+
+    levels = OldAttribute(open_levels)
+    jpeg = OldAttribute(read_jpeg)
+    source = OldAttribute(read_source)
 
     def pixels(self, downsample: int | None = None) -> NDArray[np.uint8]:
         """Return the section's pixels, from its levels if they are stored and whole, else from its JPEG.
@@ -492,7 +497,7 @@ class StoredSection:
             return self._halved(n_halvings)
         try:
             self.check_levels()
-            levels = self.levels
+            levels = self.open_levels()
             level = min(n_halvings, len(levels) - 1)
             planes = cast("NDArray[np.uint8]", levels[level][:, 0])
         except StoreItemError:
@@ -528,7 +533,7 @@ class StoredSection:
         return pixels
 
     def _decoded(self) -> NDArray[np.uint8]:
-        jpeg = self.jpeg
+        jpeg = self.read_jpeg()
         try:
             return decode(jpeg, shape=self.commit.shape)
         except ImageError as error:

@@ -68,7 +68,7 @@ def build(folder, **choices):
 
 
 def voxels_of(folder):
-    return np.asarray(asyncfetch.open(folder).data_set(DATA_SET).volume[...])
+    return np.asarray(asyncfetch.open(folder).data_set(DATA_SET).open_volume()[...])
 
 
 @pytest.mark.parametrize("how", HOWS)

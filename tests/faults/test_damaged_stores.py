@@ -53,8 +53,8 @@ def planted(undisturbed, tmp_path):
 def test_a_commit_that_cannot_be_read_costs_its_section_alone(planted, run, undisturbed, kind):
     (planted / SECTION / "zarr.json").write_bytes(NOT_METADATA[kind])
     store = asyncfetch.open(planted)
-    assert len(store.data_set(SMALL).sections) == 9
-    assert len(store.atlas.catalogue.sections) == 10
+    assert len(store.data_set(SMALL).read_commits()) == 9
+    assert len(store.read_atlas().catalogue.sections) == 10
     assert [sentence.partition(" ")[0] for sentence in store.damage] == [f"{SECTION}/zarr.json"]
 
     outcome = run(SELECTION, planted)
@@ -93,7 +93,7 @@ def test_a_commit_that_says_what_no_section_has_counts_as_missing(planted, field
     node["attributes"]["asyncfetch"][field] = value
     path.write_text(json.dumps(node))
     store = asyncfetch.open(planted)
-    assert 900004005 not in [commit.image_id for commit in store.data_set(SMALL).sections]
+    assert 900004005 not in [commit.image_id for commit in store.data_set(SMALL).read_commits()]
     assert f"{SECTION}/zarr.json" in store.damage[0]
 
 
@@ -129,7 +129,7 @@ def test_mirroring_again_mends_whatever_describes_the_store(planted, run, undist
     else:
         path.write_bytes(data[: len(data) // 2 if kind == "cut" else 0])
     store = asyncfetch.open(planted)
-    _ = store.atlas, [store.data_set(each).sections for each in store.data_set_ids]
+    _ = store.read_atlas(), [store.data_set(each).read_commits() for each in store.read_data_set_ids()]
 
     outcome = run(SELECTION, planted)
 
@@ -210,9 +210,9 @@ def test_a_plane_that_cannot_be_read_is_an_error_of_ours_that_names_it(planted):
     (planted / VIEW / "registered/scale0/image/c/0/5/0/0").write_bytes(b"")
     data_set = asyncfetch.open(planted).data_set(SMALL)
     with pytest.raises(asyncfetch.errors.StoreItemError, match=r"asyncfetch verify .* --repair") as caught:
-        _ = data_set.registered[:, 5]
+        _ = data_set.open_registered()[:, 5]
     assert caught.value.location == f"{planted}/{VIEW}/registered/scale0/image"
-    assert data_set.registered[:, 4].any()
+    assert data_set.open_registered()[:, 4].any()
 
 
 @pytest.mark.parametrize("command", ["status", "info"])

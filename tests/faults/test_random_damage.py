@@ -32,12 +32,12 @@ def damage(folder, dice):
 
 def read_everything(folder):
     store = asyncfetch.open(folder)
-    _ = store.atlas, store.runs
-    for data_set_id in store.data_set_ids:
+    _ = store.read_atlas(), store.read_runs()
+    for data_set_id in store.read_data_set_ids():
         data_set = store.data_set(data_set_id)
         with suppress(StoreItemError, asyncfetch.errors.SelectionError):
-            np.asarray(data_set.registered[:, ::2, ::4, ::4])
-        for commit in data_set.sections:
+            np.asarray(data_set.open_registered()[:, ::2, ::4, ::4])
+        for commit in data_set.read_commits():
             with suppress(StoreItemError):
                 data_set.section(commit.image_id).pixels()
 

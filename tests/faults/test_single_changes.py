@@ -96,13 +96,18 @@ def _use(objects, data_set):
     """Read a store in all ways, then write it as a mirror does; errors of single items are expected."""
     memory = _memory(objects)
     store = asyncfetch.open(memory)
-    assert (store.runs, len(store.damage)) is not None
-    _ = store.atlas.catalogue, store.structure_centers, store.space_transforms, store.atlases
-    for data_set_id in store.data_set_ids:
+    assert (store.read_runs(), len(store.damage)) is not None
+    _ = (
+        store.read_atlas().catalogue,
+        store.read_structure_centers(),
+        store.read_space_transforms(),
+        store.read_atlases(),
+    )
+    for data_set_id in store.read_data_set_ids():
         stored = store.data_set(data_set_id)
-        for view in stored.views:
+        for view in stored.read_views():
             seen = stored.in_view(view)
-            commits = seen.sections
+            commits = seen.read_commits()
             _ = (
                 seen.read_table(),
                 seen.read_section_data_set(),
@@ -110,7 +115,7 @@ def _use(objects, data_set):
                 seen.read_volume_layout(),
             )
             with suppress(StoreItemError, SelectionError):
-                assert np.asarray(seen.registered[0, :, 0]).ndim == 2
+                assert np.asarray(seen.open_registered()[0, :, 0]).ndim == 2
             for commit in commits[:2]:
                 with suppress(StoreItemError):
                     assert seen.section(commit.image_id).pixels().any()
@@ -134,7 +139,7 @@ def _use(objects, data_set):
     writer.mend_catalogue()
     view.finish()
     writer.begin_run({"selection": [SELECTION], "settings": {}})
-    assert SMALL in asyncfetch.open(memory).data_set_ids
+    assert SMALL in asyncfetch.open(memory).read_data_set_ids()
     writer.close()
 
 

@@ -151,7 +151,9 @@ def test_damage_that_cannot_be_repaired_stays_and_is_said(stored):
     assert report.failures
     # its claim is gone, so that the next mirror of the image brings it
     (section,) = [
-        each for each in asyncfetch.open(location).data_set(SMALL).sections if each.image_id == 900004005
+        each
+        for each in asyncfetch.open(location).data_set(SMALL).read_commits()
+        if each.image_id == 900004005
     ]
     assert section.layers == ("sections", "registered")
 

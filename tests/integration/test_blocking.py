@@ -19,7 +19,7 @@ def test_a_script_mirrors_and_reads_without_await(choices, tmp_path):
     assert blocking.resume(tmp_path / "out.zarr").n_requests == 0
     data_set = blocking.open(tmp_path / "out.zarr").data_set(69289763)
     with blocking.Client(choices["base_url"]) as allen:
-        assert data_set.section(69177654).jpeg == allen.image_bytes(69177654, downsample=5)
+        assert data_set.section(69177654).read_jpeg() == allen.image_bytes(69177654, downsample=5)
 
 
 def test_a_notebook_may_call_it_while_its_own_loop_runs(choices, tmp_path):

@@ -54,7 +54,8 @@ def planes_of(location):
     data_set = asyncfetch.open(location).data_set(SMALL)
     z_by_image = data_set.read_registered_layout().z_by_image
     return {
-        commit.image_id: data_set.registered[:, z_by_image[commit.image_id]] for commit in data_set.sections
+        commit.image_id: data_set.open_registered()[:, z_by_image[commit.image_id]]
+        for commit in data_set.read_commits()
     }
 
 
@@ -85,7 +86,7 @@ def test_a_data_set_whose_slots_would_move_fails_alone_and_a_rebuild_lays_it_out
     assert (failure.item, failure.error) == (f"dataset:{SMALL}", "SettingsError")
     assert f"asyncfetch rebuild {tmp_path / 'now'} --dataset {SMALL}" in failure.message
     assert exit_code_of_report(report) == ExitCode.SOME_FAILED
-    assert len(asyncfetch.open(tmp_path / "now").data_set(NISSL).sections) == 4
+    assert len(asyncfetch.open(tmp_path / "now").data_set(NISSL).read_commits()) == 4
 
     made = anyio.run(lambda: rebuild(tmp_path / "now", data_set_ids=[SMALL]))
     assert (made.n_committed, made.failures) == (9, [])
@@ -122,7 +123,7 @@ def test_a_data_set_that_contradicts_the_store_is_one_failure_and_the_others_go_
     assert report.n_committed == 4
     assert exit_code_of_report(report) == ExitCode.SOME_FAILED
     # nothing that could be resumed is left
-    assert asyncfetch.open(tmp_path).runs == []
+    assert asyncfetch.open(tmp_path).read_runs() == []
 
 
 def test_settings_that_contradict_everything_in_the_store_are_the_users_error(mirror, tmp_path):

@@ -82,7 +82,7 @@ def test_a_section_that_cannot_be_placed_is_stored_and_named_and_its_slot_holds_
     assert (odd.item, odd.error) == (f"image:{ODD}", "AlignmentError")
     assert reason in odd.message
     data_set = asyncfetch.open(tmp_path).data_set(DATA_SET)
-    planes = np.asarray(data_set.registered[...])
+    planes = np.asarray(data_set.open_registered()[...])
     assert set(np.unique(planes[:, Z])) <= {0, 7}
     assert all(planes[:, z].max() > 200 for z in range(10) if z != Z)
     commit = data_set.section(ODD).commit
@@ -97,7 +97,7 @@ def test_a_data_set_that_cannot_be_placed_is_stored_and_each_section_is_named(ki
     report = mirror(atlas, tmp_path)
     assert all(reason in each.message for each in report.unplaced)
     assert (report.n_committed, report.failures, len(report.unplaced)) == (10, [], 10)
-    commits = asyncfetch.open(tmp_path).data_set(DATA_SET).sections
+    commits = asyncfetch.open(tmp_path).data_set(DATA_SET).read_commits()
     assert {commit.layers for commit in commits} == {("source",)}
 
 
@@ -109,7 +109,7 @@ def odd_store(tmp_path_factory):
 
 
 def test_the_services_of_a_store_pass_over_it(odd_store):
-    atlas = asyncfetch.open(odd_store).atlas
+    atlas = asyncfetch.open(odd_store).read_atlas()
     commit = asyncfetch.open(odd_store).data_set(DATA_SET).section(ODD - 1000).commit
     near = atlas.image_to_reference(commit.image_id, (100.0, 100.0)).pir
     # 20 sections of 25 µm further: at the depth of the odd one

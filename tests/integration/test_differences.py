@@ -131,12 +131,12 @@ async def _examine(base_url):
 
 def _stored(location):
     store = asyncfetch.open(location)
-    if SMALL not in store.data_set_ids:
+    if SMALL not in store.read_data_set_ids():
         return set(), None
     data_set = store.data_set(SMALL)
-    ids = {commit.image_id for commit in data_set.sections}
+    ids = {commit.image_id for commit in data_set.read_commits()}
     try:
-        return ids, np.asarray(data_set.registered[:])
+        return ids, np.asarray(data_set.open_registered()[:])
     except SelectionError:
         return ids, None
 

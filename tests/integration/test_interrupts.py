@@ -40,7 +40,7 @@ class Listener:
 
 
 def committed(location):
-    return {commit.image_id for commit in open_store(location).data_set(900000005).sections}
+    return {commit.image_id for commit in open_store(location).data_set(900000005).read_commits()}
 
 
 @pytest.mark.anyio

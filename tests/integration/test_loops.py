@@ -44,7 +44,7 @@ async def mirror_small(settings, location):
 def test_a_mirror_is_the_same_on_either_loop(run, tmp_path):
     report = run(mirror_small, tmp_path / "out.zarr")
     assert (report.n_committed, report.failures, report.notes) == (10, [], [])
-    sections = asyncfetch.open(tmp_path / "out.zarr").data_set(SMALL).sections
+    sections = asyncfetch.open(tmp_path / "out.zarr").data_set(SMALL).read_commits()
     assert sorted(section.image_id for section in sections) == SMALL_IMAGES
 
 

@@ -79,7 +79,8 @@ def objects(location, *, of=""):
 
 def commits(location, data_set_id=SMALL, view="image"):
     return {
-        commit.image_id: commit for commit in asyncfetch.open(location).data_set(data_set_id, view).sections
+        commit.image_id: commit
+        for commit in asyncfetch.open(location).data_set(data_set_id, view).read_commits()
     }
 
 
@@ -146,12 +147,12 @@ def test_planes_do_not_depend_on_the_other_layers(mirror, whole, tmp_path):
 
 def test_the_source_is_what_the_server_sent_and_the_sections_are_its_pixels(mirror, whole):
     data_set = asyncfetch.open(whole).data_set(SMALL)
-    for commit in data_set.sections[:3]:
+    for commit in data_set.read_commits()[:3]:
         section = data_set.section(commit.image_id)
-        pixels = decode(section.jpeg)
-        assert np.array_equal(np.moveaxis(section.levels[0][:, 0], 0, -1), pixels)
+        pixels = decode(section.read_jpeg())
+        assert np.array_equal(np.moveaxis(section.open_levels()[0][:, 0], 0, -1), pixels)
         assert section.commit.layers == ALL_LAYERS
-        assert section.commit.size_bytes == len(section.jpeg)
+        assert section.commit.size_bytes == len(section.read_jpeg())
 
 
 def test_a_second_mirror_fetches_no_image(mirror, whole):
@@ -237,7 +238,7 @@ def test_a_finer_tier_fetched_for_another_layer_leaves_the_plane(mirror, tmp_pat
     assert objects(tmp_path, of="/registered/") == plane
     section = asyncfetch.open(tmp_path).data_set(SMALL).section(image_id)
     # The JPEG and the pixels are of one tier, the finer.
-    assert np.array_equal(section.pixels(), decode(section.jpeg))
+    assert np.array_equal(section.pixels(), decode(section.read_jpeg()))
 
 
 def test_a_finer_tier_in_the_store_serves_a_coarser_request(mirror, tmp_path):
@@ -270,9 +271,9 @@ def test_another_view_is_fetched_beside_the_first(mirror, tmp_path):
     mask = asyncfetch.open(tmp_path).data_set(SMALL, "expression")
     commit = mask.section(SMALL_IMAGES[3]).commit
     assert commit.recipe.interpolation == "nearest"
-    plane = np.asarray(mask.registered[:, mask.read_registered_layout().z_by_image[SMALL_IMAGES[3]]])
+    plane = np.asarray(mask.open_registered()[:, mask.read_registered_layout().z_by_image[SMALL_IMAGES[3]]])
     # Colours are codes: the plane has those of the image and no mixtures.
-    colours = decode(mask.section(SMALL_IMAGES[3]).jpeg) @ (65536, 256, 1)
+    colours = decode(mask.section(SMALL_IMAGES[3]).read_jpeg()) @ (65536, 256, 1)
     found = np.unique(np.moveaxis(plane, 0, -1) @ (65536, 256, 1))
     assert np.isin(found, colours).all()
     assert len(found) > 100
@@ -294,7 +295,7 @@ def test_planes_of_another_kind_are_refused_and_nothing_is_lost(mirror, whole, s
     assert objects(whole) == before
     assert commits(whole) == told
     # What can never succeed is not left for resume to stumble over.
-    assert asyncfetch.open(whole).runs == []
+    assert asyncfetch.open(whole).read_runs() == []
 
 
 UNHEALTHY = {
@@ -349,7 +350,7 @@ def test_what_came_is_as_in_an_undisturbed_run(disturbed, whole):
 
 def test_the_selections_of_the_report_fetch_what_is_missing_alone(disturbed, mirror, whole):
     location, report, _ = disturbed
-    assert len(asyncfetch.open(location).runs) == 1
+    assert len(asyncfetch.open(location).read_runs()) == 1
     again, fetched = mirror([failure.item for failure in report.failures], location, layers=ALL_LAYERS)
     assert sorted(fetched) == sorted(UNHEALTHY)
     assert (again.n_committed, again.n_failed) == (5, 0)
@@ -374,7 +375,7 @@ def test_metadata_that_never_come_are_the_failure_of_their_data_set(mirror, tmp_
     assert failure.item == f"dataset:{SMALL}"
     assert failure.is_transient
     assert failure.error == "TransientServiceError"
-    assert len(asyncfetch.open(tmp_path).runs) == 1
+    assert len(asyncfetch.open(tmp_path).read_runs()) == 1
 
 
 def test_a_set_without_alignments_is_stored_and_listed_as_unplaced(mirror, tmp_path):

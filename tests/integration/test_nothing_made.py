@@ -93,7 +93,7 @@ def whole(replica, tmp_path_factory):
 def test_a_part_that_came_is_a_store(replica, tmp_path):
     report = mirror(replica, [f"dataset:{SMALL}", "gene:Nope"], tmp_path / "out.zarr")
     assert (report.n_committed, report.n_failed) == (10, 1)
-    assert len(asyncfetch.open(tmp_path / "out.zarr").data_set(SMALL).sections) == 10
+    assert len(asyncfetch.open(tmp_path / "out.zarr").data_set(SMALL).read_commits()) == 10
 
 
 def test_a_run_that_can_be_gone_on_with_is_kept_though_nothing_was_written(replica, tmp_path):

@@ -60,7 +60,7 @@ def truth(data_set):
 @pytest.fixture(scope="module")
 def plane(data_set):
     z = data_set.read_registered_layout().z_by_image[IMAGE_ID]
-    return np.asarray(data_set.registered[:, z])
+    return np.asarray(data_set.open_registered()[:, z])
 
 
 def test_registered_levels_are_those_of_the_phantom(plane, truth):
@@ -81,7 +81,7 @@ def test_sections_hold_levels_and_the_jpeg_keeps_its_colours(data_set, store):
     section = data_set.section(IMAGE_ID)
     pixels = section.pixels()
     assert np.array_equal(pixels, np.repeat(pixels[..., :1], 3, axis=2))
-    colours = decode(section.jpeg)
+    colours = decode(section.read_jpeg())
     assert not np.array_equal(colours, pixels)
     # so that a served store answers as the API does
     served = MirroredAtlas(asyncfetch.open(store))
@@ -105,13 +105,15 @@ def test_other_views_are_not_turned_into_levels(base_url):
     locations = MemoryStore(), MemoryStore()
     for location, numeric in zip(locations, (True, False), strict=True):
         mirror(base_url, location, views=("image",), numeric_expression=numeric)
-    planes = [np.asarray(asyncfetch.open(each).data_set(DATA_SET).registered[...]) for each in locations]
+    planes = [
+        np.asarray(asyncfetch.open(each).data_set(DATA_SET).open_registered()[...]) for each in locations
+    ]
     assert np.array_equal(*planes)
 
 
 def test_a_volume_of_levels_has_one_channel(store, plane):
     anyio.run(partial(asyncfetch.volume, store, DATA_SET, view="expression"))
-    volume = asyncfetch.open(store).data_set(DATA_SET, "expression").volume
+    volume = asyncfetch.open(store).data_set(DATA_SET, "expression").open_volume()
     assert volume.shape == (1, 132, 80, 114)
     # a lone plane fills the voxels that it passes
     assert np.array_equal(np.asarray(volume[...]).max(axis=(0, 3)).T[plane[0] > 0], plane[0][plane[0] > 0])

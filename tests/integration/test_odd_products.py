@@ -179,7 +179,7 @@ def test_the_sound_sets_of_a_product_are_complete_whatever_the_others_are(mirror
     for data_set_id in range(FIRST, FIRST + N_SETS):
         if data_set_id in ODD_SETS:
             continue
-        commits = store.data_set(data_set_id).sections
+        commits = store.data_set(data_set_id).read_commits()
         assert [commit.image_id for commit in commits] == [
             image_of(data_set_id, k) for k in range(N_SECTIONS)
         ]
@@ -204,7 +204,7 @@ def test_an_odd_set_is_named_with_the_reason(mirrored, data_set_id):
 )
 def test_an_odd_section_costs_that_section_alone(mirrored, data_set_id):
     store, _ = mirrored
-    commits = {commit.image_id: commit for commit in store.data_set(data_set_id).sections}
+    commits = {commit.image_id: commit for commit in store.data_set(data_set_id).read_commits()}
     assert set(commits[image_of(data_set_id, 1)].layers) == {"source", "registered"}
 
 

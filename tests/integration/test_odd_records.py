@@ -299,7 +299,7 @@ def test_centres_are_stored_by_their_ids_and_those_without_one_are_told(replica,
     report = mirror(replica, change, out=out, model="StructureCenter", layers=("source",))
     assert (report.n_committed, report.failures) == (10, [])
     assert [note for note in report.notes if note.startswith("structure centres: the API sent 1 without")]
-    (centre,) = asyncfetch.open(out).structure_centers
+    (centre,) = asyncfetch.open(out).read_structure_centers()
     assert isinstance(centre["id"], int)
 
 
@@ -310,7 +310,7 @@ def test_sections_whose_ids_come_as_123_point_0_are_stored(replica, tmp_path):
     out = tmp_path / "out.zarr"
     report = mirror(replica, change, out=out, layers=("source",))
     assert (report.n_committed, report.failures) == (10, [])
-    assert len(asyncfetch.open(out).data_set(SMALL).sections) == 10
+    assert len(asyncfetch.open(out).data_set(SMALL).read_commits()) == 10
 
 
 def test_a_data_set_without_sections_is_a_failure_by_name(replica, tmp_path):

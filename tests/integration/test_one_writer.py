@@ -67,7 +67,7 @@ async def test_a_second_mirror_in_the_same_process_is_refused_and_the_first_is_n
         asked = image_ids(replica)
     assert (report.n_committed, report.failures, len(refused)) == (10, [], 4)
     assert len(asked) == len(set(asked)) == 10
-    assert asyncfetch.open(location).writer == (None, False)
+    assert asyncfetch.open(location).read_writer() == (None, False)
 
 
 @pytest.mark.anyio
@@ -257,10 +257,10 @@ async def test_a_store_in_object_storage_is_mirrored_rebuilt_reopened_and_writte
         assert (await asyncfetch.mirror(DATA_SET, location, settings=settings)).n_skipped == 10
     assert (await mirroring.rebuild(location, um=400.0)).n_committed == 10
     data_set = asyncfetch.open(location).data_set(900000005)
-    assert (len(data_set.sections), data_set.read_registered_layout().recipe.um) == (10, 400.0)
+    assert (len(data_set.read_commits()), data_set.read_registered_layout().recipe.um) == (10, 400.0)
     assert (await mirroring.volume(location, max_gap_um=3000)).n_planes == 10
     assert (await mirroring.verify(location, full=True)).flaws == []
-    assert asyncfetch.open(location).writer == (None, False)
+    assert asyncfetch.open(location).read_writer() == (None, False)
 
 
 def test_a_store_packed_in_a_zip_archive_is_read_and_served_as_its_folder_is(mirrored, tmp_path):
@@ -271,15 +271,17 @@ def test_a_store_packed_in_a_zip_archive_is_read_and_served_as_its_folder_is(mir
     plain = asyncfetch.open(mirrored)
     with ZipStore(tmp_path / "out.zip", mode="r") as location:
         packed = asyncfetch.open(location)
-        assert packed.data_set_ids == plain.data_set_ids
+        assert packed.read_data_set_ids() == plain.read_data_set_ids()
         ours, theirs = packed.data_set(900000005), plain.data_set(900000005)
-        assert ours.sections == theirs.sections
-        for commit in ours.sections:
-            assert ours.section(commit.image_id).jpeg == theirs.section(commit.image_id).jpeg
+        assert ours.read_commits() == theirs.read_commits()
+        for commit in ours.read_commits():
+            assert ours.section(commit.image_id).read_jpeg() == theirs.section(commit.image_id).read_jpeg()
             assert ours.problems(commit, full=True, with_digest=True) == []
-        assert (np.asarray(ours.registered[:]) == np.asarray(theirs.registered[:])).all()
+        assert (np.asarray(ours.open_registered()[:]) == np.asarray(theirs.open_registered()[:])).all()
         point = (900001005, [(100.0, 200.0)])
-        assert repr(packed.atlas.image_to_reference(*point)) == repr(plain.atlas.image_to_reference(*point))
+        assert repr(packed.read_atlas().image_to_reference(*point)) == repr(
+            plain.read_atlas().image_to_reference(*point)
+        )
         assert MirroredAtlas(packed).tables == MirroredAtlas(plain).tables
 
 
@@ -320,11 +322,11 @@ def test_a_run_that_cannot_go_on_is_a_failure_and_does_not_keep_the_others_from_
     done = invoke("resume", store, "--rate", "1000", "--base-url", replica_process.base_url)
     assert (done.exit_code, "Traceback" in done.stderr) == (3, False)
     assert f"continue with: asyncfetch runs {store} --dismiss 1" in done.stderr
-    assert len(asyncfetch.open(store).data_set(900000005).sections) == 10
+    assert len(asyncfetch.open(store).data_set(900000005).read_commits()) == 10
     (left,) = mirroring.unfinished_runs(asyncfetch.open(store))
     assert left.number == 1
     assert invoke("runs", store, "--dismiss", "1").exit_code == 0
-    assert asyncfetch.open(store).runs == []
+    assert asyncfetch.open(store).read_runs() == []
 
 
 @pytest.mark.anyio
@@ -375,7 +377,7 @@ def test_runs_are_listed_and_dismissed_by_numbers_that_stay(store, invoke):
     assert (listed[1][3], listed[1][5]) == ("um 50.0", "not running")
     refused = invoke("runs", store, "--dismiss", "4", "--dismiss", "9")
     assert (refused.exit_code, "there is no unfinished run 9" in refused.stderr) == (2, True)
-    assert len(asyncfetch.open(store).runs) == 3
+    assert len(asyncfetch.open(store).read_runs()) == 3
     assert invoke("runs", store, "--dismiss", "3").exit_code == 0
     assert [run["selection"] for run in json.loads(invoke("runs", store, "--json").stdout)] == [
         ["dataset:7"],

@@ -103,7 +103,7 @@ def test_an_interrupted_rebuild_keeps_every_jpeg_and_is_gone_on_with(
     report = anyio.run(cut_short)
     assert report.interrupted
     assert n_before <= report.n_committed <= n_before + 2
-    commits = asyncfetch.open(whole).data_set(DATA_SET).sections
+    commits = asyncfetch.open(whole).data_set(DATA_SET).read_commits()
     assert [commit.recipe.um for commit in commits if "registered" in commit.layers] == [
         200.0
     ] * report.n_committed
@@ -131,7 +131,7 @@ def test_a_damaged_jpeg_is_named_and_fetched_again(
     assert done.exit_code == 3
     assert f"image:{IMAGE}" in done.stderr
     assert "fetch it again" in done.stderr
-    commits = {each.image_id: each for each in asyncfetch.open(whole).data_set(DATA_SET).sections}
+    commits = {each.image_id: each for each in asyncfetch.open(whole).data_set(DATA_SET).read_commits()}
     assert [image_id for image_id, each in commits.items() if "source" not in each.layers] == [IMAGE]
     assert all(each.recipe.um == 200.0 for image_id, each in commits.items() if image_id != IMAGE)
     n_seen = len(replica_process.image_ids)

@@ -56,7 +56,8 @@ def ask(drawn):
 
 def sections_of(store, data_set_id):
     return {
-        commit.image_id: commit.region for commit in asyncfetch.open(store).data_set(data_set_id).sections
+        commit.image_id: commit.region
+        for commit in asyncfetch.open(store).data_set(data_set_id).read_commits()
     }
 
 
@@ -143,7 +144,7 @@ def test_a_data_set_of_another_space_is_a_failure_by_name(tmp_path):
     assert failure.item == "dataset:900000005"
     assert "lies in reference space 6" in failure.message
     assert "in the spaces 9 and 10" in failure.message
-    assert asyncfetch.open(tmp_path).data_set_ids == (900000002,)
+    assert asyncfetch.open(tmp_path).read_data_set_ids() == (900000002,)
 
 
 @pytest.mark.parametrize(

@@ -62,14 +62,14 @@ NAMES = ("left", "top", "width", "height")
 
 
 def pixels_of(store, level=0):
-    levels = store.data_set(DATA_SET).section(IMAGE).levels
+    levels = store.data_set(DATA_SET).section(IMAGE).open_levels()
     return np.moveaxis(levels[level][:, 0], 0, -1)
 
 
 def plane_of(store):
     data_set = store.data_set(DATA_SET)
     z = data_set.read_registered_layout().z_by_image[IMAGE]
-    return np.moveaxis(data_set.registered[:, z], 0, -1)
+    return np.moveaxis(data_set.open_registered()[:, z], 0, -1)
 
 
 def pixel_objects(folder):
@@ -137,7 +137,7 @@ def test_the_source_of_a_tiled_image_is_the_jpeg_of_all_of_it(mirror, tmp_path, 
     )
     assert len(boxes) == 7
     section = store.data_set(DATA_SET).section(IMAGE)
-    assert (len(section.jpeg), section.commit.layers) == (section.commit.size_bytes, layers)
+    assert (len(section.read_jpeg()), section.commit.layers) == (section.commit.size_bytes, layers)
     np.testing.assert_array_equal(plane_of(store), plane_of(whole))
 
 
@@ -189,7 +189,7 @@ def test_sections_beside_the_region_are_not_asked_for(mirror, tmp_path, whole):
     )
     assert 1 <= report.n_committed < 5
     assert len(boxes) == report.n_committed
-    assert IMAGE in {commit.image_id for commit in store.data_set(DATA_SET).sections}
+    assert IMAGE in {commit.image_id for commit in store.data_set(DATA_SET).read_commits()}
 
 
 def test_a_stored_region_serves_requests_inside_it_alone(mirror, tmp_path):
@@ -218,7 +218,7 @@ def test_fill_shows_beside_the_image_and_in_slots_without_one(mirror, tmp_path, 
     beside = ~expected.any(axis=-1)
     assert (plane[0, 0] == 200).all()
     assert (plane[beside] >= 100).mean() > 0.9
-    assert (data_set.registered[:, 1, :4, :4] == 200).all()
+    assert (data_set.open_registered()[:, 1, :4, :4] == 200).all()
     with pytest.raises(SettingsError, match="fill = 200"):
         mirror(location, downsample=0, layers=("registered",), fill=0)
 

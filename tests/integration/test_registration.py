@@ -107,7 +107,7 @@ class Stored:
     @property
     def plane(self):
         z = self.layout.z_by_image[self.image_id]
-        return np.moveaxis(np.asarray(self.data_set.registered[:, z]), 0, -1)
+        return np.moveaxis(np.asarray(self.data_set.open_registered()[:, z]), 0, -1)
 
     @property
     def grid_to_image(self):
@@ -115,7 +115,7 @@ class Stored:
 
     def warped(self, grid_to_image=None, full_to_pixels=None):
         """Register the stored JPEG once more, if need be by other maps."""
-        pixels = decode(self.data_set.section(self.image_id).jpeg, reduce=self.n_halvings)
+        pixels = decode(self.data_set.section(self.image_id).read_jpeg(), reduce=self.n_halvings)
         full_to_pixels = full_to_pixels or full_to_tier(self.commit.downsample + self.n_halvings)
         prepared = prepare_source(pixels, full_to_pixels @ (grid_to_image or self.grid_to_image))
         averaged = self.commit.downsample + self.n_halvings > 0 or prepared[0] is not pixels
@@ -316,12 +316,12 @@ def test_parallel_planes_lie_on_whole_multiples_of_the_pitch(mirrored, phantom, 
     assert stored.layout.recipe.parallel
     assert stored.commit.recipe.parallel
     assert stored.layout.origin_um == 0
-    group = stored.data_set.registered.store_path
-    level = asyncfetch.open(group.store).group[group.path.removesuffix("/image")]
+    group = stored.data_set.open_registered().store_path
+    level = asyncfetch.open(group.store).open_group()[group.path.removesuffix("/image")]
     assert np.array_equal(level["x"][:], 25.0 * np.arange(stored.grid.shape[1]))
     scale, translation = (
         asyncfetch.open(group.store)
-        .group[group.path.removesuffix("/scale0/image")]
+        .open_group()[group.path.removesuffix("/scale0/image")]
         .attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     )
     assert scale["scale"][2:] == [25, 25]
@@ -339,13 +339,13 @@ def test_full_pitch_is_the_resolution_of_the_images(mirrored):
 @pytest.mark.slow
 def test_full_pitch_planes_of_fine_images_lie_on_the_phantom(mirrored, phantom):
     stored = Stored(mirrored(479, (101349764,), um="full"), 101349764)
-    assert stored.data_set.registered.shape[2:] == stored.grid.shape == (4908, 6994)
+    assert stored.data_set.open_registered().shape[2:] == stored.grid.shape == (4908, 6994)
     assert not stored.shortcomings(phantom, stored.plane)
 
 
 def test_a_plane_larger_than_a_shard_is_the_plane_computed_at_once(mirrored):
     stored = Stored(mirrored(SMALL, (SMALL_IMAGE,), um=3.5), SMALL_IMAGE)
-    array = stored.data_set.registered
+    array = stored.data_set.open_registered()
     assert array.shards == (3, 1, 2048, 2048)
     assert array.shape[2:] == stored.grid.shape == (2286, 3258)
     assert np.array_equal(stored.warped(), stored.plane)
@@ -354,7 +354,7 @@ def test_a_plane_larger_than_a_shard_is_the_plane_computed_at_once(mirrored):
 @pytest.mark.parametrize("um", [10.0, 25.0])
 def test_a_real_section_is_warped_as_scipy_does_in_float64(mirrored, um):
     stored = Stored(mirrored(69289763, (69177634,), um=um), 69177634)
-    source = decode(stored.data_set.section(69177634).jpeg)
+    source = decode(stored.data_set.section(69177634).read_jpeg())
     height, width = 200, stored.grid.shape[1]
     grid_to_source = full_to_tier(stored.commit.downsample) @ stored.grid_to_image
     step = np.linalg.norm(grid_to_source.linear, ord=2)

@@ -76,7 +76,7 @@ def test_a_product_named_by_its_id_and_a_gene_overlap_once(replica, tmp_path):
     selection = [f"product:{PRODUCT}", f"dataset:{SMALL}", f"image:{SMALL_IMAGE}", f"product:{PRODUCT}"]
     done = mirror(replica, selection, tmp_path / "out.zarr")
     assert (done.report.n_data_sets, done.report.n_committed, done.report.failures) == (1, N_SMALL, [])
-    assert done.store.data_set_ids == (SMALL,)
+    assert done.store.read_data_set_ids() == (SMALL,)
 
 
 def test_a_record_is_the_same_however_its_data_set_was_selected(replica, tmp_path):
@@ -162,7 +162,7 @@ def test_a_contradiction_with_the_store_costs_that_data_set_alone(replica, tmp_p
         (f"dataset:{SMALL}", "SettingsError")
     ]
     assert "um = 200" in done.report.failures[0].message
-    assert done.report.n_committed == len(done.store.data_set(CONNECTIVITY).sections) == 3
+    assert done.report.n_committed == len(done.store.data_set(CONNECTIVITY).read_commits()) == 3
 
 
 def test_a_product_that_was_interrupted_is_gone_on_with_to_its_catalogue(replica, tmp_path):
@@ -184,9 +184,9 @@ def test_a_product_that_was_interrupted_is_gone_on_with_to_its_catalogue(replica
     assert (first.interrupted, second.interrupted) == (True, False)
     assert first.n_committed + second.n_committed == N_SMALL + N_PLATES
     store = asyncfetch.open(tmp_path / "out.zarr")
-    assert list(store.atlases) == [1]
-    assert store.structure_centers
-    assert store.runs == []
+    assert list(store.read_atlases()) == [1]
+    assert store.read_structure_centers()
+    assert store.read_runs() == []
 
 
 def test_an_estimate_on_a_damaged_store_counts_what_is_sound_and_names_the_rest(replica, whole, tmp_path):
@@ -202,22 +202,22 @@ def test_an_estimate_on_a_damaged_store_counts_what_is_sound_and_names_the_rest(
 
 def test_the_plates_of_an_atlas_are_mirrored_and_looked_up(replica, whole):
     store = asyncfetch.open(whole)
-    assert store.data_set_ids == (PLATES, SMALL, CONNECTIVITY)
-    assert len(store.data_set(PLATES).sections) == N_PLATES
+    assert store.read_data_set_ids() == (PLATES, SMALL, CONNECTIVITY)
+    assert len(store.data_set(PLATES).read_commits()) == N_PLATES
     assert store.data_set(PLATES).read_table()["annotated"].sum() == N_ANNOTATED
-    assert store.atlases[1].data_set_ids == (PLATES,)
-    assert store.atlases[1].record["name"] == "Mouse, P56, Coronal"
-    found = store.atlas.image_to_atlas(SMALL_IMAGE, (850.0, 600.0), 1)
+    assert store.read_atlases()[1].data_set_ids == (PLATES,)
+    assert store.read_atlases()[1].record["name"] == "Mouse, P56, Coronal"
+    found = store.read_atlas().image_to_atlas(SMALL_IMAGE, (850.0, 600.0), 1)
     assert found.section_data_set_id.tolist() == PLATES
 
 
 def test_structure_centres_and_transforms_are_stored_once(replica, whole, atlas, tmp_path):
     whole = shutil.copytree(whole, tmp_path / "out.zarr")
     store = asyncfetch.open(whole)
-    assert store.structure_centers == [
+    assert store.read_structure_centers() == [
         row for row in atlas.tables["StructureCenter"] if row["reference_space_id"] == 9
     ]
-    assert store.space_transforms == atlas.tables["ReferenceToReferenceTransform"]
+    assert store.read_space_transforms() == atlas.tables["ReferenceToReferenceTransform"]
     again = mirror(replica, [f"dataset:{SMALL}", "atlas:1"], whole)
     assert (again.report.n_committed, again.report.n_skipped) == (0, N_SMALL + N_PLATES)
     # a listing ends at a page without new rows: one more for the sections and for the plates
@@ -248,7 +248,7 @@ def test_without_centres_the_images_are_mirrored_and_a_note_says_so(atlas, tmp_p
         "structure centres",
         "transforms between reference spaces",
     ]
-    assert asyncfetch.open(tmp_path / "out.zarr").runs == []
+    assert asyncfetch.open(tmp_path / "out.zarr").read_runs() == []
 
 
 def test_the_commands_compute_from_the_store_alone(whole):

@@ -71,7 +71,7 @@ def test_an_image_is_stored_with_its_size_and_registered_at_its_tier(mirror, rou
     section = data_set.section(IMAGE)
     commit = section.commit
     assert (commit.shape, commit.downsample, commit.asked_downsample) == (SHAPES[rounding], 2, None)
-    assert section.levels[0].shape == (3, 1, *SHAPES[rounding])
+    assert section.open_levels()[0].shape == (3, 1, *SHAPES[rounding])
     assert section.pixels().shape[:2] == SHAPES[rounding]
     # no row and no column of it is empty
     assert section.pixels()[-1].any()
@@ -85,7 +85,7 @@ def test_a_plane_that_is_stretched_to_the_expected_size_does_not_lie_on_the_phan
     _, data_set, _ = mirror({"rounding": "up"}, MemoryStore(), downsample=2)
     layout = data_set.read_registered_layout()
     geometry = data_set.geometry(IMAGE)
-    pixels = decode(data_set.section(IMAGE).jpeg)
+    pixels = decode(data_set.section(IMAGE).read_jpeg())
     ratio = Affine2D.scaling(pixels.shape[1] / WIDTH, pixels.shape[0] / HEIGHT)
     for full_to_pixels, is_right in ((full_to_tier(2), True), (ratio, False)):
         plane = warp(pixels, full_to_pixels @ layout.grid.grid_to_image(geometry), layout.grid.shape)
@@ -107,11 +107,11 @@ def test_the_rounding_is_told_once_for_a_data_set(mirror):
 
 def test_layers_are_rebuilt_from_an_image_of_another_size(mirror, tmp_path):
     _, data_set, _ = mirror({"rounding": "up"}, tmp_path, downsample=2)
-    before = np.asarray(data_set.registered[...])
+    before = np.asarray(data_set.open_registered()[...])
     anyio.run(partial(rebuild, tmp_path, layers=["sections", "registered"]))
     data_set = asyncfetch.open(tmp_path).data_set(DATA_SET)
-    assert data_set.section(IMAGE).levels[0].shape == (3, 1, 304, 442)
-    assert np.array_equal(np.asarray(data_set.registered[...]), before)
+    assert data_set.section(IMAGE).open_levels()[0].shape == (3, 1, 304, 442)
+    assert np.array_equal(np.asarray(data_set.open_registered()[...]), before)
 
 
 def test_what_is_stored_with_its_own_size_is_not_asked_for_again(mirror):
@@ -147,7 +147,7 @@ def test_another_tier_than_was_asked_for_is_noticed_and_placed_rightly(mirror, o
 def test_what_a_server_gave_for_a_tier_is_expected_of_it_for_the_next_image(mirror):
     options = {"ignored_parameters": ("downsample",)}
     report, data_set, asked = mirror(options, MemoryStore(), f"dataset:{DATA_SET}", um=100.0, jobs=1)
-    assert (report.n_committed, {commit.downsample for commit in data_set.sections}) == (10, {0})
+    assert (report.n_committed, {commit.downsample for commit in data_set.read_commits()}) == (10, {0})
     # some are on their way before the first is known
     assert len(asked) < 20
     assert len([note for note in report.notes if "instead of" in note]) == 1
@@ -169,7 +169,7 @@ def test_a_whole_image_instead_of_a_box_is_a_failure_that_says_so(mirror):
     (failure,) = report.failures
     assert failure.error == "ImageSizeError"
     assert "the whole image came where a box of" in failure.message
-    assert data_set.sections == []
+    assert data_set.read_commits() == []
 
 
 def test_boxes_are_asked_for_no_deeper_than_the_last_tier(mirror):

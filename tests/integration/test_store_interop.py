@@ -83,7 +83,7 @@ def test_all_layers_hold_the_pixels_of_the_jpeg(location):
         jpeg = (location / VIEW / "source" / str(image_id) / "c.0.0.0").read_bytes()
         pixels = decode(jpeg)
         section = asyncfetch.open(location).data_set(SMALL).section(image_id)
-        assert np.array_equal(section.source, pixels)
+        assert np.array_equal(section.read_source(), pixels)
         stored = root[f"{VIEW}/sections/{image_id}/scale0/image"][:, 0]
         assert np.array_equal(np.moveaxis(stored, 0, -1), pixels)
 
@@ -91,7 +91,7 @@ def test_all_layers_hold_the_pixels_of_the_jpeg(location):
 def test_the_codec_changes_no_pixel(location, atlas, tmp_path_factory):
     data_set = asyncfetch.open(location).data_set(SMALL)
     z = data_set.read_registered_layout().z_by_image[IMAGES[1]]
-    plane = np.asarray(data_set.registered[:, z])
+    plane = np.asarray(data_set.open_registered()[:, z])
     kept = tmp_path_factory.getbasetemp() / "plane-of-the-first-codec.npy"
     if not kept.exists():
         np.save(kept, plane)

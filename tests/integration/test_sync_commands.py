@@ -45,7 +45,7 @@ def out(base_url, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(out) -> list[int]:
-    return store.open(out).atlas.catalogue.sections.image_id.tolist()
+    return store.open(out).read_atlas().catalogue.sections.image_id.tolist()
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ def program(name):
 
 def test_the_program_with_await_runs(replica_process, tmp_path):
     anyio.run(program("awaiting").main, replica_process.base_url, tmp_path)
-    assert asyncfetch.open(tmp_path / "awaited.zarr").data_set(900000005).volume.ndim == 4
+    assert asyncfetch.open(tmp_path / "awaited.zarr").data_set(900000005).open_volume().ndim == 4
 
 
 def test_the_program_without_await_runs(replica_process, tmp_path):
     program("blocking_calls").main(replica_process.base_url, tmp_path)
-    assert asyncfetch.open(tmp_path / "blocking.zarr").data_set(900000005).volume.ndim == 4
+    assert asyncfetch.open(tmp_path / "blocking.zarr").data_set(900000005).open_volume().ndim == 4

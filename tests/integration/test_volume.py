@@ -69,7 +69,7 @@ def test_a_volume_is_the_phantom_between_the_sections(mirrored, tmp_path, data_s
     report = build(location)
     data_set = asyncfetch.open(location).data_set(data_set_id)
     assert (report.n_planes, report.n_gaps, report.shape) == (len(image_ids), 0, shape)
-    assert data_set.volume.shape == (3, *shape)
+    assert data_set.open_volume().shape == (3, *shape)
     error = compare_volume(data_set, ATLAS.phantom, step=2)
     assert error.n_voxels > 5_000
     assert error.mean_abs < MAX_MEAN_ABS
@@ -83,13 +83,13 @@ class _Flipped:
 
     def __init__(self, data_set):
         self.read_volume_layout = data_set.read_volume_layout
-        self.volume = np.asarray(data_set.volume[...])[..., ::-1]
+        self.volume = np.asarray(data_set.open_volume()[...])[..., ::-1]
 
 
 def test_a_volume_is_an_ome_zarr_image_on_the_reference_space(sagittal):
     build(sagittal)
     store = asyncfetch.open(sagittal)
-    group = store.group[f"data_sets/{SAGITTAL[0]}/image/volume"]
+    group = store.open_group()[f"data_sets/{SAGITTAL[0]}/image/volume"]
     image = NgffImage.from_zarr(group)
     (multiscale,) = image.ome_attributes.multiscales
     assert [axis.name for axis in multiscale.axes] == ["c", "z", "y", "x"]
@@ -131,7 +131,7 @@ def test_an_interrupted_volume_is_not_there_and_is_gone_on_with(sagittal, tmp_pa
     data_set = asyncfetch.open(sagittal).data_set(SAGITTAL[0])
     assert (data_set.read_volume_layout(), data_set.open_volume_levels()) == (None, ())
     with pytest.raises(SelectionError, match="has no volume"):
-        _ = data_set.volume
+        _ = data_set.open_volume()
     # what a killed write leaves beside the shard
     shard = next(sagittal.glob("data_sets/*/image/volume/scale0/image/c/0/0/0/0"))
     shard.with_suffix(".0123456789abcdef.partial").write_bytes(b"half of it")
@@ -151,10 +151,10 @@ def test_a_volume_follows_its_planes(mirrored, sagittal):
 
 def test_gaps_beyond_the_limit_are_left_empty(sagittal):
     bridged = build(sagittal)
-    n_filled = np.count_nonzero(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
+    n_filled = np.count_nonzero(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).open_volume()[...])
     report = build(sagittal, max_gap_um=150.0)
     assert (bridged.n_gaps, report.n_gaps) == (0, 3)
-    n_left = np.count_nonzero(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
+    n_left = np.count_nonzero(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).open_volume()[...])
     # planes 200 µm apart fill every other voxel of 100 µm, and the one before the first or behind the last
     assert 0.4 < n_left / n_filled < 0.8
 
@@ -211,11 +211,11 @@ def test_a_multiple_of_the_pitch_is_the_mean_of_the_planes(sagittal):
 @pytest.mark.parametrize("codec", ["blosc-lz4", "jpegxl", "none"])
 def test_every_codec_holds_the_same_voxels(sagittal, codec):
     build(sagittal)
-    zstd = np.asarray(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).volume[...])
+    zstd = np.asarray(asyncfetch.open(sagittal).data_set(SAGITTAL[0]).open_volume()[...])
     build(sagittal, codec=codec)
     other = asyncfetch.open(sagittal).data_set(SAGITTAL[0])
     assert other.read_volume_layout().codec == codec
-    assert np.array_equal(np.asarray(other.volume[...]), zstd)
+    assert np.array_equal(np.asarray(other.open_volume()[...]), zstd)
 
 
 @pytest.mark.parametrize(

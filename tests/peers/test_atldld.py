@@ -334,7 +334,7 @@ def compare(atldld, base_url, store, data_set_id, image_id, um, downsample, inte
 def registered(store, data_set_id, image_id):
     data_set = store.data_set(data_set_id)
     z = data_set.read_registered_layout().z_by_image[image_id]
-    return np.asarray(data_set.registered[:, z]).transpose(1, 2, 0)
+    return np.asarray(data_set.open_registered()[:, z]).transpose(1, 2, 0)
 
 
 # What is compared, and why the two sample the same pixels there.

@@ -35,8 +35,8 @@ def status(out: Store, as_json: AsJson = False) -> None:
     from asyncfetch.runs import unfinished_runs
 
     opened = open_store(out)
-    rows = [row for data_set_id in opened.data_set_ids for row in _progress(opened, data_set_id)]
-    holder, is_alive = opened.writer
+    rows = [row for data_set_id in opened.read_data_set_ids() for row in _progress(opened, data_set_id)]
+    holder, is_alive = opened.read_writer()
     unfinished = unfinished_runs(opened)
     if as_json:
         writer = None if holder is None else {**msgspec.structs.asdict(holder), "is_alive": is_alive}

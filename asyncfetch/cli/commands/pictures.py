@@ -222,7 +222,7 @@ def preview(
     from asyncfetch.views import Panel, save_figure
 
     opened = open_store(store)
-    ids = opened.data_set_ids
+    ids = opened.read_data_set_ids()
     if data_set_id is None and len(ids) != 1:
         known = ", ".join(map(str, ids)) or "none"
         raise SelectionError(
@@ -268,7 +268,7 @@ def _planes(data_set: StoredDataSet, side: int) -> list[tuple[int, NDArray[np.ui
     layout = data_set.read_registered_layout()
     if layout is None:
         return []
-    committed = {commit.image_id for commit in data_set.sections if "registered" in commit.layers}
+    committed = {commit.image_id for commit in data_set.read_commits() if "registered" in commit.layers}
     # Zarr would read a plane that is lost as empty
     damaged = data_set.damaged_planes(committed)
     step = max(1, -(-max(layout.grid.shape) // side))
@@ -278,7 +278,7 @@ def _planes(data_set: StoredDataSet, side: int) -> list[tuple[int, NDArray[np.ui
             try:
                 if slot.image_id in damaged:
                     raise damaged[slot.image_id]
-                stored = np.asarray(data_set.registered[:, slot.z, ::step, ::step])
+                stored = np.asarray(data_set.open_registered()[:, slot.z, ::step, ::step])
             except StoreError as error:
                 tell(f"note: section {slot.section_number} is left out: {error.message}")
                 continue

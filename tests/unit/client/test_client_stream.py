@@ -396,7 +396,7 @@ async def test_registered_planes_are_those_of_a_mirror(replica_process, tmp_path
     slots = data_set.read_registered_layout().z_by_image
     assert len(found) == len(slots) == 10
     for each in found:
-        plane = np.asarray(data_set.registered[:, slots[each.image_id]]).transpose(1, 2, 0)
+        plane = np.asarray(data_set.open_registered()[:, slots[each.image_id]]).transpose(1, 2, 0)
         assert np.array_equal(each.registered(), plane)
         assert plane.std() > 10
         assert each.registered_expression().shape == plane.shape

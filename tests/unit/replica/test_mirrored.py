@@ -78,7 +78,7 @@ async def test_what_was_fetched_is_sent_again_byte_for_byte_and_nothing_is_writt
     before = digest(with_levels.location)
     async with open_session(MirroredAtlas(with_levels)) as (replica, session):
         for view in ("image", "expression"):
-            stored = with_levels.data_set(DATA_SET, view).section(IMAGE).jpeg
+            stored = with_levels.data_set(DATA_SET, view).section(IMAGE).read_jpeg()
             for spelling in ({"view": view}, {view: "true"}):
                 parameters = {"downsample": "2", **spelling}
                 async with session.get(f"/api/v2/image_download/{IMAGE}", params=parameters) as reply:
@@ -95,7 +95,7 @@ async def test_boxes_tiers_and_quality_come_from_stored_pixels(kind, with_levels
     images = DrawnImages(atlas)
     section = kept.data_set(DATA_SET).section(IMAGE)
     first = section.commit.downsample
-    pixels = decode(section.jpeg)
+    pixels = decode(section.read_jpeg())
     for downsample in range(first, first + 3):
         row = atlas.image_row(IMAGE)
         low = read_picture(row, {"downsample": str(downsample), "quality": "30"})
@@ -110,7 +110,7 @@ async def test_views_are_those_that_are_stored(with_levels):
     atlas = MirroredAtlas(with_levels)
     images = DrawnImages(atlas)
     gray = {"downsample": "2", "view": "expression", "filter": "colormap", "filterVals": "0,1,0,256,0"}
-    mask = decode(with_levels.data_set(DATA_SET, "expression").section(IMAGE).jpeg)
+    mask = decode(with_levels.data_set(DATA_SET, "expression").section(IMAGE).read_jpeg())
     found = await images.jpeg(read_picture(atlas.image_row(IMAGE), gray))
     assert np.abs(decode(found)[..., 0].astype(int) - mask.max(axis=2)).mean() < 1
     assert not atlas.has_view(IMAGE, "projection")
@@ -205,7 +205,7 @@ async def test_a_store_is_served_from_another_process(with_jpegs):
             aiohttp.ClientSession(base_url) as session,
             session.get(f"/api/v2/image_download/{IMAGE}?downsample=1") as reply,
         ):
-            assert await reply.read() == with_jpegs.data_set(DATA_SET).section(IMAGE).jpeg
+            assert await reply.read() == with_jpegs.data_set(DATA_SET).section(IMAGE).read_jpeg()
 
 
 async def test_a_mirror_of_a_mirror_is_the_mirror(with_levels, tmp_path):
@@ -216,8 +216,10 @@ async def test_a_mirror_of_a_mirror_is_the_mirror(with_levels, tmp_path):
         await mirroring.mirror(f"dataset:{DATA_SET}", tmp_path / "again.zarr", settings=settings)
     first = with_levels.data_set(DATA_SET)
     second = store.open(tmp_path / "again.zarr").data_set(DATA_SET)
-    assert [commit.sha256 for commit in second.sections] == [commit.sha256 for commit in first.sections]
-    np.testing.assert_array_equal(second.registered[...], first.registered[...])
+    assert [commit.sha256 for commit in second.read_commits()] == [
+        commit.sha256 for commit in first.read_commits()
+    ]
+    np.testing.assert_array_equal(second.open_registered()[...], first.open_registered()[...])
 
 
 def test_decoded_jpegs_stay_within_the_cache(with_jpegs):
@@ -225,7 +227,7 @@ def test_decoded_jpegs_stay_within_the_cache(with_jpegs):
     for _ in range(2):
         assert atlas.draw(IMAGE, downsample=1, box=Box(0, 0, 5, 7)).shape == (5, 7, 3)
     whole = MirroredAtlas(with_jpegs).draw(IMAGE, downsample=1)
-    np.testing.assert_array_equal(whole, decode(with_jpegs.data_set(DATA_SET).section(IMAGE).jpeg))
+    np.testing.assert_array_equal(whole, decode(with_jpegs.data_set(DATA_SET).section(IMAGE).read_jpeg()))
 
 
 def test_what_several_data_sets_share_is_one_row(with_levels):

@@ -31,21 +31,25 @@ def test_what_is_written_is_read(writer):
     assert writer.centred_spaces == {6, 9, 10}
     assert writer.has_space_transforms
     opened = store.open(writer.location)
-    assert opened.structure_centers == [OTHER, CENTER, FLIPPED]
-    assert opened.space_transforms == [TRANSFORM]
-    assert opened.atlases == {1: AtlasRecord(record={"id": 1, "name": "Mouse"}, data_set_ids=(7, 8))}
-    catalogue = opened.atlas.catalogue
+    assert opened.read_structure_centers() == [OTHER, CENTER, FLIPPED]
+    assert opened.read_space_transforms() == [TRANSFORM]
+    assert opened.read_atlases() == {1: AtlasRecord(record={"id": 1, "name": "Mouse"}, data_set_ids=(7, 8))}
+    catalogue = opened.read_atlas().catalogue
     assert len(catalogue.structure_centers) == 3
     assert catalogue.atlas_data_sets[1] == 7
     assert catalogue.space_transforms[10, 9].apply((0.0, 0.0, 0.0)).tolist() == [0.0, 0.0, 11000.0]
-    assert opened.group["catalogue/atlases/1"].attrs["asyncfetch"]["data_set_ids"] == [7, 8]
+    assert opened.open_group()["catalogue/atlases/1"].attrs["asyncfetch"]["data_set_ids"] == [7, 8]
 
 
 def test_a_store_without_a_catalogue_is_none_the_worse(writer):
     assert (writer.centred_spaces, writer.has_space_transforms) == (set(), False)
     opened = store.open(writer.location)
-    assert (opened.structure_centers, opened.space_transforms, opened.atlases) == ([], None, {})
-    assert opened.atlas.catalogue.space_transforms[10, 9].apply((0.0, 0.0, 0.0)).tolist() == [
+    assert (opened.read_structure_centers(), opened.read_space_transforms(), opened.read_atlases()) == (
+        [],
+        None,
+        {},
+    )
+    assert opened.read_atlas().catalogue.space_transforms[10, 9].apply((0.0, 0.0, 0.0)).tolist() == [
         0.0,
         0.0,
         11350.0,
@@ -77,6 +81,6 @@ def test_a_catalogue_that_cannot_be_read_counts_as_missing_and_is_told(writer, t
     node["attributes"]["asyncfetch"] = {"rows": 5}
     path.write_text(json.dumps(node))
     opened = store.open(writer.location)
-    assert opened.structure_centers == []
+    assert opened.read_structure_centers() == []
     assert "catalogue/structure_centers/9/zarr.json cannot be read" in opened.damage[0]
     assert writer.centred_spaces == set()

@@ -60,7 +60,7 @@ def test_a_plane_lies_at_the_z_of_its_section_and_nowhere_else(tmp_path, placed_
         slots = view.slots
         (plan,) = plan_view(placed_set, "image", SETTINGS, {}, slots, {image_id}).to_fetch
         pixels = write(view, kit, plan)
-    registered = store.open(tmp_path / "out.zarr").data_set(DATA_SET_ID).registered
+    registered = store.open(tmp_path / "out.zarr").data_set(DATA_SET_ID).open_registered()
     filled = [z for z in range(registered.shape[1]) if registered[:, z].any()]
     # every eighth section is there but for number 24
     assert filled == [z]

@@ -92,7 +92,7 @@ def test_any_zarr_store_that_can_be_changed_is_a_place(tmp_path, kind):
     place.delete_below("a/b")
     place.delete("a/d")
     assert (place.names_below("a/b"), place.get("a/d")) == ([], None)
-    assert store.open(made).runs == [{"selection": ["dataset:1"]}]
+    assert store.open(made).read_runs() == [{"selection": ["dataset:1"]}]
 
 
 def test_a_zip_archive_is_read_and_refused_for_writing(tmp_path):
@@ -102,7 +102,7 @@ def test_a_zip_archive_is_read_and_refused_for_writing(tmp_path):
         for key, value in written.store._store_dict.items():
             sync(archive.set(key, value))
     with ZipStore(tmp_path / "a.zip", mode="r") as archive:
-        assert store.open(archive).runs == [{"selection": []}]
+        assert store.open(archive).read_runs() == [{"selection": []}]
     with (
         ZipStore(tmp_path / "a.zip", mode="a") as archive,
         pytest.raises(StoreAccessError, match="can be read but not changed"),
@@ -144,10 +144,10 @@ def test_an_archive_is_not_taken_for_a_directory(tmp_path):
 def test_a_directory_that_is_called_like_an_archive_is_used(tmp_path):
     (tmp_path / "x.zip").mkdir()
     store.StoreWriter.open(tmp_path / "x.zip")
-    assert store.open(tmp_path / "x.zip").data_set_ids == ()
+    assert store.open(tmp_path / "x.zip").read_data_set_ids() == ()
 
 
 @pytest.mark.parametrize("name", ["zip", "x.zip.zarr", "zip.d", "x.zipped"])
 def test_other_names_that_hold_zip_are_directories(tmp_path, name):
     store.StoreWriter.open(tmp_path / name)
-    assert store.open(tmp_path / name).data_set_ids == ()
+    assert store.open(tmp_path / name).read_data_set_ids() == ()

@@ -88,7 +88,7 @@ def test_the_next_run_has_the_store_when_the_first_has_ended(location):
         writer.begin_run({"selection": []})
         writer.close()
         writer.close()
-    assert store.open(location).writer == (None, False)
+    assert store.open(location).read_writer() == (None, False)
 
 
 def test_what_a_run_leaves_of_its_lock_is_nothing(tmp_path, monkeypatch):
@@ -111,7 +111,7 @@ def test_zarr_takes_the_lock_for_a_group_and_warns_of_nothing(tmp_path):
 
 def test_a_reader_is_not_kept_out_and_sees_who_writes(location):
     writer = hold(location, "rebuild")
-    holder, is_alive = store.open(location).writer
+    holder, is_alive = store.open(location).read_writer()
     assert (holder.command, holder.pid, is_alive) == ("rebuild", os.getpid(), True)
     writer.close()
 
@@ -175,10 +175,10 @@ def test_a_killed_process_leaves_nothing_that_keeps_others_out(tmp_path, monkeyp
         without_locks(monkeypatch)
     with pytest.raises(StoreBusyError, match=f"process {pid}"):
         hold(tmp_path / "a.zarr")
-    assert store.open(tmp_path / "a.zarr").writer[1] is True
+    assert store.open(tmp_path / "a.zarr").read_writer()[1] is True
     process.kill()
     process.join()
-    holder, is_alive = store.open(tmp_path / "a.zarr").writer
+    holder, is_alive = store.open(tmp_path / "a.zarr").read_writer()
     assert (holder.pid, is_alive) == (pid, False)
     hold(tmp_path / "a.zarr").close()
     assert objects(tmp_path / "a.zarr") == ["zarr.json"]
@@ -224,7 +224,7 @@ def test_a_forked_process_neither_keeps_nor_gives_back_the_lock_of_its_parent(tm
 def test_without_locks_a_holder_that_has_ended_is_succeeded(tmp_path, monkeypatch, changes):
     without_locks(monkeypatch)
     folder = leave_behind(tmp_path / "a.zarr", msgspec.structs.replace(HERE, **changes))
-    assert store.open(folder).writer[1] is False
+    assert store.open(folder).read_writer()[1] is False
     writer = hold(folder)
     with pytest.raises(StoreBusyError):
         hold(folder)
@@ -250,7 +250,7 @@ def test_a_run_of_another_machine_that_shows_itself_is_not_disturbed(tmp_path, m
         StoreBusyError, match=rf"process 5 on node17.*if that process has ended, remove {folder}"
     ):
         hold(folder)
-    assert store.open(folder).writer[1] is True
+    assert store.open(folder).read_writer()[1] is True
 
 
 def test_without_locks_a_silent_run_of_another_machine_is_told_and_not_disturbed(tmp_path, monkeypatch):
@@ -259,7 +259,7 @@ def test_without_locks_a_silent_run_of_another_machine_is_told_and_not_disturbed
     folder = leave_behind(tmp_path / "a.zarr", there, 600)
     with pytest.raises(StoreBusyError, match="which has not shown itself for 10 min has ended, remove"):
         hold(folder)
-    assert store.open(folder).writer[1] is None
+    assert store.open(folder).read_writer()[1] is None
 
 
 def test_with_locks_a_silent_run_of_another_machine_is_succeeded(tmp_path):
@@ -281,7 +281,7 @@ def test_a_lock_that_names_nobody_is_succeeded(tmp_path, monkeypatch, locks, lef
     if not locks:
         without_locks(monkeypatch)
     folder = leave_behind(tmp_path / "a.zarr", left, 60)
-    assert store.open(folder).writer == (None, None)
+    assert store.open(folder).read_writer() == (None, None)
     hold(folder).close()
     assert objects(folder) == ["zarr.json"]
 

@@ -153,8 +153,8 @@ def test_a_full_disk_is_named_at_every_write_and_loses_no_commit(kit, data_set):
 
 
 def test_memory_and_zarr_stores_are_places_too(tmp_path):
-    assert store.open(store.StoreWriter.open("memory").store).data_set_ids == ()
-    assert store.open(store.StoreWriter.open(LocalStore(tmp_path / "a")).store).data_set_ids == ()
+    assert store.open(store.StoreWriter.open("memory").store).read_data_set_ids() == ()
+    assert store.open(store.StoreWriter.open(LocalStore(tmp_path / "a")).store).read_data_set_ids() == ()
 
 
 @pytest.mark.parametrize("size", [0, 1, 2**18, 2**18 + 1, 2**20])

@@ -205,7 +205,7 @@ def test_a_store_is_made_and_changed_where_files_cannot_be_linked(tmp_path, monk
 
     monkeypatch.setattr("os.link", link)
     store.StoreWriter.open(tmp_path / "a.zarr").begin_run({"selection": []})
-    assert store.open(tmp_path / "a.zarr").runs == [{"selection": []}]
+    assert store.open(tmp_path / "a.zarr").read_runs() == [{"selection": []}]
 
 
 def test_an_object_is_replaced_where_nothing_is_renamed_over_a_file(tmp_path, monkeypatch):

@@ -77,16 +77,16 @@ def test_sections_that_move_the_slots_are_refused_and_a_rebuild_is_named(mirror,
 def test_sections_behind_the_last_extend_the_registered_image(mirror, kit):
     mirror.write(101349756)
     before = store.open(mirror.writer.store).data_set(70813257)
-    plane = before.registered[:, 2]
+    plane = before.open_registered()[:, 2]
     rows = [section.record for section in mirror.data_set.section_images]
     mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 56)])
     mirror.begin()
     mirror.write(5)
     after = store.open(mirror.writer.store).data_set(70813257)
-    assert after.registered.shape == (3, 7, 80, 114)
+    assert after.open_registered().shape == (3, 7, 80, 114)
     assert [slot.image_id for slot in after.read_registered_layout().slots[4:]] == [101349759, None, 5]
-    np.testing.assert_array_equal(after.registered[:, 2], plane)
-    assert after.registered[:, 6].any()
+    np.testing.assert_array_equal(after.open_registered()[:, 2], plane)
+    assert after.open_registered()[:, 6].any()
 
 
 def test_a_section_that_the_data_set_no_longer_has_keeps_its_slot(mirror, kit):

@@ -15,21 +15,21 @@ def test_a_store_computes_the_services_of_what_it_holds(mirror):
     mirror.writer.write_table(mirror.data_set)
     mirror.view.finish()
     opened = store.open(mirror.writer.location)
-    assert opened.atlas is opened.atlas
+    assert opened.read_atlas() is opened.read_atlas()
     xy = np.array([[0.0, 0.0], [1000.0, 500.0]])
-    there = opened.atlas.image_to_reference(101349756, xy)
+    there = opened.read_atlas().image_to_reference(101349756, xy)
     section = opened.data_set(DATA_SET_ID).geometry(101349756)
     assert np.allclose(there.pir, section.image_to_reference(xy), rtol=0, atol=1e-9)
     # sections that are known and not stored are computed, too
-    assert opened.atlas.image_to_reference(101349750, xy).reference_space_id == 9
+    assert opened.read_atlas().image_to_reference(101349750, xy).reference_space_id == 9
     with pytest.raises(AlignmentError, match="101349759"):
-        opened.atlas.image_to_reference(101349759, xy)
+        opened.read_atlas().image_to_reference(101349759, xy)
 
 
 def test_the_catalogue_of_a_store_is_that_of_the_records(mirror):
     mirror.writer.write_table(mirror.data_set)
     mirror.view.finish()
-    stored = store.open(mirror.writer.location).atlas.catalogue
+    stored = store.open(mirror.writer.location).read_atlas().catalogue
     records = Catalogue.from_records([mirror.data_set])
     for name in ("image_id", "section_number", "tsv", "tvs", "failed", "annotated", "image_type"):
         ours, theirs = getattr(stored.sections, name), getattr(records.sections, name)
@@ -41,13 +41,13 @@ def test_the_catalogue_of_a_store_is_that_of_the_records(mirror):
 def test_of_an_unfinished_data_set_the_committed_sections_are_known(mirror):
     mirror.write(101349756)
     mirror.write(101349750, until_commit=True)
-    atlas = store.open(mirror.writer.location).atlas
+    atlas = store.open(mirror.writer.location).read_atlas()
     assert atlas.catalogue.sections.image_id.tolist() == [101349756]
 
 
 def test_an_empty_store_has_an_atlas_that_knows_nothing(tmp_path):
     from asyncfetch.store import StoreWriter
 
-    atlas = store.open(StoreWriter.open(tmp_path / "out.zarr").location).atlas
+    atlas = store.open(StoreWriter.open(tmp_path / "out.zarr").location).read_atlas()
     assert len(atlas.catalogue.sections) == 0
     assert atlas.reference_to_image(9, (1, 2, 3), [4]).section_image_id.tolist() == [-1]

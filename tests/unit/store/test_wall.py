@@ -139,8 +139,10 @@ def test_zarr_reads_nothing_outside_either(mirror, outside, tmp_path):
     chunk.rename(kept)
     chunk.symlink_to(kept)
     section = store.open(tmp_path / "out.zarr").data_set(mirror.data_set.id).section(101349750)
-    assert not section.levels[0][...].any()
-    assert zarr.open_array(section.levels[0].store.root / section.levels[0].path, mode="r")[...].any()
+    assert not section.open_levels()[0][...].any()
+    assert zarr.open_array(section.open_levels()[0].store.root / section.open_levels()[0].path, mode="r")[
+        ...
+    ].any()
 
 
 def test_a_jpeg_that_is_a_link_to_elsewhere_is_not_given_out(mirror, outside, tmp_path):
@@ -150,7 +152,7 @@ def test_a_jpeg_that_is_a_link_to_elsewhere_is_not_given_out(mirror, outside, tm
     jpeg.symlink_to(outside / "file")
     section = store.open(tmp_path / "out.zarr").data_set(mirror.data_set.id).section(101349750)
     with pytest.raises(Exception, match="missing although it is committed"):
-        _ = section.jpeg
+        _ = section.read_jpeg()
 
 
 def test_a_section_whose_folder_leads_out_is_written_again_inside(mirror, outside, tmp_path):

@@ -26,7 +26,7 @@ def test_the_source_is_the_jpeg_as_a_plain_file_and_reads_as_pixels(mirror):
     path = mirror.writer.store.root / VIEW / "source" / "101349756"
     assert [(each.name, each.read_bytes()) for each in path.iterdir()] == [("c.0.0.0", jpeg)]
     section = store.open(mirror.writer.store).data_set(70813257).section(101349756)
-    np.testing.assert_array_equal(section.source, simplejpeg.decode_jpeg(jpeg))
+    np.testing.assert_array_equal(section.read_source(), simplejpeg.decode_jpeg(jpeg))
 
 
 def test_a_gray_jpeg_has_one_colour(mirror, kit):
@@ -35,7 +35,7 @@ def test_a_gray_jpeg_has_one_colour(mirror, kit):
     jpeg = simplejpeg.encode_jpeg(pixels, colorspace="GRAY")
     mirror.view.write_source(101349756, jpeg)
     section = store.open(mirror.writer.store).data_set(70813257).section(101349756)
-    np.testing.assert_array_equal(section.source, simplejpeg.decode_jpeg(jpeg, colorspace="GRAY"))
+    np.testing.assert_array_equal(section.read_source(), simplejpeg.decode_jpeg(jpeg, colorspace="GRAY"))
 
 
 def test_zarr_walks_a_store_with_its_own_codecs_and_without_a_warning(mirror):
@@ -56,10 +56,10 @@ def test_the_arrays_that_an_older_store_made_of_its_jpegs_become_plain_files(mir
     (source / "101349756/zarr.json").write_text(
         '{"zarr_format": 3, "node_type": "array", "shape": [1, 1, 3]}'
     )
-    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).jpeg == jpeg
+    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).read_jpeg() == jpeg
     kit.Mirror(kit.StoreWriter.open(mirror.writer.store), mirror.data_set).begin()
     assert [each.name for each in (source / "101349756").iterdir()] == ["c.0.0.0"]
-    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).jpeg == jpeg
+    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).read_jpeg() == jpeg
     assert store.open(mirror.writer.store).damage == []
 
 
@@ -196,7 +196,7 @@ def test_four_threads_write_the_bytes_of_one(kit, tmp_path):
             mirror.begin()
             list(pool.map(mirror.write, [section.id for section in data_set.section_images]))
     assert objects(tmp_path / "one") == objects(tmp_path / "four")
-    assert len(store.open(tmp_path / "four").data_set(70813257).sections) == 8
+    assert len(store.open(tmp_path / "four").data_set(70813257).read_commits()) == 8
 
 
 def test_a_registered_plane_needs_a_registered_view(kit):
@@ -211,7 +211,7 @@ def test_runs_are_remembered_until_they_end(mirror):
         mirror.writer.begin_run(run)
     mirror.writer.end_run(runs[1])
     assert store.StoreWriter.open(mirror.writer.location).runs() == [runs[2], runs[0]]
-    assert store.open(mirror.writer.location).runs == [runs[2], runs[0]]
+    assert store.open(mirror.writer.location).read_runs() == [runs[2], runs[0]]
 
 
 def test_only_the_last_runs_are_remembered(mirror):
@@ -247,7 +247,7 @@ def test_a_record_that_could_not_be_read_back_is_not_written(mirror):
     layout = mirror.layout()
     with pytest.raises(StoreItemError, match="data set 70813257 is not stored"):
         mirror.writer.open_view(msgspec.structs.replace(layout, record={"id": 2**70}))
-    assert store.open(mirror.writer.store).data_set_ids == (70813257,)
+    assert store.open(mirror.writer.store).read_data_set_ids() == (70813257,)
 
 
 def test_a_commit_tells_how_many_shards_its_layers_have(mirror):
