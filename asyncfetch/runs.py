@@ -130,7 +130,7 @@ def unfinished_runs(store: Store) -> list[UnfinishedRun]:
     token = "" if holder is None else holder.token
     return [
         msgspec.structs.replace(run, is_alive=is_alive if token and raw.get("token") == token else False)
-        for raw, run in numbered_runs(store.runs)
+        for raw, run in numbered_runs(store.read_runs())
     ]
 
 

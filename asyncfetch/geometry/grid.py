@@ -228,6 +228,28 @@ class ReferenceGrid:
         matrix[:, 2] += to_image[:, 3]
         return Affine2D(matrix)
 
+    def slice_position_of(self, trv: Affine3D) -> tuple[float, float] | None:
+        """Return where the sections of a data set pass the axis across the plane, at the middle of the other two.
+
+        Parameters
+        ----------
+        trv : Affine3D
+            Reference space to volume frame, in µm.
+
+        Returns
+        -------
+        slope, origin_um : (float, float) or None
+            A section at z µm of the volume frame lies at slope · z + origin_um of the axis; None where the sections
+            stand perpendicular to the plane.
+        """
+        equation = trv.matrix[2]
+        across = float(equation[self.plane.slice_axis])
+        if abs(across) <= _PARALLEL_TO_SLICE_AXIS * math.hypot(*equation[:3].tolist()):
+            return None
+        in_plane = (self.plane.y_axis, self.plane.x_axis)
+        at_middle = sum(float(equation[axis]) * self.box_um[axis] / 2 for axis in in_plane)
+        return 1 / across, -(at_middle + float(equation[3])) / across
+
     def slice_index_of(self, equation: ArrayLike) -> NDArray[np.float64]:
         """Return where a plane passes the lines of voxels across the grid, as a function of the position on the grid.
 

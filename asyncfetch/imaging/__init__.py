@@ -7,6 +7,7 @@ from asyncfetch.imaging.displacement import Border, DisplacementField
 from asyncfetch.imaging.jet import expression_level, put_levels
 from asyncfetch.imaging.jobs import Jobs
 from asyncfetch.imaging.jpeg import JpegHeader, decode, encode, read_header
+from asyncfetch.imaging.opencv import split_colours
 from asyncfetch.imaging.pool import Pool
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.imaging.warp import (
@@ -34,5 +35,6 @@ __all__ = [
     "prepare_source",
     "put_levels",
     "read_header",
+    "split_colours",
     "warp",
 ]

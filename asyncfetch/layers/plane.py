@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asyncfetch.geometry import Box, tiles_of
-from asyncfetch.layout.paths import CHUNK, shard_shape
+from asyncfetch.layout.paths import plane_chunking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,11 +66,11 @@ class PlaneJobs:
         self._warp = warp
         self._write = write
         self._wanted = Box.of_shape(shape) if wanted is None else wanted
-        self._shard_shape = shard_shape(shape)
+        self._chunking = plane_chunking(shape)
         self._fill = fill
         #: How many shards there are to make.
         self.n_shards = 0
-        for shard in tiles_of(shape, self._shard_shape):
+        for shard in tiles_of(shape, self._chunking.shard):
             part = shard.intersect(self._wanted)
             seen = warp.source_of(part)
             if seen.is_empty:
@@ -99,13 +99,14 @@ class PlaneJobs:
             source.release()
 
     def _chunks(self, shard: Box, pixels: NDArray[np.uint8], origin: tuple[int, int]) -> Iterator[Chunk]:
-        chunk = np.empty((CHUNK, CHUNK, 3), dtype=np.uint8)
-        for row, column in np.ndindex(*(side // CHUNK for side in self._shard_shape)):
-            top, left = shard.y0 + row * CHUNK, shard.x0 + column * CHUNK
-            box = Box(top, left, top + CHUNK, left + CHUNK).intersect(shard).intersect(self._wanted)
+        height, width = self._chunking.chunk
+        chunk = np.empty((height, width, 3), dtype=np.uint8)
+        for row, column in np.ndindex(*self._chunking.grid):
+            top, left = shard.y0 + row * height, shard.x0 + column * width
+            box = Box(top, left, top + height, left + width).intersect(shard).intersect(self._wanted)
             if box.is_empty or self._warp.sees_nothing(box):
                 continue
-            if box.shape != (CHUNK, CHUNK):
+            if box.shape != (height, width):
                 chunk[...] = self._fill
             inner = chunk[box.shift(-top, -left).slices]
             self._warp.render(pixels, origin=origin, box=box, out=inner)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asyncfetch.geometry import Box, full_to_tier, tiles_of
+from asyncfetch.geometry import Box, full_to_tier
 from asyncfetch.imaging import Jobs, PlaneWarp, average
 from asyncfetch.layers.pixels import Decoded, Pixels
 from asyncfetch.layers.plane import PlaneJobs
 from asyncfetch.layers.pyramid import LevelJobs
-from asyncfetch.layout.paths import shard_shape
+from asyncfetch.layout.paths import plane_chunking
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -63,9 +63,7 @@ class LayerJobs:
     def are_heavy(self) -> bool:
         """Whether there is work for more than one thread."""
         grid = self._plan.grid
-        is_large = (
-            grid is not None and next(tiles_of(grid.shape, shard_shape(grid.shape))).shape != grid.shape
-        )
+        is_large = grid is not None and len(list(plane_chunking(grid.shape).places())) > 1
         return "sections" in self._plan.layers or ("registered" in self._plan.layers and is_large)
 
     def begin(self, kept: Collection[Layer], jpeg: Jpeg | None) -> None:

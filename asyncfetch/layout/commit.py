@@ -28,7 +28,7 @@ from asyncfetch.version import __version__
 if TYPE_CHECKING:
     from asyncfetch.geometry import SectionGeometry
 
-__all__ = ["Commit", "SectionAffine"]
+__all__ = ["Commit", "Objects", "SectionAffine"]
 
 Row3 = tuple[Position, Position, Position]
 
@@ -61,6 +61,24 @@ class SectionAffine(msgspec.Struct, frozen=True, kw_only=True):
             return None
         first, second, third = ((float(a), float(b), float(c)) for a, b, c in matrix)
         return cls(matrix=(first, second, third))
+
+
+class Objects(msgspec.Struct, frozen=True, kw_only=True):
+    """The objects that hold the pixels of one layer of a section; what is nothing but the fill is not stored.
+
+    Attributes
+    ----------
+    n : int
+        How many there are.
+    n_bytes : int
+        Their lengths together.
+    """
+
+    n: Size = 0
+    n_bytes: Size = 0
+
+    def __add__(self, other: Objects) -> Objects:
+        return Objects(n=self.n + other.n, n_bytes=self.n_bytes + other.n_bytes)
 
 
 class Commit(MadeByRecipe, frozen=True, kw_only=True):
@@ -103,9 +121,8 @@ class Commit(MadeByRecipe, frozen=True, kw_only=True):
         The part that is stored: x, y, width and height in full-resolution pixels of the section; None means all.
     image_to_reference : SectionAffine or None
         Where the section lies; None when it has no alignment.
-    n_shards : dict of str to int
-        How many shards the layers ``sections`` and ``registered`` have; one of nothing but the fill is not stored.
-        Commits from before do not tell.
+    objects : dict of str to Objects
+        What the layers ``sections`` and ``registered`` are stored in.
     time : str
         When it was committed, ISO 8601 in UTC.
     tool, tool_version : str
@@ -135,7 +152,7 @@ class Commit(MadeByRecipe, frozen=True, kw_only=True):
     fetch: Literal["images", "tiles"] = "images"
     region: tuple[Extent, Extent, Extent, Extent] | None = None
     image_to_reference: SectionAffine | None = None
-    n_shards: dict[Layer, Size] = msgspec.field(default_factory=dict)
+    objects: dict[Layer, Objects] = msgspec.field(default_factory=dict)
     tool: str = "asyncfetch"
     tool_version: str = __version__
     layout: Annotated[int, msgspec.Meta(ge=LAYOUT_VERSION, le=LAYOUT_VERSION)] = LAYOUT_VERSION

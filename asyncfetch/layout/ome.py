@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.registered import RegisteredLayout
 
 __all__ = [
     "collection_attributes",
@@ -37,6 +38,11 @@ _UNIT = "micrometer"
 _XML = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _CHANNELS = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
 _LEVEL = (("expression level", "FFFFFF"),)
+#: Where p, i and r of a reference space run (REC-4): space 10 is space 9 seen in a mirror.
+_ORIENTATIONS = {
+    9: ("anterior-to-posterior", "superior-to-inferior", "left-to-right"),
+    10: ("anterior-to-posterior", "superior-to-inferior", "right-to-left"),
+}
 _DOWNSAMPLER = {
     "method": "asyncfetch.imaging.pyramid.halve",
     "version": __version__,
@@ -103,35 +109,44 @@ def section_attributes(
                 translation=[0.0, 0.0, translation, translation],
             )
         )
-    return _multiscale(
-        name, datasets, unit=_UNIT if resolution_um else None, kind="mean", metadata=_DOWNSAMPLER
-    )
+    in_plane: dict[str, Any] = {"type": "space", "unit": _UNIT} if resolution_um else {"type": "space"}
+    axes = [
+        {"name": "z", "type": "space", "unit": _UNIT},
+        {"name": "y", **in_plane},
+        {"name": "x", **in_plane},
+    ]
+    return _multiscale(name, datasets, axes, kind="mean", metadata=_DOWNSAMPLER)
 
 
-def registered_attributes(
-    name: str, *, um: float, origin_um: float, z_step_um: float, z_origin_um: float
-) -> dict[str, Any]:
-    """Return ``attributes.ome`` of a registered image.
+def registered_attributes(name: str, layout: RegisteredLayout) -> dict[str, Any]:
+    """Return ``attributes.ome`` of a registered image: z, y and x are axes of the reference space.
+
+    Where sections share a number, slots are not evenly spaced, which NGFF 0.5 cannot say: z counts slots then, without
+    a unit, and the coordinates beside the image have the positions.
 
     Parameters
     ----------
     name : str
         What viewers call the image.
-    um : float
-        Pitch of the grid in µm.
-    origin_um : float
-        Centre of the first voxel of y and x: um / 2, or 0 for grid points at k · um.
-    z_step_um, z_origin_um : float
-        Distance of the slots and position of the first, in µm of the volume frame.
+    layout : RegisteredLayout
+        Its grid and its slots.
     """
+    um, origin_um, plane = layout.grid.um, layout.recipe.origin_um, layout.grid.plane
+    z_um = layout.z_um if layout.is_regular else None
+    z_step_um, z_origin_um = 1.0, 0.0
+    if z_um is not None and layout.z_step_um is not None:
+        z_step_um, z_origin_um = layout.z_step_um, float(z_um[0])
     dataset = _dataset(
         0, scale=[1.0, z_step_um, um, um], translation=[0.0, z_origin_um, origin_um, origin_um]
     )
-    return _multiscale(name, [dataset], unit=_UNIT, kind=None, metadata=None)
+    axes = _space_axes((plane.slice_axis, plane.y_axis, plane.x_axis), layout.reference_space_id)
+    if z_um is None:
+        del axes[0]["unit"]
+    return _multiscale(name, [dataset], axes, kind=None, metadata=None)
 
 
 def volume_attributes(
-    name: str, *, n_levels: int, um: float, n_channels: int, n_sections: int
+    name: str, *, n_levels: int, um: float, n_channels: int, n_sections: int, reference_space_id: int | None
 ) -> dict[str, Any]:
     """Return ``attributes.ome`` of a volume: z, y and x are p, i and r of the reference space.
 
@@ -147,6 +162,8 @@ def volume_attributes(
         3 for red, green and blue, 1 for an expression level.
     n_sections : int
         How many sections it was made from.
+    reference_space_id : int or None
+        The API's id of the space.
     """
     pitches = [um * 2**level for level in range(n_levels)]
     datasets = [
@@ -160,7 +177,8 @@ def volume_attributes(
             f"between {counted(n_sections, 'section')}; a level is the mean of 2 x 2 x 2 voxels of the one before"
         ),
     }
-    return _multiscale(name, datasets, unit=_UNIT, kind="mean", metadata=metadata, n_channels=n_channels)
+    axes = _space_axes((0, 1, 2), reference_space_id)
+    return _multiscale(name, datasets, axes, kind="mean", metadata=metadata, n_channels=n_channels)
 
 
 def collection_attributes(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -228,24 +246,30 @@ def _dataset(level: int, *, scale: list[float], translation: list[float]) -> dic
     }
 
 
+def _space_axes(reference_axes: tuple[int, int, int], reference_space_id: int | None) -> list[dict[str, Any]]:
+    """Return z, y and x of an image in the reference space, each with its orientation (NGFF RFC-4)."""
+    directions = _ORIENTATIONS.get(reference_space_id or 0)
+    axes: list[dict[str, Any]] = []
+    for name, axis in zip("zyx", reference_axes, strict=True):
+        entry: dict[str, Any] = {"name": name, "type": "space", "unit": _UNIT}
+        if directions is not None:
+            entry["orientation"] = {"type": "anatomical", "value": directions[axis]}
+        axes.append(entry)
+    return axes
+
+
 def _multiscale(
     name: str,
     datasets: list[dict[str, Any]],
+    space_axes: list[dict[str, Any]],
     *,
-    unit: str | None,
     kind: str | None,
     metadata: dict[str, Any] | None,
     n_channels: int = 3,
 ) -> dict[str, Any]:
-    in_plane = {"type": "space"} if unit is None else {"type": "space", "unit": unit}
     multiscale: dict[str, Any] = {
         "name": name,
-        "axes": [
-            {"name": "c", "type": "channel"},
-            {"name": "z", "type": "space", "unit": _UNIT},
-            {"name": "y", **in_plane},
-            {"name": "x", **in_plane},
-        ],
+        "axes": [{"name": "c", "type": "channel"}, *space_axes],
         "datasets": datasets,
     }
     if kind is not None:

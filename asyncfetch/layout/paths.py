@@ -1,39 +1,51 @@
-"""Where everything lies in a store of layout version 1: paths, chunks and shards. Pure.
+"""Where everything lies in a store of layout version 2: paths, chunks and shards. Pure.
 
 ::
 
     OUT/                                           group
       data_sets/<id>/                              group, the data set's record
         <view>/sections/<image_id>/                group, the commit; scale0/{image,y,x} scale1/… when stored
-        <view>/source/<image_id>                   array of one chunk: the server's JPEG
-        <view>/registered/scale0/{image,y,x}       array, one z a slot
+        <view>/source/<image_id>.jpg               the server's JPEG, a plain file
+        <view>/registered/scale0/{image,z,y,x}     array, one z per slot
         <view>/volume/scale0/{image,z,y,x} scale1/…  array of the whole reference space, derived from `registered`
-        table/                                     one array a column
+        table/                                     columns of all sections
       catalogue/structure_centers/<space>          group, the rows of StructureCenter; optional, as all of catalogue
       catalogue/space_transforms                   group, the rows of ReferenceToReferenceTransform
       catalogue/atlases/<id>                       group, the row of Atlas and the data sets of its plates
 
-A chunk holds 512 x 512 pixels of three colours; a shard holds up to 4 x 4 chunks and is clipped to the image
-rounded up to chunks, so that a small image does not carry the index of a large one.
+A chunk of a section holds 512 x 512 pixels of three colours; a shard holds up to 4 x 4 chunks and is clipped to the
+image rounded up to chunks, so that a small image does not carry the index of a large one. A registered plane of up to
+1024 x 1024 pixels is one chunk, and has no shards: planes are read whole. Chunks lie beside the metadata of their
+array, ``c.0.5.0.0``: a folder for each axis would cost two more for every plane.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "CHUNK",
     "LAYOUT_VERSION",
     "LOCK_PATH",
+    "PLANE_CHUNK",
     "SHARD",
     "SMALLEST_LEVEL",
     "SPACE_TRANSFORMS_PATH",
+    "Chunking",
     "atlas_path",
+    "chunk_key",
     "data_set_path",
+    "level_chunking",
     "level_shapes",
+    "plane_chunking",
     "registered_path",
     "section_path",
     "sections_path",
-    "shard_shape",
-    "source_path",
+    "source_folder",
+    "source_key",
     "structure_centers_path",
     "table_path",
     "view_path",
@@ -41,11 +53,13 @@ __all__ = [
 ]
 
 #: What this package writes and reads; a store says it in ``attributes.asyncfetch.layout`` of its root.
-LAYOUT_VERSION = 1
-#: Pixels a side of a chunk.
+LAYOUT_VERSION = 2
+#: Pixels per side of a chunk.
 CHUNK = 512
-#: Most pixels a side of a shard.
+#: Most pixels per side of a shard.
 SHARD = 2048
+#: Most pixels per side of a registered plane that is one chunk.
+PLANE_CHUNK = 1024
 #: Levels are halved until the longer side is no longer than this.
 SMALLEST_LEVEL = 512
 
@@ -86,9 +100,14 @@ def section_path(data_set_id: int, view: str, image_id: int) -> str:
     return f"{sections_path(data_set_id, view)}/{image_id}"
 
 
-def source_path(data_set_id: int, view: str, image_id: int) -> str:
-    """Return the path of the array whose one chunk is the server's JPEG."""
-    return f"{view_path(data_set_id, view)}/source/{image_id}"
+def source_folder(data_set_id: int, view: str) -> str:
+    """Return the path of the folder of the JPEGs, which readers of Zarr take for an array and do not walk."""
+    return f"{view_path(data_set_id, view)}/source"
+
+
+def source_key(data_set_id: int, view: str, image_id: int) -> str:
+    """Return the key of the server's JPEG, a plain file."""
+    return f"{source_folder(data_set_id, view)}/{image_id}.jpg"
 
 
 def registered_path(data_set_id: int, view: str) -> str:
@@ -106,26 +125,93 @@ def table_path(data_set_id: int) -> str:
     return f"{data_set_path(data_set_id)}/table"
 
 
-def shard_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the shard of an image of this shape.
+def chunk_key(path: str, *index: int) -> str:
+    """Return the key of a chunk, or of a shard, of an array.
+
+    Examples
+    --------
+    >>> chunk_key("image", 0, 5, 0, 1)
+    'image/c.0.5.0.1'
+    """
+    return f"{path}/{'.'.join(map(str, ('c', *index)))}"
+
+
+class Chunking(NamedTuple):
+    """How one z of an array of images is cut.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (y, x) of the image in pixels.
+    chunk : tuple of int
+        (y, x) of a chunk.
+    shard : tuple of int
+        (y, x) of what is one object: whole chunks; one chunk where there are no shards.
+    is_sharded : bool
+        Whether an object has an index of its chunks at its end.
+    """
+
+    shape: tuple[int, int]
+    chunk: tuple[int, int]
+    shard: tuple[int, int]
+    is_sharded: bool
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of chunks in a shard."""
+        return self.shard[0] // self.chunk[0], self.shard[1] // self.chunk[1]
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks of a shard."""
+        rows, columns = self.grid
+        return rows * columns
+
+    @property
+    def index_bytes(self) -> int:
+        """Length of the index at the end of a shard, with its checksum; 0 without shards."""
+        return 16 * self.n_chunks + 4 if self.is_sharded else 0
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Yield the row and the column of every shard."""
+        for row in range(-(-self.shape[0] // self.shard[0])):
+            for column in range(-(-self.shape[1] // self.shard[1])):
+                yield row, column
+
+
+def level_chunking(shape: tuple[int, int]) -> Chunking:
+    """Return how a level of a section of this shape is cut.
 
     Parameters
     ----------
     shape : tuple of int
         (y, x) in pixels.
 
-    Returns
-    -------
-    tuple of int
-        (y, x): each side rounded up to whole chunks, at most `SHARD`.
-
     Examples
     --------
-    >>> shard_shape((320, 456)), shard_shape((9000, 600))
+    >>> level_chunking((320, 456)).shard, level_chunking((9000, 600)).shard
     ((512, 512), (2048, 1024))
     """
     height, width = (min(SHARD, CHUNK * max(1, -(-side // CHUNK))) for side in shape)
-    return height, width
+    return Chunking(shape, (CHUNK, CHUNK), (height, width), is_sharded=True)
+
+
+def plane_chunking(shape: tuple[int, int]) -> Chunking:
+    """Return how a registered plane of this shape is cut: not at all where it is small enough.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (y, x) in pixels.
+
+    Examples
+    --------
+    >>> plane_chunking((320, 456)).chunk, plane_chunking((1600, 2280)).chunk
+    ((320, 456), (512, 512))
+    """
+    if max(shape) > PLANE_CHUNK:
+        return level_chunking(shape)
+    return Chunking(shape, shape, shape, is_sharded=False)
 
 
 def level_shapes(shape: tuple[int, int]) -> tuple[tuple[int, int], ...]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
+import numpy as np
 
-from asyncfetch.layout.bounds import Pitch  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.bounds import Pitch, Position  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.layout.recipe import MadeByRecipe, Recipe
 from asyncfetch.layout.slots import Slot, plan_slots, slot_spacing, slots_of
 from asyncfetch.settings import Layer  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.geometry import ReferenceGrid
 
 __all__ = ["RegisteredLayout", "ViewLayout", "thickness_um_of"]
+
+
+#: A step between sections that no brain has; the alignment is not one then.
+_MAX_PER_NUMBER_UM = 1e6
 
 
 class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
@@ -31,30 +39,36 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
     reference_space_id : int or None
         The API's id of the space.
     slots : tuple of Slot
-        One entry a z.
+        One entry per z, ascending along the axis of the reference space across the planes.
     spacing : int
-        Section numbers from one slot to the next.
+        Section numbers from one slot to the next; negative where they descend along that axis.
     section_thickness_um : float
         What one section number is worth along z of the volume frame, in µm.
+    z_per_number_um, z_at_zero_um : float or None
+        How far one section number leads along that axis, and where section number 0 would lie, at the middle of the
+        other two, in µm of the reference space; None where the alignment of the data set does not tell.
     frame, axes, unit : str
-        What y and x of the image are measured in; z is the volume frame's.
+        What z, y and x of the image are measured in.
     """
 
     _leading: ClassVar[tuple[str, ...]] = ("um", "plane", "box_um")
     _recipe_behind: ClassVar[str] = "reference_space_id"
 
     slots: tuple[Slot, ...]
-    spacing: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
+    spacing: Annotated[int, msgspec.Meta(ge=-(2**32), le=2**32)]
     section_thickness_um: Pitch
+    z_per_number_um: Position | None = None
+    z_at_zero_um: Position | None = None
     reference_space_id: int | None = None
     frame: str = "reference"
     axes: tuple[str, str, str] = ("p", "i", "r")
     unit: str = "micrometer"
-    z_frame: str = "volume"
 
     def __post_init__(self) -> None:
         if self.recipe.grid is None:
             raise ValueError("a registered image needs um, plane and box_um")
+        if not self.spacing:
+            raise ValueError("a registered image needs a spacing other than 0")
 
     @property
     def grid(self) -> ReferenceGrid:
@@ -73,6 +87,25 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
         """Where the first grid point of y and x lies, in µm."""
         return self.recipe.origin_um
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether slots follow each other at one distance: they do not where sections share a number."""
+        numbers = [slot.section_number for slot in self.slots]
+        return all(later - number == self.spacing for number, later in itertools.pairwise(numbers))
+
+    @property
+    def z_step_um(self) -> float | None:
+        """From one section number that has a slot to the next, in µm along that axis; None where it is not known."""
+        return None if self.z_per_number_um is None else self.spacing * self.z_per_number_um
+
+    @property
+    def z_um(self) -> NDArray[np.float64] | None:
+        """The (z,) positions of the slots along the axis across the planes, in µm; None where they are not known."""
+        if self.z_at_zero_um is None or self.z_per_number_um is None:
+            return None
+        numbers = np.array([slot.section_number for slot in self.slots], dtype=np.float64)
+        return numbers * self.z_per_number_um + self.z_at_zero_um
+
     def differences(self, other: RegisteredLayout) -> list[str]:
         """Return the names of what makes the planes of two registered images differ, but for their slots."""
         found = self.recipe.differences(other.recipe)
@@ -83,22 +116,28 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
     def extended_by(self, later: RegisteredLayout) -> RegisteredLayout | None:
         """Return a later registered image with the sections of both; None where planes would have to move.
 
-        Sections that the later one does not have keep their slots; new ones fill free slots, or come at the end.
+        Sections that the later one does not have keep their slots; new ones fill free slots, or come at the end of the
+        axis. The positions are those of this one, where it has any.
         """
         filled = [slot for each in (self, later) for slot in each.slots if slot.image_id is not None]
         numbers: dict[int, int | None] = {
             slot.image_id: slot.section_number for slot in filled if slot.image_id is not None
         }
         planes = {slot.image_id: slot.plane for slot in filled if slot.image_id is not None}
-        slots = plan_slots(numbers, planes)
+        slots = plan_slots(numbers, planes, descending=later.spacing < 0)
         stays = len(slots) >= len(self.slots) and all(
             slot.section_number == now.section_number and slot.image_id in {None, now.image_id}
             for slot, now in zip(self.slots, slots, strict=False)
         )
         if not stays:
             return None
-        spacing = slot_spacing(slot.section_number for slot in slots)
-        return msgspec.structs.replace(later, slots=slots, spacing=spacing)
+        spacing = slot_spacing(slot.section_number for slot in slots) * (-1 if later.spacing < 0 else 1)
+        extended = msgspec.structs.replace(later, slots=slots, spacing=spacing)
+        if self.z_at_zero_um is None:
+            return extended
+        return msgspec.structs.replace(
+            extended, z_per_number_um=self.z_per_number_um, z_at_zero_um=self.z_at_zero_um
+        )
 
     def is_same_grid(self, other: RegisteredLayout) -> bool:
         """Tell whether planes of a later registered image can stand beside those of this one."""
@@ -116,12 +155,21 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
         recipe: Recipe,
     ) -> RegisteredLayout:
         """Lay out the registered image of all sections of a data set, by a recipe with a grid."""
-        slots = slots_of(data_set)
+        grid, thickness_um = recipe.grid, thickness_um_of(data_set)
+        assert grid is not None, "only what has a grid is laid out"
+        trv = None if data_set.alignment3d is None else data_set.alignment3d.trv
+        slope, origin_um = (trv and grid.slice_position_of(trv)) or (1.0, math.nan)
+        slots = slots_of(data_set, descending=slope < 0)
+        spacing = slot_spacing(slot.section_number for slot in slots) * (-1 if slope < 0 else 1)
+        per_number_um = slope * thickness_um
+        is_placed = math.isfinite(origin_um) and abs(per_number_um) <= _MAX_PER_NUMBER_UM
         return cls(
             recipe=recipe,
             slots=slots,
-            spacing=slot_spacing(slot.section_number for slot in slots),
-            section_thickness_um=thickness_um_of(data_set),
+            spacing=spacing,
+            section_thickness_um=thickness_um,
+            z_per_number_um=per_number_um if is_placed else None,
+            z_at_zero_um=origin_um if is_placed else None,
             reference_space_id=data_set.reference_space_id,
         )
 

@@ -24,7 +24,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     z : int
-        Index along the slice axis, from 0.
+        Index along the slice axis of the reference space, from 0.
     section_number : int
         The section number that belongs there.
     image_id : int or None
@@ -52,6 +52,8 @@ def slot_spacing(section_numbers: Iterable[int]) -> int:
 def plan_slots(
     section_numbers: Mapping[int, int | None],
     planes: Mapping[int, tuple[float, float, float, float] | None] | None = None,
+    *,
+    descending: bool = False,
 ) -> tuple[Slot, ...]:
     """Give each section of a set its z: one for each step from the first section number to the last.
 
@@ -62,6 +64,8 @@ def plan_slots(
         slots do not move when a section fails. A section without a number gets no slot.
     planes : mapping of int to tuple of float, optional
         Plane equations by image id.
+    descending : bool
+        Begin with the highest section number, where it lies first along the axis of the reference space.
 
     Returns
     -------
@@ -82,7 +86,9 @@ def plan_slots(
         return ()
     known = planes or {}
     slots: list[Slot] = []
-    for number in range(min(images), max(images) + 1, slot_spacing(images)):
+    spacing = slot_spacing(images)
+    numbers = range(min(images), max(images) + 1, spacing)
+    for number in reversed(numbers) if descending else numbers:
         if number not in images:
             slots.append(Slot(z=len(slots), section_number=number))
         for image_id in images.get(number, ()):
@@ -91,7 +97,7 @@ def plan_slots(
     return tuple(slots)
 
 
-def slots_of(data_set: SectionDataSet) -> tuple[Slot, ...]:
+def slots_of(data_set: SectionDataSet, *, descending: bool = False) -> tuple[Slot, ...]:
     """Return the slots of a data set, with the plane of each section that can be placed."""
     numbers: dict[int, int | None] = {}
     planes: dict[int, tuple[float, float, float, float] | None] = {}
@@ -102,4 +108,4 @@ def slots_of(data_set: SectionDataSet) -> tuple[Slot, ...]:
         except AlignmentError:
             continue
         planes[section.id] = (a, b, c, d)
-    return plan_slots(numbers, planes)
+    return plan_slots(numbers, planes, descending=descending)

@@ -14,7 +14,7 @@ import numpy as np
 from asyncfetch.allen import parse_json, parse_section_image
 from asyncfetch.geometry import Affine2D
 from asyncfetch.imaging import decode, halve, prepare_source, read_header, warp
-from asyncfetch.layout.paths import SHARD
+from asyncfetch.layout.paths import SHARD, level_chunking
 from asyncfetch.settings import Codec
 from asyncfetch.store.objects import Place
 from asyncfetch.store.shards import encode_shard
@@ -166,7 +166,7 @@ def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _compressed(pixels: NDArray[np.uint8], repeats: int) -> Iterator[StageMeasurement]:
     part = _middle(pixels)
     for codec in get_args(Codec):
-        encode = partial(encode_shard, part, (SHARD, SHARD), codec)
+        encode = partial(encode_shard, part, level_chunking((SHARD, SHARD)), codec)
         yield _measured(
             "compress",
             f"shard of 512 x 512 chunks, {codec}",
@@ -179,7 +179,7 @@ def _compressed(pixels: NDArray[np.uint8], repeats: int) -> Iterator[StageMeasur
 
 
 def _written(pixels: NDArray[np.uint8], folder: Path, repeats: int) -> StageMeasurement:
-    shard = encode_shard(_middle(pixels), (SHARD, SHARD), "zstd")
+    shard = encode_shard(_middle(pixels), level_chunking((SHARD, SHARD)), "zstd")
     place = Place(folder / "written")
     keys = iter(range(repeats + 1))
     return _measured(

@@ -9,7 +9,15 @@ from asyncfetch.loading import loader
 if TYPE_CHECKING:
     from asyncfetch.layout.atlas import AtlasRecord
     from asyncfetch.layout.commit import Commit, SectionAffine
-    from asyncfetch.layout.paths import CHUNK, LAYOUT_VERSION, SHARD, level_shapes, shard_shape
+    from asyncfetch.layout.paths import (
+        CHUNK,
+        LAYOUT_VERSION,
+        SHARD,
+        Chunking,
+        level_chunking,
+        level_shapes,
+        plane_chunking,
+    )
     from asyncfetch.layout.registered import RegisteredLayout, ViewLayout
     from asyncfetch.layout.slots import Slot, plan_slots
     from asyncfetch.layout.volume import VolumeLayout, VolumePlane
@@ -27,6 +35,7 @@ __all__ = [
     "LAYOUT_VERSION",
     "SHARD",
     "AtlasRecord",
+    "Chunking",
     "Commit",
     "Location",
     "Problem",
@@ -43,18 +52,20 @@ __all__ = [
     "VolumeLayout",
     "VolumePlane",
     "VolumeWriter",
+    "level_chunking",
     "level_shapes",
     "open",
     "plan_slots",
+    "plane_chunking",
     "prepare_documents",
-    "shard_shape",
 ]
 
 _HOMES = {
     "AtlasRecord": "asyncfetch.layout.atlas",
     **dict.fromkeys(("Commit", "SectionAffine"), "asyncfetch.layout.commit"),
     **dict.fromkeys(
-        ("CHUNK", "LAYOUT_VERSION", "SHARD", "level_shapes", "shard_shape"), "asyncfetch.layout.paths"
+        ("CHUNK", "LAYOUT_VERSION", "SHARD", "Chunking", "level_chunking", "level_shapes", "plane_chunking"),
+        "asyncfetch.layout.paths",
     ),
     **dict.fromkeys(("RegisteredLayout", "ViewLayout"), "asyncfetch.layout.registered"),
     **dict.fromkeys(("Slot", "plan_slots"), "asyncfetch.layout.slots"),

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 import numpy as np
 import zarr
-from imagecodecs.zarr import Jpegxl
-from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore, StorePath
 
-from asyncfetch.layout.paths import CHUNK, shard_shape
+from asyncfetch.layout.paths import level_chunking
 from asyncfetch.store.bounded import bounded
 from asyncfetch.store.damage import parse_array
+from asyncfetch.store.jpegxl import Jpegxl
 from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.shards import BLOSC_LEVEL, ZSTD_LEVEL
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from zarr.abc.codec import ArrayBytesCodec, BytesBytesCodec
 
+    from asyncfetch.layout.paths import Chunking
     from asyncfetch.settings import Codec
     from asyncfetch.store.objects import Place
 
@@ -60,27 +61,29 @@ _MAX_METADATA_BYTES = 2**22
 #: The most that a column takes: 230 000 sections with a 3 x 3 matrix each.
 _MAX_COLUMN_BYTES = 2**24
 
-# Names the one chunk of an array ``c.0.0`` beside its metadata; with ``/`` each axis would be a folder of its own.
-_ONE_CHUNK_KEYS = {"name": "default", "separator": "."}
-# From (c, z, y, x) to (z, y, x, c): pixels stay interleaved, as they were decoded and as JPEG XL wants them.
+# Names chunks ``c.0.5.0.0`` beside the metadata of their array; with ``/`` each axis would be a folder of its own.
+_CHUNK_KEYS = {"name": "default", "separator": "."}
+# From (c, z, y, x) to (z, y, x, c), as JPEG XL wants pixels. Other codecs go without: few viewers can transpose.
 _INTERLEAVED = (1, 2, 3, 0)
 
 
 def prepare_documents(codec: Codec) -> None:
     """Have Zarr make what the first data set needs of it, 28 ms in all: worth it while nothing has come yet."""
-    image_document((1, 1, 1), codec)
+    image_document(1, level_chunking((1, 1)), codec)
     for dtype in (np.float64, np.int64, np.bool, np.uint8):
         _plain_template(np.dtype(dtype))
     _plain_template(np.dtypes.StringDType())
 
 
-def image_document(shape: tuple[int, int, int], codec: Codec, fill: int = 0) -> Document:
+def image_document(n_z: int, chunking: Chunking, codec: Codec, fill: int = 0) -> Document:
     """Return the metadata of an array of images.
 
     Parameters
     ----------
-    shape : tuple of int
-        (z, y, x); there are three colours before them.
+    n_z : int
+        How many images there are.
+    chunking : Chunking
+        How each is cut.
     codec : str
         The compressor.
     fill : int
@@ -89,11 +92,10 @@ def image_document(shape: tuple[int, int, int], codec: Codec, fill: int = 0) -> 
     Returns
     -------
     dict
-        A uint8 array (c, z, y, x) in chunks of (3, 1, 512, 512) and shards of at most (3, 1, 2048, 2048).
+        A uint8 array (c, z, y, x) with c = 3.
     """
-    n_z, height, width = shape
-    template = _image_template(codec, (3, 1, CHUNK, CHUNK))
-    document = _resized(template, (3, n_z, height, width), (3, 1, *shard_shape((height, width))))
+    template = _image_template(codec, (3, 1, *chunking.chunk), chunking.is_sharded)
+    document = _resized(template, (3, n_z, *chunking.shape), (3, 1, *chunking.shard))
     return {**document, "fill_value": fill}
 
 
@@ -115,12 +117,12 @@ def block_document(
     codec : str
         The compressor.
     """
-    template = _image_template(codec, (n_channels, chunk, chunk, chunk))
+    template = _image_template(codec, (n_channels, chunk, chunk, chunk), is_sharded=True)
     return _resized(template, (n_channels, *shape), (n_channels, *shard))
 
 
 def one_chunk_key(n_axes: int) -> str:
-    """Return the name of the one chunk of a source, a column or coordinates, below the path of the array."""
+    """Return the name of the one chunk of a column or of coordinates, below the path of the array."""
     return ".".join(["c", *["0"] * n_axes])
 
 
@@ -202,22 +204,13 @@ def mend_array_metadata(place: Place, path: str, document: Document) -> None:
 def mend_source_folder(place: Place, path: str) -> None:
     """Make the folder of the JPEGs one that readers of Zarr do not look into: an array without elements.
 
-    Below a group, Zarr would warn of every JPEG. Older stores have a group there, and the JPEGs as arrays whose codec
-    only few installations know; these arrays become plain files.
+    Below a group, Zarr would warn of every JPEG.
     """
-    found = place.read(metadata_key(path), _parse_any)
-    if isinstance(found, dict) and found.get("node_type") == "array":
+    if place.read(metadata_key(path), parse_array) is not None:
         return
-    for name in place.names_below(path):
-        if name.isdecimal():
-            place.delete(metadata_key(f"{path}/{name}"))
     document = _whole(np.empty(0, dtype=np.uint8), ["jpeg"])
-    text = "The server's JPEGs are plain files: <image_id>/c.0.0.0"
+    text = "The server's JPEGs are plain files: <image_id>.jpg"
     write_array_metadata(place, path, document | {"attributes": {"asyncfetch": {"content": text}}})
-
-
-def _parse_any(data: bytes) -> Any:
-    return msgspec.json.decode(data)
 
 
 def write_column(place: Place, path: str, values: NDArray[Any]) -> None:
@@ -250,9 +243,7 @@ def read_column(place: Place, path: str) -> NDArray[Any]:
     if not is_whole or array.size * array.dtype.itemsize > _MAX_COLUMN_BYTES:
         raise place.damaged_item(path, f"has the shape {array.shape}, as no column has")
     key = f"{path}/{one_chunk_key(array.ndim)}"
-    # as it was named at first
-    earlier = f"{path}/c{'/0' * array.ndim}"
-    if array.size and place.tail(key, 0) is None and place.tail(earlier, 0) is None:
+    if array.size and place.tail(key, 0) is None:
         raise place.damaged_item(key, "is missing")
     return np.asarray(array[...])
 
@@ -364,31 +355,35 @@ def _document_of(**settings: Any) -> Document:
     return document
 
 
-def _compressor(codec: Codec) -> tuple[ArrayBytesCodec | Literal["auto"], BytesBytesCodec | None]:
+def _codecs(codec: Codec) -> tuple[list[Any], ArrayBytesCodec, list[BytesBytesCodec]]:
+    """Return what a chunk goes through; all but zstd, which has a checksum of its own, have one behind them."""
     match codec:
         case "zstd":
-            return "auto", ZstdCodec(level=ZSTD_LEVEL)
+            return [], BytesCodec(), [ZstdCodec(level=ZSTD_LEVEL, checksum=True)]
         case "blosc-lz4":
-            return "auto", BloscCodec(cname="lz4", clevel=BLOSC_LEVEL, shuffle="bitshuffle", typesize=1)
+            lz4 = BloscCodec(cname="lz4", clevel=BLOSC_LEVEL, shuffle="bitshuffle", typesize=1)
+            return [], BytesCodec(), [lz4, Crc32cCodec()]
         case "jpegxl":
-            return Jpegxl(lossless=True, effort=1, numthreads=1), None
+            serializer = Jpegxl(lossless=True, effort=1, numthreads=1)
+            return [TransposeCodec(order=_INTERLEAVED)], serializer, [Crc32cCodec()]
         case "none":
-            return "auto", None
+            return [], BytesCodec(), [Crc32cCodec()]
 
 
-@functools.cache
-def _image_template(codec: Codec, chunk: tuple[int, int, int, int]) -> Document:
-    serializer, compressor = _compressor(codec)
+@functools.lru_cache(maxsize=64)
+def _image_template(codec: Codec, chunk: tuple[int, int, int, int], is_sharded: bool) -> Document:
+    filters, serializer, compressors = _codecs(codec)
     return _document_of(
         shape=chunk,
         dtype="uint8",
         chunks=chunk,
-        shards=chunk,
-        filters=[TransposeCodec(order=_INTERLEAVED)],
+        shards=chunk if is_sharded else None,
+        filters=filters,
         serializer=serializer,
-        compressors=compressor,
+        compressors=compressors,
         fill_value=0,
         dimension_names=("c", "z", "y", "x"),
+        chunk_key_encoding=_CHUNK_KEYS,
     )
 
 
@@ -401,7 +396,7 @@ def _plain_template(dtype: np.dtype[Any]) -> Document:
         chunks=(1,),
         serializer=serializer,
         compressors=None,
-        chunk_key_encoding=_ONE_CHUNK_KEYS,
+        chunk_key_encoding=_CHUNK_KEYS,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from asyncfetch.layout.paths import chunk_key
 from asyncfetch.store.shards import encode_chunk, join_chunks, shard_problem
 
 if TYPE_CHECKING:
@@ -134,13 +135,12 @@ class BlockArray(NamedTuple):
 
     def sweep(self, place: Place) -> None:
         """Remove the temporary files that a killed write left."""
-        for folder in sorted({self.key(region).rpartition("/")[0] for region in self.shards()}):
-            place.sweep(folder)
+        place.sweep(self.path)
 
     def key(self, region: Region) -> str:
         """Return the key of a shard."""
         z, y, x = (begin // step for begin, step in zip(region.start, BLOCK_SHARD, strict=True))
-        return f"{self.path}/c/0/{z}/{y}/{x}"
+        return chunk_key(self.path, 0, z, y, x)
 
 
 def halve_block(voxels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,11 +12,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
+import imagecodecs.zarr
 import numcodecs.blosc
 import numcodecs.zstd
 import numpy as np
 import zarr
-from imagecodecs.zarr import Jpegxl
 from zarr.codecs import (
     BloscCodec,
     BytesCodec,
@@ -27,6 +27,7 @@ from zarr.codecs import (
     ZstdCodec,
 )
 
+from asyncfetch.store.jpegxl import Jpegxl
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class _Blosc(BloscCodec):
         return _into(chunk_spec, int.from_bytes(data[4:8], "little"), data, numcodecs.blosc.decompress)
 
 
-class _Jpegxl(Jpegxl):
+class _Jpegxl(imagecodecs.zarr.Jpegxl):
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         # imagecodecs compares the size of the image with that of the array before it decodes
         data, error = chunk_bytes.as_numpy_array(), ValueError("the chunk is empty")
@@ -164,7 +165,13 @@ def _name_of(codec: Any) -> str:
 
 #: What decodes by the layout, and what is replaced by what does.
 _HARMLESS = (BytesCodec, Crc32cCodec, TransposeCodec)
-_BOUNDED = {ZstdCodec: _Zstd, BloscCodec: _Blosc, Jpegxl: _Jpegxl, VLenUTF8Codec: _Text}
+_BOUNDED = {
+    ZstdCodec: _Zstd,
+    BloscCodec: _Blosc,
+    Jpegxl: _Jpegxl,
+    imagecodecs.zarr.Jpegxl: _Jpegxl,
+    VLenUTF8Codec: _Text,
+}
 
 
 def _into(

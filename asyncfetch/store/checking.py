@@ -1,27 +1,28 @@
 """Stored layers held against what their commits say: sizes and the ends of shards quickly, or every byte.
 
 A shard ends with an index of its chunks and the checksum of that index, so that an emptied or cut file is found by
-its last bytes. How many shards a layer has stands in the commit, because a shard of nothing but the fill is not stored.
+its last bytes. How many objects a layer has, and how long they are together, stands in the commit, because what is
+nothing but the fill is not stored.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from asyncfetch.errors import StoreItemError
+from asyncfetch.layout.commit import Objects
 from asyncfetch.layout.ome import level_positions
 from asyncfetch.layout.paths import (
-    CHUNK,
+    level_chunking,
     level_shapes,
+    plane_chunking,
     registered_path,
     section_path,
     sections_path,
-    shard_shape,
-    source_path,
+    source_key,
     volume_path,
 )
 from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
@@ -29,12 +30,13 @@ from asyncfetch.store.blocks import BlockArray
 from asyncfetch.store.damage import parse_array, parse_group
 from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_registered_layout
-from asyncfetch.store.shards import shard_problem
+from asyncfetch.store.registered import coordinates_of, document_of
+from asyncfetch.store.shards import ImageArray, shard_problem
 from asyncfetch.store.volume import read_volume_layout
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import Any
 
     from numpy.typing import NDArray
@@ -116,10 +118,8 @@ def level_problem(place: Place, commit: Commit) -> Problem | None:
 
 
 def _source_problems(place: Place, commit: Commit, *, with_digest: bool) -> Iterator[Problem]:
-    folder = source_path(commit.data_set_id, commit.view, commit.image_id)
-    names = (one_chunk_key(3), "c/0/0/0")  # the second is how it was named at first
-    found = ((key, place.tail(key, 0)) for key in (f"{folder}/{name}" for name in names))
-    key, end = next(((key, end) for key, end in found if end is not None), (f"{folder}/{names[0]}", None))
+    key = source_key(commit.data_set_id, commit.view, commit.image_id)
+    end = place.tail(key, 0)
     if end is None:
         yield Problem("source", key, "is missing")
     elif end[0] != commit.size_bytes:
@@ -138,31 +138,24 @@ def _plane_problems(
     if registered is None or z is None:
         yield Problem("registered", image, f"has no slot for image {commit.image_id}")
         return
-    grid = registered.grid.shape
-    folder = f"{image}/c/0/{z}"
-    n_shards = commit.n_shards.get("registered")
-    if n_shards is None and commit.view == "image" and commit.region is None:
-        # written before commits told: the image of a section is never all of one grey
-        n_shards = -1
-    yield from _shard_problems(place, "registered", folder, _index_bytes(grid), n_shards)
+    array = ImageArray(image, plane_chunking(registered.grid.shape), registered.recipe.codec)
+    found = yield from _object_problems(place, "registered", array, z)
+    yield from _sum_problems(commit, "registered", f"{image}/c.0.{z}", found)
     if full:
         yield from _unreadable(place, "registered", image, z)
 
 
 def _level_problems(place: Place, commit: Commit, *, full: bool) -> Iterator[Problem]:
     section = section_path(commit.data_set_id, commit.view, commit.image_id)
-    n_found = 0
+    total = Objects()
     for level, shape in enumerate(level_shapes(commit.shape)):
         group = f"{section}/scale{level}"
         yield from _metadata_problems(place, commit, group, level, shape)
-        folder = f"{group}/image/c/0/0"
-        n_found += sum(len(_shards_of(place, folder, row)) for row in _rows_of(place, folder))
-        yield from _shard_problems(place, "sections", folder, _index_bytes(shape), None)
+        array = ImageArray(f"{group}/image", level_chunking(shape), commit.recipe.codec)
+        total += yield from _object_problems(place, "sections", array, 0)
         if full:
             yield from _unreadable(place, "sections", f"{group}/image", 0)
-    n_shards = commit.n_shards.get("sections")
-    if n_shards is not None and n_found != n_shards:
-        yield Problem("sections", section, f"has {n_found} shards of {n_shards}")
+    yield from _sum_problems(commit, "sections", section, total)
 
 
 def _metadata_problems(
@@ -172,7 +165,7 @@ def _metadata_problems(
         yield Problem("sections", metadata_key(group), "is missing or cannot be read")
     found = place.read(metadata_key(f"{group}/image"), parse_array)
     # levels that were kept may have another codec than the commit says
-    wanted = image_document((1, *shape), commit.recipe.codec)
+    wanted = image_document(1, level_chunking(shape), commit.recipe.codec)
     if found is None or any(found.get(name) != wanted[name] for name in ("shape", "data_type", "chunk_grid")):
         yield Problem("sections", metadata_key(f"{group}/image"), "does not describe the level")
     for axis, n in zip("yx", shape, strict=True):
@@ -181,36 +174,28 @@ def _metadata_problems(
             yield Problem("sections", key, words)
 
 
-def _rows_of(place: Place, folder: str) -> list[str]:
-    return [name for name in place.names_below(folder) if name.isdecimal()]
+def _object_problems(
+    place: Place, layer: Layer, array: ImageArray, z: int
+) -> Generator[Problem, None, Objects]:
+    """Yield what is wrong with the objects of one z, and return which there are."""
+    found = Objects()
+    for key in array.keys(z):
+        end = place.tail(key, 0)
+        if end is None:
+            continue
+        found += Objects(n=1, n_bytes=end[0])
+        words = shard_problem(place, key, array.chunking.index_bytes)
+        if words is not None:
+            yield Problem(layer, key, words)
+    return found
 
 
-def _shards_of(place: Place, folder: str, row: str) -> list[str]:
-    return [name for name in place.names_below(f"{folder}/{row}") if name.isdecimal()]
-
-
-def _shard_problems(
-    place: Place, layer: Layer, folder: str, index_bytes: int, n_wanted: int | None
-) -> Iterator[Problem]:
-    """Yield what is wrong with the shards of one z; -1 of them means some."""
-    n_found = 0
-    for row in _rows_of(place, folder):
-        for column in _shards_of(place, folder, row):
-            n_found += 1
-            key = f"{folder}/{row}/{column}"
-            words = shard_problem(place, key, index_bytes)
-            if words is not None:
-                yield Problem(layer, key, words)
-    if n_wanted == -1:
-        if not n_found:
-            yield Problem(layer, folder, "holds no pixels")
-    elif n_wanted is not None and n_found != n_wanted:
-        yield Problem(layer, folder, f"has {n_found} shards of {n_wanted}")
-
-
-def _index_bytes(shape: tuple[int, int]) -> int:
-    """Return how many bytes the index of a shard of an image of this shape has, its checksum included."""
-    return 16 * math.prod(side // CHUNK for side in shard_shape(shape)) + 4
+def _sum_problems(commit: Commit, layer: Layer, path: str, found: Objects) -> Iterator[Problem]:
+    wanted = commit.objects.get(layer, Objects())
+    if found.n != wanted.n:
+        yield Problem(layer, path, f"has {counted(found.n, 'object')} of {wanted.n}")
+    elif found.n_bytes != wanted.n_bytes:
+        yield Problem(layer, path, f"has {counted(found.n_bytes, 'byte')} of {wanted.n_bytes}")
 
 
 def _unreadable(place: Place, layer: Layer, path: str, z: int) -> Iterator[Problem]:
@@ -235,10 +220,8 @@ def _registered_problems(place: Place, data_set_id: int, view: str) -> Iterator[
     if layout is None:
         return
     level = f"{registered_path(data_set_id, view)}/scale0"
-    wanted = image_document(layout.shape, layout.recipe.codec, layout.recipe.fill)
-    yield from _array_problems(place, f"{level}/image", wanted)
-    for axis, n in zip("yx", layout.grid.shape, strict=True):
-        positions = np.arange(n, dtype=np.float64) * layout.grid.um + layout.recipe.origin_um
+    yield from _array_problems(place, f"{level}/image", document_of(layout))
+    for axis, (positions, _) in coordinates_of(layout).items():
         yield from _coordinate_problems(place, f"{level}/{axis}", positions)
     if place.read(metadata_key(level), parse_group) is None:
         yield metadata_key(level), "is missing or cannot be read"

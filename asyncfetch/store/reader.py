@@ -19,12 +19,12 @@ from asyncfetch.layout.paths import (
     level_shapes,
     registered_path,
     section_path,
-    source_path,
+    source_key,
     volume_path,
 )
 from asyncfetch.layout.table import section_rows
 from asyncfetch.settings import View
-from asyncfetch.store.arrays import one_chunk_key, open_array
+from asyncfetch.store.arrays import open_array
 from asyncfetch.store.catalogue import read_catalogue, read_center_rows
 from asyncfetch.store.checking import (
     Problem,
@@ -314,7 +314,7 @@ class StoredDataSet:
         return read_registered_layout(self._place, self.id, self.view)
 
     def open_registered(self) -> zarr.Array[Any]:
-        """Open the registered image: (c, z, y, x) uint8, y and x on the reference grid, one z a slot.
+        """Open the registered image: (c, z, y, x) uint8, y and x on the reference grid, one z per slot.
 
         Raises
         ------
@@ -439,13 +439,10 @@ class StoredSection:
             raise SelectionError(
                 f"section {commit.image_id} was stored without its JPEG; mirror it with the layer source"
             )
-        path = source_path(commit.data_set_id, commit.view, commit.image_id)
-        data = self._place.get(f"{path}/{one_chunk_key(3)}", commit.max_jpeg_bytes)
+        key = source_key(commit.data_set_id, commit.view, commit.image_id)
+        data = self._place.get(key, commit.max_jpeg_bytes)
         if data is None:
-            # as it was named at first
-            data = self._place.get(f"{path}/c/0/0/0", commit.max_jpeg_bytes)
-        if data is None:
-            raise self._place.damaged_item(path, "is missing although it is committed")
+            raise self._place.damaged_item(key, "is missing although it is committed")
         return data
 
     def read_source(self) -> NDArray[np.uint8]:
@@ -538,5 +535,5 @@ class StoredSection:
             return decode(jpeg, shape=self.commit.shape)
         except ImageError as error:
             commit = self.commit
-            path = source_path(commit.data_set_id, commit.view, commit.image_id)
-            raise self._place.damaged_item(path, f"cannot be read ({error.message})") from error
+            key = source_key(commit.data_set_id, commit.view, commit.image_id)
+            raise self._place.damaged_item(key, f"cannot be read ({error.message})") from error

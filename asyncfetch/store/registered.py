@@ -13,7 +13,7 @@ import numpy as np
 
 from asyncfetch.errors import SettingsError
 from asyncfetch.layout.ome import registered_attributes
-from asyncfetch.layout.paths import registered_path
+from asyncfetch.layout.paths import plane_chunking, registered_path
 from asyncfetch.layout.recipe import Recipe
 from asyncfetch.layout.registered import RegisteredLayout
 from asyncfetch.store.arrays import Axis, delete_levels, image_document, mend_array_metadata, mend_coordinates
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from numpy.typing import NDArray
+
     from asyncfetch.layout.commit import Commit
     from asyncfetch.store.objects import Place
 
-__all__ = ["UPSTREAM_FIELDS", "begin_registered"]
+__all__ = ["UPSTREAM_FIELDS", "begin_registered", "coordinates_of", "document_of"]
 
 #: What a difference is a contradiction of: the API's records, which no option changes.
 UPSTREAM_FIELDS = frozenset({"slots", "plane", "box_um", "section_thickness_um"})
 
+_IN_PLANE: tuple[Axis, ...] = ("y", "x")
 # What another rebuild changes, and the option for it.
 _REBUILD_OPTIONS = {"um": "--um {:g}", "codec": "--codec {}"}
 
@@ -67,7 +70,8 @@ def begin_registered(
         The layout could not be read back; nothing is written.
     """
     path = registered_path(data_set_id, view)
-    place.sweep(path)
+    for each in (path, f"{path}/scale0/image"):
+        place.sweep(each)
     stored = read_registered_layout(place, data_set_id, view)
     where = f"data set {data_set_id}, view {view},"
     if stored is not None:
@@ -85,7 +89,8 @@ def begin_registered(
     if is_new:
         delete_levels(place, path)
     _write_arrays(place, path, layout)
-    place.write_group(path, {"ome": _ome(data_set_id, layout), "asyncfetch": content})
+    attributes = registered_attributes(str(data_set_id), layout)
+    place.write_group(path, {"ome": attributes, "asyncfetch": content})
     return layout
 
 
@@ -164,30 +169,34 @@ def _are_in_place(place: Place, path: str, wanted: RegisteredLayout, commits: li
     numbers = {slot.image_id: slot.section_number for slot in wanted.slots}
     if any(numbers.get(commit.image_id) != commit.section_number for commit in commits):
         return False
-    filled = set(place.names_below(f"{path}/scale0/image/c/0"))
+    filled = {
+        name.split(".")[2] for name in place.names_below(f"{path}/scale0/image") if name.startswith("c.0.")
+    }
     return filled <= {str(wanted.z_by_image[commit.image_id]) for commit in commits}
 
 
 def _write_arrays(place: Place, path: str, layout: RegisteredLayout) -> None:
     """Write what is missing, damaged or too small of the array and of its coordinates."""
     level = f"{path}/scale0"
-    n_y, n_x = layout.grid.shape
-    sizes: tuple[tuple[Axis, int], ...] = (("y", n_y), ("x", n_x))
-    for axis, n in sizes:
-        positions = np.arange(n, dtype=np.float64) * layout.grid.um + layout.recipe.origin_um
-        mend_coordinates(place, level, axis, positions, layout.unit)
-    mend_array_metadata(
-        place, f"{level}/image", image_document(layout.shape, layout.recipe.codec, layout.recipe.fill)
-    )
+    for axis, (positions, unit) in coordinates_of(layout).items():
+        mend_coordinates(place, level, axis, positions, unit)
+    mend_array_metadata(place, f"{level}/image", document_of(layout))
     place.write_group(level, {}, keep=True)
 
 
-def _ome(data_set_id: int, layout: RegisteredLayout) -> dict[str, Any]:
-    first = layout.slots[0].section_number if layout.slots else 0
-    return registered_attributes(
-        f"{data_set_id}",
-        um=layout.grid.um,
-        origin_um=layout.recipe.origin_um,
-        z_step_um=layout.spacing * layout.section_thickness_um,
-        z_origin_um=first * layout.section_thickness_um,
-    )
+def coordinates_of(layout: RegisteredLayout) -> dict[Axis, tuple[NDArray[np.float64], str | None]]:
+    """Return the positions along z, y and x of a registered image, and their unit; None where z counts slots."""
+    n_y, n_x = layout.grid.shape
+    z_um = layout.z_um
+    z = (np.arange(len(layout.slots), dtype=np.float64), None) if z_um is None else (z_um, layout.unit)
+    in_plane: dict[Axis, tuple[NDArray[np.float64], str | None]] = {
+        axis: (np.arange(n, dtype=np.float64) * layout.grid.um + layout.recipe.origin_um, layout.unit)
+        for axis, n in zip(_IN_PLANE, (n_y, n_x), strict=True)
+    }
+    return {"z": z, **in_plane}
+
+
+def document_of(layout: RegisteredLayout) -> dict[str, Any]:
+    """Return the metadata of the array of a registered image."""
+    recipe = layout.recipe
+    return image_document(len(layout.slots), plane_chunking(layout.grid.shape), recipe.codec, recipe.fill)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from asyncfetch.layout.paths import shard_shape
+from asyncfetch.layout.commit import Objects
 from asyncfetch.store.shards import ImageArray, write_shard
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ class SectionLevels:
         self._arrays = arrays
         self.shapes = shapes
         self._lock = threading.Lock()
-        self._n_shards = 0
+        self._objects = Objects()
 
     @property
-    def n_shards(self) -> int:
-        """How many shards are stored."""
-        return self._n_shards
+    def objects(self) -> Objects:
+        """What is stored so far."""
+        return self._objects
 
     def shard_shape(self, level: int) -> tuple[int, int]:
         """Return (y, x) of the shards of a level; those at the end are cut off by the image."""
-        return shard_shape(self.shapes[level])
+        return self._arrays[level].chunking.shard
 
     def write_shard(self, level: int, origin: tuple[int, int], chunks: Iterable[Chunk]) -> None:
         """Write one shard of a level, whose corner is at `origin`, from its chunks."""
-        is_stored = write_shard(self._place, self._arrays[level], 0, origin, chunks)
+        stored = write_shard(self._place, self._arrays[level], 0, origin, chunks)
         with self._lock:
-            self._n_shards += is_stored
+            self._objects += stored

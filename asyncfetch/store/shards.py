@@ -1,12 +1,13 @@
-"""Shards of image arrays, encoded here and written as whole objects.
+"""Chunks and shards of image arrays, encoded here and written as whole objects.
 
 A shard is encoded from its chunks one after the other, so that whoever makes them needs room for one alone.
 
-Zarr's own writing costs more than the compression: it copies every chunk between interleaved and planar pixels, twice,
-and hands each through several tasks. Pixels come interleaved from the decoder and the warp, and are stored interleaved
-inside a chunk, so that nothing has to be copied but the chunk itself. The format is that of Zarr v3's
-``sharding_indexed`` codec (its specification, section "Binary shard format"): the encoded chunks, then an index of
-(offset, length) for each, as little-endian uint64, and its CRC-32C. Zarr reads what is written here, as the tests show.
+Zarr's own writing costs more than the compression: it copies every chunk twice, and hands each through several tasks.
+Pixels come interleaved from the decoder and the warp, and each chunk is split into its colours once, by OpenCV; JPEG
+XL takes them interleaved. The format of a shard is that of Zarr v3's ``sharding_indexed`` codec (its specification,
+section "Binary shard format"): the encoded chunks, then an index of (offset, length) for each, as little-endian uint64,
+and its CRC-32C. Every chunk has a checksum: zstd's own, or a CRC-32C behind it. Zarr reads what is written here, as the
+tests show.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from numcodecs.blosc import BITSHUFFLE, Blosc
 from numcodecs.zstd import Zstd
 
 from asyncfetch.errors import StoreItemError
-from asyncfetch.layout.paths import CHUNK, shard_shape
+from asyncfetch.imaging import split_colours
+from asyncfetch.layout.commit import Objects
+from asyncfetch.layout.paths import Chunking, chunk_key
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ __all__ = [
     "write_shard",
 ]
 
-#: Row and column of a chunk within its shard, and its (512, 512, 3) contiguous uint8 pixels.
+#: Row and column of a chunk within its shard, and its (y, x, 3) contiguous uint8 pixels.
 type Chunk = tuple[int, int, NDArray[np.uint8]]
 
 ZSTD_LEVEL = 1
@@ -67,8 +70,8 @@ class ImageArray(NamedTuple):
     ----------
     path : str
         Where it lies in the store.
-    shape : tuple of int
-        (z, y, x); there are three colours before them.
+    chunking : Chunking
+        How each image is cut.
     codec : str
         The compressor.
     fill : int
@@ -76,20 +79,25 @@ class ImageArray(NamedTuple):
     """
 
     path: str
-    shape: tuple[int, int, int]
+    chunking: Chunking
     codec: Codec
     fill: int = 0
 
-    @property
-    def shard(self) -> tuple[int, int]:
-        """(y, x) of a shard."""
-        return shard_shape(self.shape[1:])
+    def key(self, z: int, origin: tuple[int, int]) -> str:
+        """Return the key of the object whose corner is at `origin`."""
+        height, width = self.chunking.shard
+        return chunk_key(self.path, 0, z, origin[0] // height, origin[1] // width)
+
+    def keys(self, z: int) -> Iterator[str]:
+        """Yield the keys of all objects that an image may have."""
+        for row, column in self.chunking.places():
+            yield chunk_key(self.path, 0, z, row, column)
 
 
 def write_shard(
     place: Place, array: ImageArray, z: int, origin: tuple[int, int], chunks: Iterable[Chunk]
-) -> bool:
-    """Write one shard from its chunks, and tell whether it is stored.
+) -> Objects:
+    """Write one shard from its chunks, or one chunk where there are no shards, and return what is stored.
 
     Nothing is written, and what was there goes, where all chunks are empty.
 
@@ -107,18 +115,28 @@ def write_shard(
         Those that may hold something, in the order of rows and columns; each is used up before the next is asked
         for. Beyond the end of the image they hold the fill.
     """
-    shard = array.shard
-    key = f"{array.path}/c/0/{z}/{origin[0] // shard[0]}/{origin[1] // shard[1]}"
-    encoded = _encode_chunks(chunks, shard, array.codec, array.fill)
+    key = array.key(z, origin)
+    encoded = _encode_chunks(chunks, array.chunking, array.codec, array.fill)
     first = next(encoded, None)
     if first is None:
         place.delete(key)
-        return False
-    place.set_pieces(key, join_chunks(itertools.chain([first], encoded), _n_chunks(shard)))
-    return True
+        return Objects()
+    if not array.chunking.is_sharded:
+        place.set(key, first[1])
+        return Objects(n=1, n_bytes=len(first[1]))
+    n_bytes = 0
+
+    def counted_pieces() -> Iterator[bytes]:
+        nonlocal n_bytes
+        for piece in join_chunks(itertools.chain([first], encoded), array.chunking.n_chunks):
+            n_bytes += len(piece)
+            yield piece
+
+    place.set_pieces(key, counted_pieces())
+    return Objects(n=1, n_bytes=n_bytes)
 
 
-def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec, fill: int = 0) -> bytes:
+def encode_shard(pixels: NDArray[np.uint8], chunking: Chunking, codec: Codec, fill: int = 0) -> bytes:
     """Encode one shard.
 
     Chunks of nothing but the fill, and those beyond the pixels, are left out and read as the fill.
@@ -127,8 +145,8 @@ def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec
     ----------
     pixels : (y, x, 3) array of uint8
         At most as large as the shard.
-    shard : tuple of int
-        (y, x), whole chunks.
+    chunking : Chunking
+        Of the array.
     codec : str
         The compressor.
     fill : int
@@ -139,14 +157,14 @@ def encode_shard(pixels: NDArray[np.uint8], shard: tuple[int, int], codec: Codec
     bytes
         The object of the shard.
     """
-    encoded = _encode_chunks(_chunks(pixels, shard, fill), shard, codec, fill)
-    return b"".join(join_chunks(encoded, _n_chunks(shard)))
+    encoded = _encode_chunks(_chunks(pixels, chunking, fill), chunking, codec, fill)
+    return b"".join(join_chunks(encoded, chunking.n_chunks))
 
 
 def _encode_chunks(
-    chunks: Iterable[Chunk], shard: tuple[int, int], codec: Codec, fill: int
+    chunks: Iterable[Chunk], chunking: Chunking, codec: Codec, fill: int
 ) -> Iterator[tuple[int, bytes]]:
-    n_columns = shard[1] // CHUNK
+    _, n_columns = chunking.grid
     for row, column, chunk in chunks:
         if (encoded := encode_chunk(chunk, codec, fill)) is not None:
             yield row * n_columns + column, encoded
@@ -189,16 +207,13 @@ def join_chunks(encoded: Iterable[tuple[int, bytes]], n_chunks: int) -> Iterator
     yield table + google_crc32c.value(table).to_bytes(4, "little")
 
 
-def _n_chunks(shard: tuple[int, int]) -> int:
-    return (shard[0] // CHUNK) * (shard[1] // CHUNK)
-
-
-def _chunks(pixels: NDArray[np.uint8], shard: tuple[int, int], fill: int) -> Iterator[Chunk]:
+def _chunks(pixels: NDArray[np.uint8], chunking: Chunking, fill: int) -> Iterator[Chunk]:
     """Cut pixels into contiguous chunks, filled up at the end; all share one array."""
-    chunk = np.empty((CHUNK, CHUNK, 3), dtype=np.uint8)
-    for row, column in np.ndindex(shard[0] // CHUNK, shard[1] // CHUNK):
-        top, left = row * CHUNK, column * CHUNK
-        part = pixels[top : top + CHUNK, left : left + CHUNK]
+    height, width = chunking.chunk
+    chunk = np.empty((height, width, 3), dtype=np.uint8)
+    for row, column in np.ndindex(*chunking.grid):
+        top, left = row * height, column * width
+        part = pixels[top : top + height, left : left + width]
         if not part.size:
             continue
         if part.shape != chunk.shape:
@@ -229,17 +244,23 @@ def _encode_plain(shape: tuple[int, ...], colour: bytes, codec: Codec) -> bytes:
 def _encoder(codec: Codec) -> Callable[[NDArray[np.uint8]], bytes]:
     match codec:
         case "zstd":
-            zstd = Zstd(level=ZSTD_LEVEL)
-            return lambda chunk: bytes(zstd.encode(chunk))
+            zstd = Zstd(level=ZSTD_LEVEL, checksum=True)
+            return lambda chunk: bytes(zstd.encode(split_colours(chunk)))
         case "blosc-lz4":
             lz4 = Blosc("lz4", clevel=BLOSC_LEVEL, shuffle=BITSHUFFLE)
-            return lambda chunk: bytes(lz4.encode(chunk))
+            return lambda chunk: _with_checksum(lz4.encode(split_colours(chunk)))
         case "jpegxl":
-            return lambda chunk: bytes(
+            return lambda chunk: _with_checksum(
                 imagecodecs.jpegxl_encode(chunk, lossless=True, effort=1, numthreads=1)
             )
         case "none":
-            return lambda chunk: chunk.tobytes()
+            return lambda chunk: _with_checksum(split_colours(chunk).tobytes())
+
+
+def _with_checksum(encoded: bytes | bytearray | memoryview) -> bytes:
+    data = bytes(encoded)
+    checksum: int = google_crc32c.value(data)
+    return data + checksum.to_bytes(4, "little")
 
 
 def shard_problem(place: Place, key: str, index_bytes: int) -> str | None:
@@ -252,7 +273,7 @@ def shard_problem(place: Place, key: str, index_bytes: int) -> str | None:
     key : str
         The shard.
     index_bytes : int
-        Length of the index of its chunks, with the checksum at its end.
+        Length of the index of its chunks, with the checksum at its end; 0 where the object is one chunk.
     """
     try:
         end = place.tail(key, index_bytes)
@@ -263,6 +284,8 @@ def shard_problem(place: Place, key: str, index_bytes: int) -> str | None:
     size, data = end
     if not size:
         return "is empty"
+    if not index_bytes:
+        return None
     table, checksum = data[:-4], data[-4:]
     if len(data) < index_bytes or google_crc32c.value(table).to_bytes(4, "little") != checksum:
         return "is cut or changed: the checksum of its index is wrong"

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from asyncfetch.errors import StoreLayoutError
+from asyncfetch.layout.commit import Objects
 from asyncfetch.layout.ome import collection_attributes, collection_xml, level_positions, section_attributes
 from asyncfetch.layout.paths import (
+    level_chunking,
     level_shapes,
+    plane_chunking,
     registered_path,
     section_path,
     sections_path,
-    source_path,
+    source_key,
     volume_path,
 )
 from asyncfetch.store.arrays import (
     Axis,
     delete_levels,
     image_document,
-    one_chunk_key,
     write_array_metadata,
     write_coordinates,
 )
@@ -88,9 +90,9 @@ class ViewWriter:
         self._z_by_image = {} if registered is None else registered.z_by_image
         self._planes = None if registered is None else _array_of(registered, data_set_id, view)
         self._counting = threading.Lock()
-        self._plane_shards: dict[int, int] = {}
+        self._plane_objects: dict[int, Objects] = {}
         self._levels: dict[int, SectionLevels] = {}
-        self._kept_shards: dict[int, dict[Layer, int]] = {}
+        self._kept_objects: dict[int, dict[Layer, Objects]] = {}
 
     def __repr__(self) -> str:
         return f"ViewWriter({self._place.name!r}, {self.data_set_id}, {self.view!r})"
@@ -150,18 +152,19 @@ class ViewWriter:
         if "sections" not in keep:
             delete_levels(self._place, group, keep_group=stays)
         if "source" not in keep:
-            self._place.delete_below(source_path(self.data_set_id, self.view, image_id))
+            self._place.delete(source_key(self.data_set_id, self.view, image_id))
         z = self._z_by_image.get(image_id)
-        if "registered" not in keep and z is not None:
-            self._place.delete_below(f"{_image_path(self.data_set_id, self.view)}/c/0/{z}")
+        if "registered" not in keep and z is not None and self._planes is not None:
+            for key in self._planes.keys(z):
+                self._place.delete(key)
         with self._counting:
-            n_kept = {} if commit is None else commit.n_shards
-            self._kept_shards[image_id] = {layer: n for layer, n in n_kept.items() if layer in keep}
+            kept = {} if commit is None else commit.objects
+            self._kept_objects[image_id] = {layer: each for layer, each in kept.items() if layer in keep}
             self._levels.pop(image_id, None)
             if z is not None:
-                self._plane_shards.pop(z, None)
+                self._plane_objects.pop(z, None)
                 if "registered" not in keep:
-                    self._plane_shards[z] = 0
+                    self._plane_objects[z] = Objects()
 
     def write_source(self, image_id: int, jpeg: bytes) -> None:
         """Write the server's JPEG, byte for byte, as a plain file.
@@ -173,7 +176,7 @@ class ViewWriter:
         jpeg : bytes
             What the server sent.
         """
-        self._place.set(f"{source_path(self.data_set_id, self.view, image_id)}/{one_chunk_key(3)}", jpeg)
+        self._place.set(source_key(self.data_set_id, self.view, image_id), jpeg)
 
     def create_levels(
         self,
@@ -208,10 +211,10 @@ class ViewWriter:
             for axis, n in sizes:
                 positions = level_positions(n, resolution_um or 1.0, downsample + level)
                 write_coordinates(self._place, group, axis, positions, unit)
-            document = image_document((1, height, width), codec)
-            write_array_metadata(self._place, f"{group}/image", document)
+            chunking = level_chunking((height, width))
+            write_array_metadata(self._place, f"{group}/image", image_document(1, chunking, codec))
             self._place.write_group(group, {})
-            arrays.append(ImageArray(f"{group}/image", (1, height, width), codec))
+            arrays.append(ImageArray(f"{group}/image", chunking, codec))
         levels = SectionLevels(self._place, tuple(arrays), shapes)
         with self._counting:
             self._levels[image_id] = levels
@@ -240,9 +243,9 @@ class ViewWriter:
                 "open the view with one",
                 location=self._place.name,
             )
-        is_stored = write_shard(self._place, self._planes, z, origin, chunks)
+        stored = write_shard(self._place, self._planes, z, origin, chunks)
         with self._counting:
-            self._plane_shards[z] = self._plane_shards.get(z, 0) + is_stored
+            self._plane_objects[z] = self._plane_objects.get(z, Objects()) + stored
 
     def commit(self, commit: Commit) -> None:
         """Make a section exist: write the metadata of its group, the last object of all.
@@ -327,7 +330,7 @@ class ViewWriter:
             self._place.write_group(path, {"ome": collection})
 
     def _write(self, commit: Commit, attributes: dict[str, Any]) -> None:
-        commit = self._with_shards(commit)
+        commit = self._with_objects(commit)
         check_commit(commit)
         content = {"asyncfetch": commit.to_attributes()}
         self._place.write_group(self._path_of(commit.image_id), attributes | content)
@@ -335,19 +338,19 @@ class ViewWriter:
     def _path_of(self, image_id: int) -> str:
         return section_path(self.data_set_id, self.view, image_id)
 
-    def _with_shards(self, commit: Commit) -> Commit:
-        """Return a commit with the number of shards that were written since the section was begun, or kept."""
+    def _with_objects(self, commit: Commit) -> Commit:
+        """Return a commit with the objects that were written since the section was begun, or kept."""
         z = self._z_by_image.get(commit.image_id)
         with self._counting:
-            known = self._kept_shards.pop(commit.image_id, {}) | commit.n_shards
+            known = self._kept_objects.pop(commit.image_id, {}) | commit.objects
             levels = self._levels.pop(commit.image_id, None)
-            n_of_plane = None if z is None else self._plane_shards.pop(z, None)
+            of_plane = None if z is None else self._plane_objects.pop(z, None)
         if levels is not None:
-            known["sections"] = levels.n_shards
-        if n_of_plane is not None:
-            known["registered"] = n_of_plane
-        n_shards = {layer: n for layer, n in known.items() if layer in commit.layers}
-        return msgspec.structs.replace(commit, n_shards=n_shards)
+            known["sections"] = levels.objects
+        if of_plane is not None:
+            known["registered"] = of_plane
+        objects = {layer: each for layer, each in known.items() if layer in commit.layers}
+        return msgspec.structs.replace(commit, objects=objects)
 
 
 def _image_path(data_set_id: int, view: str) -> str:
@@ -356,4 +359,6 @@ def _image_path(data_set_id: int, view: str) -> str:
 
 def _array_of(registered: RegisteredLayout, data_set_id: int, view: str) -> ImageArray:
     recipe = registered.recipe
-    return ImageArray(_image_path(data_set_id, view), registered.shape, recipe.codec, recipe.fill)
+    return ImageArray(
+        _image_path(data_set_id, view), plane_chunking(registered.grid.shape), recipe.codec, recipe.fill
+    )

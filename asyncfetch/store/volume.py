@@ -114,6 +114,7 @@ class VolumeWriter:
             um=layout.um,
             n_channels=layout.n_channels,
             n_sections=len(layout.planes),
+            reference_space_id=layout.reference_space_id,
         )
         self._place.write_group(self._path, {"ome": attributes, "asyncfetch": msgspec.to_builtins(layout)})
 

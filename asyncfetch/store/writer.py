@@ -19,16 +19,14 @@ from asyncfetch.layout.paths import (
     atlas_path,
     data_set_path,
     sections_path,
+    source_folder,
     structure_centers_path,
     table_path,
     view_path,
 )
 from asyncfetch.layout.registered import thickness_um_of
 from asyncfetch.layout.table import table_columns
-from asyncfetch.store.arrays import (
-    mend_source_folder,
-    write_column,
-)
+from asyncfetch.store.arrays import mend_source_folder, write_column
 from asyncfetch.store.lock import StoreLock
 from asyncfetch.store.objects import Location, Place, new_root
 from asyncfetch.store.records import (
@@ -203,7 +201,7 @@ class StoreWriter:
             The record or the registered image could not be read back.
         """
         key = (layout.data_set_id, layout.view)
-        source = f"{view_path(*key)}/source"
+        source = source_folder(*key)
         with self._lock:
             for path in (data_set_path(layout.data_set_id), view_path(*key), sections_path(*key), source):
                 self._place.sweep(path)

@@ -61,7 +61,7 @@ def plan(ill):
 
 def plane_of(name):
     """Return the data set and the number of the plane that an object is part of, if it is."""
-    found = re.search(r"data_sets/(\d+)/image/registered/scale0/image/c/0/(\d+)/", name)
+    found = re.search(r"data_sets/(\d+)/image/registered/scale0/image/c\.0\.(\d+)\.", name)
     return found and found.groups()
 
 

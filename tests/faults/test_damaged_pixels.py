@@ -60,7 +60,7 @@ def damage(path, how):
 
 def shard_of(folder, image_id):
     layout = asyncfetch.open(folder).data_set(DATA_SET).read_registered_layout()
-    return folder / VIEW / f"registered/scale0/image/c/0/{layout.z_by_image[image_id]}/0/0"
+    return folder / VIEW / f"registered/scale0/image/c.0.{layout.z_by_image[image_id]}.0.0"
 
 
 def build(folder, **choices):
@@ -116,7 +116,7 @@ def test_a_volume_that_is_whole_is_not_made_poorer_when_a_plane_is_lost(stored):
 def test_a_volume_of_which_a_shard_was_lost_is_made_again(stored):
     build(stored)
     before = voxels_of(stored)
-    damage(stored / VIEW / "volume/scale0/image/c/0/0/0/0", "missing")
+    damage(stored / VIEW / "volume/scale0/image/c.0.0.0.0", "missing")
     assert build(stored).n_written > 0
     assert np.array_equal(voxels_of(stored), before)
 
@@ -138,10 +138,10 @@ def test_the_commands_leave_out_a_damaged_plane_by_name(stored, invoke):
     assert made.exit_code == 3
     assert [each["item"] for each in json.loads(made.stdout)["damaged"]] == [f"image:{VICTIM}"]
     assert f"left out: image:{VICTIM}" in made.stderr
-    damage(stored / VIEW / "volume/scale0/image/c/0/0/0/0", "missing")
+    damage(stored / VIEW / "volume/scale0/image/c.0.0.0.0", "missing")
     cuts = invoke("preview", stored, "--volume", "-o", "cuts.png")
     assert cuts.exit_code == 0
-    assert "volume/scale0/image/c/0/0/0/0 is missing" in cuts.stderr
+    assert "volume/scale0/image/c.0.0.0.0 is missing" in cuts.stderr
 
 
 def test_a_lost_commit_is_told_by_the_volume_that_goes_without_its_plane(stored, invoke):
@@ -154,11 +154,11 @@ def test_a_lost_commit_is_told_by_the_volume_that_goes_without_its_plane(stored,
 @pytest.mark.parametrize("how", HOWS)
 def test_pixels_of_a_section_come_from_its_jpeg_where_its_levels_are_damaged(stored, how):
     before = asyncfetch.open(stored).data_set(DATA_SET).section(VICTIM).pixels(3)
-    damage(stored / VIEW / f"sections/{VICTIM}/scale0/image/c/0/0/0/0", how)
+    damage(stored / VIEW / f"sections/{VICTIM}/scale0/image/c.0.0.0.0", how)
     store = asyncfetch.open(stored)
     assert np.array_equal(store.data_set(DATA_SET).section(VICTIM).pixels(3), before)
     assert store.damage
-    damage(stored / VIEW / f"source/{VICTIM}/c.0.0.0", "empty")
+    damage(stored / VIEW / f"source/{VICTIM}.jpg", "empty")
     with pytest.raises(StoreItemError):
         store.data_set(DATA_SET).section(VICTIM).pixels(3)
 
@@ -186,10 +186,10 @@ def ask(folder, *image_ids):
 def test_a_served_store_answers_from_the_jpeg_where_levels_are_damaged_and_404_where_both_are(stored, how):
     before = ask(stored, VICTIM, IMAGES[0])
     assert {status for status, _ in before.values()} == {200}
-    for path in (stored / VIEW / f"sections/{VICTIM}").glob("scale*/image/c/0/0/0/0"):
+    for path in (stored / VIEW / f"sections/{VICTIM}").glob("scale*/image/c.0.0.0.0"):
         damage(path, how)
     assert ask(stored, VICTIM, IMAGES[0]) == before
-    damage(stored / VIEW / f"source/{VICTIM}/c.0.0.0", how)
+    damage(stored / VIEW / f"source/{VICTIM}.jpg", how)
     after = ask(stored, VICTIM, IMAGES[0])
     assert after[IMAGES[0]] == before[IMAGES[0]]
     status, words = after[VICTIM]

@@ -130,7 +130,9 @@ def test_images_that_fail_harm_no_other(
 
 
 def plane_of(image_id):
-    return f"data_sets/{HEALING}/image/registered/scale0/image/c/0/{IMAGES.index(image_id)}/"
+    # section numbers descend along p
+    z = len(IMAGES) - 1 - IMAGES.index(image_id)
+    return f"data_sets/{HEALING}/image/registered/scale0/image/c.0.{z}."
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.query], ids=str)

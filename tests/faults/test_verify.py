@@ -14,8 +14,8 @@ from asyncfetch.settings import Settings
 SMALL = 900000005
 SELECTION = f"dataset:{SMALL}"
 VIEW = f"data_sets/{SMALL}/image"
-JPEG = f"{VIEW}/source/900004005/c.0.0.0"
-SHARD = f"{VIEW}/registered/scale0/image/c/0/5/0/0"
+JPEG = f"{VIEW}/source/900004005.jpg"
+SHARD = f"{VIEW}/registered/scale0/image/c.0.4.0.0"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_sound_store_is_sound_and_nothing_is_asked_for(stored, check):
 BROKEN = [
     (JPEG, "image:900004005", [900004005]),
     (SHARD, "image:900006005", []),
-    (f"{VIEW}/sections/900004005/scale0/image/c/0/0/0/0", "image:900004005", []),
+    (f"{VIEW}/sections/900004005/scale0/image/c.0.0.0.0", "image:900004005", []),
     (f"{VIEW}/sections/900004005/scale0/image/zarr.json", "image:900004005", []),
     (f"{VIEW}/sections/900004005/scale0/x/c.0", "image:900004005", []),
     (f"{VIEW}/sections/900004005/scale0/zarr.json", "image:900004005", []),
@@ -132,7 +132,7 @@ def test_a_chunk_that_does_not_decode_is_found_by_a_full_verification(stored, ch
 def test_a_plane_is_fetched_again_where_its_jpeg_proves_to_be_another(stored, check, objects_of):
     location, before = stored
     # not among the sampled digests, so that the rebuild is what notices
-    damage(location / f"{VIEW}/source/900006005/c.0.0.0", "flipped")
+    damage(location / f"{VIEW}/source/900006005.jpg", "flipped")
     damage(location / SHARD, "empty")
     report, asked = check(location, repair=True)
     assert (report.left, sorted(set(asked))) == ([], [900006005])

@@ -120,8 +120,8 @@ def test_a_damaged_jpeg_is_named_and_fetched_again(
     whole, mirrored, tmp_path, replica_process, stored_objects, damage
 ):
     folder = whole / f"data_sets/{DATA_SET}/image/source"
-    jpeg = folder / f"{IMAGE}/c.0.0.0"
-    content = {"cut": jpeg.read_bytes()[:500], "another": next(folder.glob("900001005/c.0.0.0")).read_bytes()}
+    jpeg = folder / f"{IMAGE}.jpg"
+    content = {"cut": jpeg.read_bytes()[:500], "another": next(folder.glob("900001005.jpg")).read_bytes()}
     if damage == "missing":
         jpeg.unlink()
     else:

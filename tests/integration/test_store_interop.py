@@ -80,7 +80,7 @@ def test_plain_zarr_draws_the_tree_of_the_whole_store(location):
 def test_all_layers_hold_the_pixels_of_the_jpeg(location):
     root = zarr.open(location, mode="r")
     for image_id in IMAGES:
-        jpeg = (location / VIEW / "source" / str(image_id) / "c.0.0.0").read_bytes()
+        jpeg = (location / VIEW / "source" / f"{image_id}.jpg").read_bytes()
         pixels = decode(jpeg)
         section = asyncfetch.open(location).data_set(SMALL).section(image_id)
         assert np.array_equal(section.read_source(), pixels)
@@ -103,8 +103,11 @@ def test_images_and_their_collection_validate(location):
     registered = Image.from_zarr(root[f"{VIEW}/registered"])
     (level,) = registered.attributes.ome.multiscales[0].datasets
     scale, translation = level.coordinateTransformations
-    assert scale.scale == [1, 1000, 50, 50]
-    assert translation.translation == [0, 1500, 25, 25]
+    z_um = np.asarray(root[f"{VIEW}/registered/scale0/z"])
+    # sections 40 numbers of 25 µm apart, at the tilt and the scale of the alignment
+    assert scale.scale == [1, pytest.approx(991.198, abs=0.001), 50, 50]
+    assert translation.translation == [0, z_um[0], 25, 25]
+    assert scale.scale[1] == pytest.approx(np.diff(z_um)[0], rel=1e-12)
     for image_id in IMAGES:
         image = Image.from_zarr(root[f"{VIEW}/sections/{image_id}"])
         assert len(image.attributes.ome.multiscales[0].datasets) == 3
@@ -123,7 +126,8 @@ def test_every_level_is_a_dataset_with_coordinates_in_um(location):
         group = root[path]
         image = group["image"]
         assert image.metadata.dimension_names == ("c", "z", "y", "x")
-        for axis, size in zip("yx", image.shape[2:], strict=True):
+        axes = "zyx" if "registered" in path else "yx"
+        for axis, size in zip(axes, image.shape[-len(axes) :], strict=True):
             coordinate = group[axis]
             assert coordinate.metadata.dimension_names == (axis,)
             assert coordinate.attrs["units"] == "micrometer"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asyncfetch.geometry import tiles_of
 from asyncfetch.layout.ome import level_positions
-from asyncfetch.layout.paths import CHUNK, SHARD, level_shapes, shard_shape
+from asyncfetch.layout.paths import CHUNK, SHARD, level_chunking, level_shapes, plane_chunking
 from asyncfetch.layout.slots import plan_slots, slot_spacing
 from asyncfetch.store.arrays import (
     image_document,
@@ -24,13 +24,14 @@ from asyncfetch.store.shards import ImageArray, write_shard
 
 def write_plane(place, array, z, pixels):
     """Write a plane shard by shard, each from its chunks."""
-    for shard in tiles_of(pixels.shape[:2], array.shard):
+    height, width = array.chunking.chunk
+    for shard in tiles_of(pixels.shape[:2], array.chunking.shard):
         chunks = []
-        for part in tiles_of(shard.shape, CHUNK):
-            chunk = np.zeros((CHUNK, CHUNK, 3), dtype=np.uint8)
+        for part in tiles_of(shard.shape, (height, width)):
+            chunk = np.zeros((height, width, 3), dtype=np.uint8)
             inner = pixels[part.shift(shard.y0, shard.x0).slices]
             chunk[: inner.shape[0], : inner.shape[1]] = inner
-            chunks.append((part.y0 // CHUNK, part.x0 // CHUNK, chunk))
+            chunks.append((part.y0 // height, part.x0 // width, chunk))
         write_shard(place, array, z, (shard.y0, shard.x0), chunks)
 
 
@@ -66,7 +67,7 @@ def test_the_order_of_the_sections_changes_no_slot(numbers, random):
 
 @given(shapes)
 def test_shards_are_whole_chunks_and_cover_small_images_in_one(shape):
-    for side, shard in zip(shape, shard_shape(shape), strict=True):
+    for side, shard in zip(shape, level_chunking(shape).shard, strict=True):
         assert shard % CHUNK == 0
         assert shard <= SHARD
         assert side <= shard or shard == SHARD
@@ -92,16 +93,18 @@ def test_a_pixel_lies_in_the_middle_of_the_two_it_was_made_of(n, resolution_um, 
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 1300), st.integers(1, 1300)),
     st.sampled_from(["zstd", "blosc-lz4", "jpegxl", "none"]),
+    st.sampled_from([level_chunking, plane_chunking]),
     st.data(),
 )
 @settings(max_examples=20, deadline=None)
-def test_what_is_written_is_read_and_other_planes_stay_empty(shape, codec, data):
+def test_what_is_written_is_read_and_other_planes_stay_empty(shape, codec, chunking_of, data):
     place = Place("memory")
-    document = image_document(shape, codec)
+    chunking = chunking_of(shape[1:])
+    document = image_document(shape[0], chunking, codec)
     write_array_metadata(place, "image", document)
     z = data.draw(st.integers(0, shape[0] - 1))
     pixels = np.random.default_rng(z).integers(0, 255, (*shape[1:], 3), dtype=np.uint8)
-    write_plane(place, ImageArray("image", shape, codec), z, pixels)
+    write_plane(place, ImageArray("image", chunking, codec), z, pixels)
     image = open_array(place, "image")[...]
     np.testing.assert_array_equal(image[:, z].transpose(1, 2, 0), pixels)
     assert not np.delete(image, z, axis=1).any()

@@ -78,8 +78,8 @@ def _progress(opened: OpenStore, data_set_id: int) -> list[dict[str, Any]]:
     data_set = opened.data_set(data_set_id)
     n_sections = len(data_set.read_table().get("image_id", ()))
     rows = []
-    for view in data_set.views:
-        commits = opened.data_set(data_set_id, view).sections
+    for view in data_set.read_views():
+        commits = opened.data_set(data_set_id, view).read_commits()
         rows.append(
             {
                 "data_set_id": data_set.id,
@@ -105,12 +105,12 @@ def info(
     Lists the data sets with their registered grids and volumes, or, with --dataset, the sections of one.
     """
     opened = open_store(out)
-    if data_set_id is not None and data_set_id not in opened.data_set_ids:
+    if data_set_id is not None and data_set_id not in opened.read_data_set_ids():
         raise NotFoundError(f"{opened.location} holds no data set {data_set_id}; mirror it first")
     if data_set_id is not None:
         _print_sections(opened, data_set_id, as_json=as_json)
         return
-    described = [_describe(opened, each) for each in opened.data_set_ids]
+    described = [_describe(opened, each) for each in opened.read_data_set_ids()]
     if as_json:
         print_json({"store": opened.location, "data_sets": described})
         return
@@ -135,11 +135,11 @@ def info(
 def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
     data_set = opened.data_set(data_set_id)
     registered, volumes = {}, {}
-    for view in data_set.views:
+    for view in data_set.read_views():
         seen = opened.data_set(data_set_id, view)
         layout = seen.read_registered_layout()
         if layout is not None:
-            placed = [commit for commit in seen.sections if "registered" in commit.layers]
+            placed = [commit for commit in seen.read_commits() if "registered" in commit.layers]
             registered[view] = {
                 "plane": str(layout.grid.plane),
                 "um": layout.grid.um,
@@ -150,13 +150,20 @@ def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
         made = seen.read_volume_layout()
         if made is not None:
             volumes[view] = {"um": made.um, "shape": list(made.shape), "n_planes": len(made.planes)}
-    return {"id": data_set_id, "views": list(data_set.views), "registered": registered, "volumes": volumes}
+    return {
+        "id": data_set_id,
+        "views": list(data_set.read_views()),
+        "registered": registered,
+        "volumes": volumes,
+    }
 
 
 def _print_sections(opened: OpenStore, data_set_id: int, *, as_json: bool) -> None:
     data_set = opened.data_set(data_set_id)
     commits = [
-        (view, commit) for view in data_set.views for commit in opened.data_set(data_set_id, view).sections
+        (view, commit)
+        for view in data_set.read_views()
+        for commit in opened.data_set(data_set_id, view).read_commits()
     ]
     if not commits:
         raise NotFoundError(f"{opened.location} holds no committed section of data set {data_set.id} yet")

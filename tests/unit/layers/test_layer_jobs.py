@@ -10,7 +10,7 @@ from asyncfetch.imaging import Buffers, Jobs, PlaneWarp, halve, warp
 from asyncfetch.layers.pixels import Pixels
 from asyncfetch.layers.plane import PlaneJobs
 from asyncfetch.layers.pyramid import LevelJobs
-from asyncfetch.layout.paths import CHUNK
+from asyncfetch.layout.paths import CHUNK, plane_chunking
 from asyncfetch.store import StoreWriter
 
 SHAPE = (4500, 2301)
@@ -105,8 +105,9 @@ def test_a_plane_does_not_depend_on_the_boxes_nor_on_their_order(interpolation):
 
         def write(origin, chunks, found=found):
             for row, column, chunk in chunks:
-                y, x = origin[0] + row * CHUNK, origin[1] + column * CHUNK
-                target = found[y : y + CHUNK, x : x + CHUNK]
+                height, width = plane_chunking(found.shape[:2]).chunk
+                y, x = origin[0] + row * height, origin[1] + column * width
+                target = found[y : y + height, x : x + width]
                 target[...] = chunk[: target.shape[0], : target.shape[1]]
 
         sources = [Pixels(box) for box in tiles_of(SHAPE, side)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncfetch.layout.paths import level_shapes, shard_shape
+from asyncfetch.layout.paths import level_chunking, level_shapes, plane_chunking
 from asyncfetch.layout.slots import plan_slots, slot_spacing
 
 
@@ -13,7 +13,14 @@ from asyncfetch.layout.slots import plan_slots, slot_spacing
     [((1, 1), (512, 512)), ((512, 513), (512, 1024)), ((320, 456), (512, 512)), ((4936, 8992), (2048, 2048))],
 )
 def test_a_shard_is_the_image_rounded_up_to_chunks_and_at_most_2048(shape, shard):
-    assert shard_shape(shape) == shard
+    assert level_chunking(shape).shard == shard
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk"), [((320, 528), (320, 528)), ((1024, 1024), (1024, 1024)), ((1025, 4), (512, 512))]
+)
+def test_a_plane_is_one_chunk_up_to_1024_pixels_a_side(shape, chunk):
+    assert plane_chunking(shape).chunk == chunk
 
 
 def test_levels_halve_and_round_down_until_the_longer_side_fits_one_chunk():
@@ -55,6 +62,15 @@ def test_duplicates_of_a_number_get_one_slot_each_in_order_of_their_ids():
         (0, 8, 4),
         (1, 8, 9),
         (2, 12, 7),
+    ]
+
+
+def test_slots_ascend_along_the_axis_where_section_numbers_descend():
+    slots = plan_slots({3: 24, 1: 8, 2: 8}, descending=True)
+    assert [(slot.z, slot.section_number, slot.image_id) for slot in slots] == [
+        (0, 24, 3),
+        (1, 8, 1),
+        (2, 8, 2),
     ]
 
 

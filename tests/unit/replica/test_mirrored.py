@@ -137,7 +137,7 @@ async def test_what_is_not_stored_is_not_found(with_jpegs):
 @pytest.mark.parametrize("how", ["another JPEG", "a link to one outside", "a link to a secret", "nothing"])
 async def test_a_jpeg_that_is_not_the_committed_one_is_not_sent(with_jpegs, tmp_path, how):
     folder = shutil.copytree(with_jpegs.location, tmp_path / "copy.zarr")
-    (jpeg,) = folder.glob(f"data_sets/*/image/source/{IMAGE}/c.0.0.0")
+    (jpeg,) = folder.glob(f"data_sets/*/image/source/{IMAGE}.jpg")
     secret = tmp_path / "secret"
     secret.write_bytes(b"\xff\xd8\xff not for everyone" if how == "a link to a secret" else jpeg.read_bytes())
     if how == "another JPEG":

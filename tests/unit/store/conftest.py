@@ -19,7 +19,7 @@ from asyncfetch.allen import parse_data_set
 from asyncfetch.errors import AlignmentError
 from asyncfetch.geometry import Plane, ReferenceGrid
 from asyncfetch.imaging import halve
-from asyncfetch.layout.paths import CHUNK, shard_shape
+from asyncfetch.layout.paths import Chunking, level_chunking, plane_chunking
 from asyncfetch.layout.recipe import Recipe
 from asyncfetch.store import Commit, SectionAffine, StoreWriter, ViewLayout, ViewWriter
 from asyncfetch.store.shards import write_shard
@@ -133,16 +133,17 @@ def commit_of(
     )
 
 
-def shards_of(pixels: NDArray[np.uint8]) -> Iterator[tuple[tuple[int, int], list[Chunk]]]:
+def shards_of(pixels: NDArray[np.uint8], chunking: Chunking) -> Iterator[tuple[tuple[int, int], list[Chunk]]]:
     """Yield the corner and the chunks of each shard of a plane, as a run hands them to a store."""
-    side_y, side_x = shard_shape(pixels.shape[:2])
+    side_y, side_x = chunking.shard
+    height, width = chunking.chunk
     for top in range(0, pixels.shape[0], side_y):
         for left in range(0, pixels.shape[1], side_x):
             shard = pixels[top : top + side_y, left : left + side_x]
             chunks = []
-            for row, column in np.ndindex(side_y // CHUNK, side_x // CHUNK):
-                part = shard[row * CHUNK : (row + 1) * CHUNK, column * CHUNK : (column + 1) * CHUNK]
-                chunk = np.zeros((CHUNK, CHUNK, 3), dtype=np.uint8)
+            for row, column in np.ndindex(*chunking.grid):
+                part = shard[row * height : (row + 1) * height, column * width : (column + 1) * width]
+                chunk = np.zeros((height, width, 3), dtype=np.uint8)
                 chunk[: part.shape[0], : part.shape[1]] = part
                 chunks.append((row, column, chunk))
             yield (top, left), chunks
@@ -150,7 +151,7 @@ def shards_of(pixels: NDArray[np.uint8]) -> Iterator[tuple[tuple[int, int], list
 
 def write_plane(place: Place, array: ImageArray, z: int, pixels: NDArray[np.uint8]) -> None:
     """Write a whole plane of an array."""
-    for corner, chunks in shards_of(pixels):
+    for corner, chunks in shards_of(pixels, array.chunking):
         write_shard(place, array, z, corner, chunks)
 
 
@@ -159,7 +160,7 @@ def write_levels(levels: SectionLevels, pixels: NDArray[np.uint8]) -> None:
     for level in range(len(levels.shapes)):
         if level:
             pixels = halve(pixels)
-        for corner, chunks in shards_of(pixels):
+        for corner, chunks in shards_of(pixels, level_chunking(pixels.shape[:2])):
             levels.write_shard(level, corner, chunks)
 
 
@@ -209,7 +210,8 @@ class Mirror:
             )
             write_levels(levels, pixels)
         if image_id in view.slots and "registered" in self.layers:
-            for corner, chunks in shards_of(plane_of(image_id, self.grid.shape)):
+            plane = plane_of(image_id, self.grid.shape)
+            for corner, chunks in shards_of(plane, plane_chunking(self.grid.shape)):
                 view.write_registered_shard(view.slots[image_id], corner, chunks)
         if not until_commit:
             view.commit(commit_of(self.data_set, image_id, jpeg, self.layers, self.codec))

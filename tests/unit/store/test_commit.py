@@ -18,7 +18,7 @@ def test_a_commit_survives_json_with_the_record_verbatim(kit, data_set):
     assert msgspec.json.decode(text)["record"] == data_set.section_images[0].record
 
 
-def test_a_commit_is_one_flat_object_in_the_order_of_layout_version_1(kit, data_set):
+def test_a_commit_is_one_flat_object_in_the_order_of_its_fields(kit, data_set):
     commit = kit.commit_of(data_set, 101349756, kit.jpeg_of(101349756), ("source", "registered"))
     assert list(commit.to_attributes()) == [
         *("image_id", "data_set_id", "view", "layers", "record", "url", "sha256", "size_bytes", "shape"),
@@ -33,7 +33,7 @@ def test_a_commit_is_one_flat_object_in_the_order_of_layout_version_1(kit, data_
             "codec",
         ),
         *("interpolation", "parallel", "numeric_expression", "fill", "fetch", "region", "image_to_reference"),
-        *("n_shards", "tool", "tool_version", "layout"),
+        *("objects", "tool", "tool_version", "layout"),
     ]
 
 

@@ -17,6 +17,7 @@ from asyncfetch.errors import (
     StoreLayoutError,
     StoreSpaceError,
 )
+from asyncfetch.layout.paths import level_chunking
 from asyncfetch.store.arrays import image_document, open_array, write_array_metadata
 from asyncfetch.store.objects import Place
 from asyncfetch.store.shards import shard_problem
@@ -25,7 +26,7 @@ from asyncfetch.store.shards import shard_problem
 def test_an_empty_directory_becomes_a_store(tmp_path):
     writer = store.StoreWriter.open(tmp_path)
     attributes = zarr.open_group(tmp_path, mode="r").attrs["asyncfetch"]
-    assert attributes["layout"] == 1
+    assert attributes["layout"] == 2
     assert writer.location == str(tmp_path)
 
 
@@ -57,8 +58,8 @@ def test_an_object_that_the_system_cannot_read_is_that_objects_damage_alone(monk
         place.get("a/zarr.json")
     assert shard_problem(place, "a/zarr.json", 20).startswith("cannot be read")
     # Zarr reads the chunks of arrays
-    write_array_metadata(place, "c", image_document((1, 4, 4), "none"))
-    monkeypatch.setattr(FailingDisk, "key", "c/c/0/0/0/0")
+    write_array_metadata(place, "c", image_document(1, level_chunking((4, 4)), "none"))
+    monkeypatch.setattr(FailingDisk, "key", "c/c.0.0.0.0")
     with pytest.raises(StoreItemError, match="Input/output error"):
         open_array(place, "c")[...]
 
@@ -88,8 +89,8 @@ def test_another_zarr_store_is_refused_untouched(tmp_path):
 
 
 def test_a_newer_layout_is_refused(tmp_path):
-    zarr.create_group(tmp_path, attributes={"asyncfetch": {"layout": 2}})
-    with pytest.raises(StoreLayoutError, match="layout version 2"):
+    zarr.create_group(tmp_path, attributes={"asyncfetch": {"layout": 3}})
+    with pytest.raises(StoreLayoutError, match="layout version 3"):
         store.open(tmp_path)
 
 

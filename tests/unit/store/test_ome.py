@@ -61,8 +61,12 @@ def test_registered_voxels_are_centred_where_the_grid_says(mirror, kit, parallel
     writer.open_view(layout)
     group = zarr.open_group(writer.store, path="data_sets/70813257/image/registered", mode="r")
     transformations = group.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
-    assert transformations[0]["scale"] == [1.0, 8 * 25.0, 100.0, 100.0]
-    assert transformations[1]["translation"] == [0.0, 8 * 25.0, first, first]
+    registered = layout.registered
+    step_um = 8 * 25.0 / 0.947108
+    assert transformations[0]["scale"] == [1.0, pytest.approx(step_um), 100.0, 100.0]
+    assert transformations[1]["translation"] == [0.0, registered.z_um[0], first, first]
+    np.testing.assert_array_equal(group["scale0/z"][...], registered.z_um)
+    np.testing.assert_allclose(np.diff(registered.z_um), step_um)
     for name, n in (("y", 80), ("x", 114)):
         np.testing.assert_array_equal(group[f"scale0/{name}"][...], first + 100.0 * np.arange(n))
 

@@ -9,6 +9,7 @@ import pytest
 import asyncfetch.store as store
 from asyncfetch.errors import SettingsError, StoreItemError
 from asyncfetch.geometry import Plane, ReferenceGrid
+from asyncfetch.layout.ome import registered_attributes
 from asyncfetch.store import RegisteredLayout
 
 
@@ -17,8 +18,18 @@ def test_a_registered_layout_survives_json(mirror):
     written = msgspec.json.decode(msgspec.json.encode(layout.to_attributes()))
     assert RegisteredLayout.from_attributes(written, location="here") == layout
     assert list(written) == [
-        *("um", "plane", "box_um", "slots", "spacing", "section_thickness_um", "reference_space_id", "codec"),
-        *("interpolation", "parallel", "numeric_expression", "fill", "frame", "axes", "unit", "z_frame"),
+        *(
+            "um",
+            "plane",
+            "box_um",
+            "slots",
+            "spacing",
+            "section_thickness_um",
+            "z_per_number_um",
+            "z_at_zero_um",
+        ),
+        *("reference_space_id", "codec", "interpolation", "parallel", "numeric_expression", "fill"),
+        *("frame", "axes", "unit"),
     ]
 
 
@@ -33,7 +44,7 @@ def test_a_registered_image_without_a_grid_is_refused_with_its_location(mirror, 
 def test_every_section_of_the_set_has_a_slot_and_missing_numbers_too(mirror):
     layout = mirror.layout().registered
     assert layout.shape == (5, 80, 114)
-    assert [slot.image_id for slot in layout.slots] == [101349750, 101349753, 101349756, None, 101349759]
+    assert [slot.image_id for slot in layout.slots] == [101349759, None, 101349756, 101349753, 101349750]
     assert layout.z_by_image[101349756] == 2
 
 
@@ -63,7 +74,7 @@ def test_a_store_is_registered_on_one_grid_only(mirror, changes, setting):
     assert caught.value.setting == setting
 
 
-@pytest.mark.parametrize("number", [12, 0, 8])
+@pytest.mark.parametrize("number", [12, 48, 8])
 def test_sections_that_move_the_slots_are_refused_and_a_rebuild_is_named(mirror, kit, number):
     rows = [section.record for section in mirror.data_set.section_images]
     mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, number)])
@@ -79,12 +90,12 @@ def test_sections_behind_the_last_extend_the_registered_image(mirror, kit):
     before = store.open(mirror.writer.store).data_set(70813257)
     plane = before.open_registered()[:, 2]
     rows = [section.record for section in mirror.data_set.section_images]
-    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 56)])
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, -8)])
     mirror.begin()
     mirror.write(5)
     after = store.open(mirror.writer.store).data_set(70813257)
     assert after.open_registered().shape == (3, 7, 80, 114)
-    assert [slot.image_id for slot in after.read_registered_layout().slots[4:]] == [101349759, None, 5]
+    assert [slot.image_id for slot in after.read_registered_layout().slots[4:]] == [101349750, None, 5]
     np.testing.assert_array_equal(after.open_registered()[:, 2], plane)
     assert after.open_registered()[:, 6].any()
 
@@ -94,7 +105,7 @@ def test_a_section_that_the_data_set_no_longer_has_keeps_its_slot(mirror, kit):
     rows = [section.record for section in mirror.data_set.section_images if section.id != 101349750]
     mirror.data_set = kit.data_set_of(rows)
     layout = mirror.writer.open_view(mirror.layout()).registered
-    assert [slot.image_id for slot in layout.slots] == [101349750, 101349753, 101349756, None, 101349759]
+    assert [slot.image_id for slot in layout.slots] == [101349759, None, 101349756, 101349753, 101349750]
     assert 101349750 in mirror.writer.commits(70813257, "image")
 
 
@@ -102,6 +113,47 @@ def test_a_section_that_fills_a_gap_is_welcome(mirror, kit):
     rows = [section.record for section in mirror.data_set.section_images]
     mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 32)])
     mirror.begin()
-    assert mirror.layout().registered.z_by_image[5] == 3
+    assert mirror.layout().registered.z_by_image[5] == 1
     mirror.write(5)
     assert list(mirror.writer.commits(mirror.data_set.id, "image")) == [5]
+
+
+def test_slots_ascend_along_the_reference_axis_and_lie_where_their_planes_do(mirror):
+    layout = mirror.layout().registered
+    assert (np.diff(layout.z_um) > 0).all()
+    assert layout.is_regular
+    middle = np.array(layout.recipe.box_um) / 2
+    for slot, z_um in zip(layout.slots, layout.z_um, strict=True):
+        if slot.plane is not None:
+            a, *rest, d = slot.plane
+            # the p of the plane over the middle of i and r
+            assert z_um == pytest.approx(-(np.dot(rest, middle[1:]) + d) / a, abs=1e-9)
+
+
+def test_the_positions_of_slots_stay_when_the_data_set_grows(mirror, kit):
+    before = mirror.layout().registered
+    rows = [section.record for section in mirror.data_set.section_images]
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, -8), kit.section_row(6, 4)])
+    after = before.extended_by(mirror.layout().registered)
+    assert after is None
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, -8)])
+    after = before.extended_by(mirror.layout().registered)
+    np.testing.assert_array_equal(after.z_um[: len(before.slots)], before.z_um)
+    assert after.z_um[after.z_by_image[5]] == pytest.approx(before.z_um[-1] + 2 * before.z_step_um)
+
+
+def test_sections_that_share_a_number_share_their_place_and_ngff_counts_slots(mirror, kit):
+    rows = [section.record for section in mirror.data_set.section_images]
+    mirror.data_set = kit.data_set_of([*rows, kit.section_row(5, 24)])
+    layout = mirror.layout().registered
+    assert not layout.is_regular
+    z = layout.z_by_image
+    assert layout.z_um[z[5]] == layout.z_um[z[101349756]]
+    (multiscale,) = registered_attributes("x", layout)["multiscales"]
+    assert multiscale["axes"][1] == {
+        "name": "z",
+        "type": "space",
+        "orientation": {"type": "anatomical", "value": "anterior-to-posterior"},
+    }
+    scale, translation = multiscale["datasets"][0]["coordinateTransformations"]
+    assert (scale["scale"][1], translation["translation"][1]) == (1.0, 0.0)

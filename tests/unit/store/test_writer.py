@@ -13,6 +13,7 @@ from zarr.storage import LocalStore
 
 import asyncfetch.store as store
 from asyncfetch.errors import StoreItemError, StoreLayoutError
+from asyncfetch.layout.commit import Objects
 
 VIEW = "data_sets/70813257/image"
 
@@ -23,8 +24,9 @@ def objects(root) -> dict[str, bytes]:
 
 def test_the_source_is_the_jpeg_as_a_plain_file_and_reads_as_pixels(mirror):
     jpeg = mirror.write(101349756)
-    path = mirror.writer.store.root / VIEW / "source" / "101349756"
-    assert [(each.name, each.read_bytes()) for each in path.iterdir()] == [("c.0.0.0", jpeg)]
+    folder = mirror.writer.store.root / VIEW / "source"
+    assert {each.name for each in folder.iterdir()} == {"zarr.json", "101349756.jpg"}
+    assert (folder / "101349756.jpg").read_bytes() == jpeg
     section = store.open(mirror.writer.store).data_set(70813257).section(101349756)
     np.testing.assert_array_equal(section.read_source(), simplejpeg.decode_jpeg(jpeg))
 
@@ -47,20 +49,6 @@ def test_zarr_walks_a_store_with_its_own_codecs_and_without_a_warning(mirror):
     assert members[f"{VIEW}/source"].shape == (0,)
     assert not any(path.startswith(f"{VIEW}/source/") for path in members)
     assert "registered" in str(root.tree())
-
-
-def test_the_arrays_that_an_older_store_made_of_its_jpegs_become_plain_files(mirror, kit):
-    jpeg = mirror.write(101349756)
-    source = mirror.writer.store.root / VIEW / "source"
-    (source / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
-    (source / "101349756/zarr.json").write_text(
-        '{"zarr_format": 3, "node_type": "array", "shape": [1, 1, 3]}'
-    )
-    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).read_jpeg() == jpeg
-    kit.Mirror(kit.StoreWriter.open(mirror.writer.store), mirror.data_set).begin()
-    assert [each.name for each in (source / "101349756").iterdir()] == ["c.0.0.0"]
-    assert store.open(mirror.writer.store).data_set(70813257).section(101349756).read_jpeg() == jpeg
-    assert store.open(mirror.writer.store).damage == []
 
 
 @pytest.mark.parametrize("codec", ["zstd", "blosc-lz4", "jpegxl", "none"])
@@ -87,7 +75,7 @@ def test_a_plane_larger_than_a_shard_is_written_shard_by_shard(kit):
     )
     assert (levels.shapes[0], levels.shard_shape(0)) == ((2100, 2500), (2048, 2048))
     kit.write_levels(levels, pixels)
-    assert levels.n_shards == 4 + len(levels.shapes) - 1
+    assert levels.objects.n == 4 + len(levels.shapes) - 1
     array = zarr.open_array(writer.store, path="data_sets/1/image/sections/2/scale0/image", mode="r")
     np.testing.assert_array_equal(array[:, 0].transpose(1, 2, 0), pixels)
 
@@ -135,7 +123,7 @@ def test_a_layer_that_is_kept_stays_while_the_commit_goes(mirror):
     jpeg = mirror.write(101349756)
     mirror.view.begin_section(101349756, keep=("source",))
     root = mirror.writer.store.root / VIEW
-    assert (root / "source/101349756/c.0.0.0").read_bytes() == jpeg
+    assert (root / "source/101349756.jpg").read_bytes() == jpeg
     assert not (root / "sections/101349756").exists()
     assert mirror.writer.commits(70813257, "image") == {}
 
@@ -146,7 +134,7 @@ def test_rewriting_with_other_layers_leaves_none_of_the_old(mirror):
     mirror.write(101349756)
     root = mirror.writer.store.root / VIEW
     assert [path.name for path in (root / "sections/101349756").iterdir()] == ["zarr.json"]
-    assert not list((root / "registered/scale0/image").glob("c/0/2/**/*"))
+    assert not list((root / "registered/scale0/image").glob("c.*"))
 
 
 def test_a_kill_between_any_two_steps_leaves_no_commit_and_the_next_run_ends_in_the_same_bytes(
@@ -250,7 +238,13 @@ def test_a_record_that_could_not_be_read_back_is_not_written(mirror):
     assert store.open(mirror.writer.store).read_data_set_ids() == (70813257,)
 
 
-def test_a_commit_tells_how_many_shards_its_layers_have(mirror):
+def test_a_commit_tells_how_many_objects_its_layers_have_and_how_long_they_are(mirror):
     mirror.write(101349756)
     commit = mirror.writer.commits(70813257, "image")[101349756]
-    assert commit.n_shards == {"sections": 3, "registered": 1}
+    root = mirror.writer.store.root / VIEW
+    levels = [path.stat().st_size for path in root.glob("sections/101349756/scale*/image/c.*")]
+    (plane,) = [path.stat().st_size for path in root.glob("registered/scale0/image/c.*")]
+    assert commit.objects == {
+        "sections": Objects(n=3, n_bytes=sum(levels)),
+        "registered": Objects(n=1, n_bytes=plane),
+    }
