@@ -189,8 +189,6 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
         The API's row of the data set, verbatim, from which `StoredDataSet.geometry` is made.
     recipe : Recipe
         How the pixels are made.
-    section_thickness_um : float
-        Extent of a section along z of the volume frame, in µm.
     registered : RegisteredLayout or None
         The registered image, None when that layer is not stored.
     """
@@ -200,7 +198,6 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
     record: dict[str, Any]
     recipe: Recipe
-    section_thickness_um: float = 1.0
     registered: RegisteredLayout | None = None
 
     @classmethod
@@ -223,7 +220,6 @@ class ViewLayout(msgspec.Struct, frozen=True, kw_only=True):
             layers=layers,
             record=data_set.record,
             recipe=recipe,
-            section_thickness_um=thickness_um_of(data_set),
             registered=registered,
         )
 

@@ -1,8 +1,13 @@
-"""The columns of a data set's sections, as arrays: what can be asked of a whole set at once."""
+"""The columns of a data set's sections: what can be asked of a whole set at once.
+
+A store keeps them in three arrays, since every array costs three files and a mirror has tens of thousands of tables:
+``image_id``, ``image_type``, and ``numbers`` with one column for each number, whose names the table's group has.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +21,16 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import SectionDataSet, SectionImage
 
-__all__ = ["Column", "TableContent", "section_rows", "table_columns", "table_problem"]
+__all__ = [
+    "ARRAYS",
+    "NUMBER_COLUMNS",
+    "Column",
+    "TableContent",
+    "columns_of",
+    "section_rows",
+    "stored_arrays",
+    "table_columns",
+]
 
 Column = npt.NDArray[Any]
 
@@ -49,6 +63,15 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "plane": (4,),
 }
 
+#: The arrays of a table.
+ARRAYS = ("image_id", "image_type", "numbers")
+_FLAGS = {"failed", "annotated"}
+_IN_NUMBERS = tuple(name for name in _SHAPES if name not in {"image_id", "image_type"})
+#: The columns of ``numbers``: a matrix has one for each of its elements.
+NUMBER_COLUMNS = tuple(
+    "_".join([name, *map(str, index)]) for name in _IN_NUMBERS for index in np.ndindex(*_SHAPES[name])
+)
+
 
 class TableContent(msgspec.Struct, frozen=True, kw_only=True):
     """What a table's group says of it; this is ``attributes.asyncfetch`` of ``table``.
@@ -56,7 +79,7 @@ class TableContent(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     columns : tuple of str
-        Names of the arrays below.
+        Names of the columns of the array ``numbers``, in order.
     """
 
     columns: tuple[str, ...]
@@ -90,16 +113,35 @@ def table_columns(data_set: SectionDataSet) -> dict[str, Column]:
     return columns | _matrices(data_set, sections)
 
 
-def table_problem(columns: Mapping[str, Column]) -> str | None:
-    """Return what is wrong with a table that was read, as a phrase that follows its name; None if nothing is."""
-    missing = sorted(_SHAPES.keys() - columns.keys())
-    if missing:
-        return f"lacks the column {missing[0]}"
-    n = columns["image_id"].shape[:1]
-    for name, inner in _SHAPES.items():
-        if columns[name].shape != (*n, *inner):
-            return f"has the column {name} in the shape {columns[name].shape}, not {(*n, *inner)}"
-    return None
+def stored_arrays(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Return the arrays in which a store keeps columns, by name: those of `ARRAYS`."""
+    n = len(columns["image_id"])
+    parts = [columns[name].reshape(n, math.prod(_SHAPES[name])).astype(np.float64) for name in _IN_NUMBERS]
+    return {
+        "image_id": columns["image_id"],
+        "image_type": columns["image_type"],
+        "numbers": np.concatenate(parts, axis=1),
+    }
+
+
+def columns_of(arrays: Mapping[str, Column]) -> dict[str, Column] | str:
+    """Return the columns that stored arrays hold; or what is wrong with them, as a phrase that follows their name.
+
+    It is the way back from `stored_arrays`.
+    """
+    n = len(arrays["image_id"])
+    shapes = {"image_id": (n,), "image_type": (n,), "numbers": (n, len(NUMBER_COLUMNS))}
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            return f"has the array {name} in the shape {arrays[name].shape}, not {shape}"
+    columns = {"image_id": arrays["image_id"], "image_type": arrays["image_type"]}
+    first = 0
+    for name in _IN_NUMBERS:
+        size = math.prod(_SHAPES[name])
+        values = arrays["numbers"][:, first : first + size].reshape(n, *_SHAPES[name])
+        columns[name] = values == 1 if name in _FLAGS else values
+        first += size
+    return {name: columns[name] for name in _SHAPES}
 
 
 def section_rows(columns: Mapping[str, Column], data_set_id: int) -> list[dict[str, Any]]:

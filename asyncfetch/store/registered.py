@@ -41,7 +41,13 @@ _REBUILD_OPTIONS = {"um": "--um {:g}", "codec": "--codec {}"}
 
 
 def begin_registered(
-    place: Place, data_set_id: int, view: str, wanted: RegisteredLayout, disown: Callable[[Commit], Any]
+    place: Place,
+    data_set_id: int,
+    view: str,
+    wanted: RegisteredLayout,
+    disown: Callable[[Commit], Any],
+    *,
+    title: str,
 ) -> RegisteredLayout:
     """Make sure that the registered image of a view is there, and return its layout.
 
@@ -55,6 +61,8 @@ def begin_registered(
         As it would be were there nothing yet.
     disown : callable
         Lets a commit cease to vouch for its plane.
+    title : str
+        Of the view, for viewers.
 
     Returns
     -------
@@ -89,7 +97,7 @@ def begin_registered(
     if is_new:
         delete_levels(place, path)
     _write_arrays(place, path, layout)
-    attributes = registered_attributes(str(data_set_id), layout)
+    attributes = registered_attributes(f"{title}, registered {layout.grid.um:g} µm", layout)
     place.write_group(path, {"ome": attributes, "asyncfetch": content})
     return layout
 

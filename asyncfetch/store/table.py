@@ -1,4 +1,4 @@
-"""The table of a data set, read column by column."""
+"""The table of a data set, read array by array."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from asyncfetch.errors import StoreItemError
 from asyncfetch.layout.paths import table_path
-from asyncfetch.layout.table import TableContent, table_problem
+from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, TableContent, columns_of
 from asyncfetch.store.arrays import read_column
 from asyncfetch.store.records import read_content
 
@@ -23,13 +23,15 @@ def read_table(place: Place, data_set_id: int) -> dict[str, Column]:
     content = read_content(place, path, TableContent)
     if content is None:
         return {}
+    if content.columns != NUMBER_COLUMNS:
+        place.damage.add(path, "has other columns than a table")
+        return {}
     try:
-        columns = {name: read_column(place, f"{path}/{name}") for name in content.columns}
+        columns = columns_of({name: read_column(place, f"{path}/{name}") for name in ARRAYS})
     except StoreItemError as error:
         place.damage.add(path, f"cannot be read ({error.message})")
         return {}
-    problem = table_problem(columns)
-    if problem is not None:
-        place.damage.add(path, problem)
+    if isinstance(columns, str):
+        place.damage.add(path, columns)
         return {}
     return columns

@@ -20,6 +20,8 @@ from asyncfetch.layout.paths import (
     source_key,
     volume_path,
 )
+from asyncfetch.layout.registered import thickness_um_of
+from asyncfetch.layout.titles import title_of
 from asyncfetch.store.arrays import (
     Axis,
     delete_levels,
@@ -35,6 +37,7 @@ from asyncfetch.store.shards import ImageArray, write_shard
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from asyncfetch.allen import SectionDataSet
     from asyncfetch.layout.commit import Commit
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.settings import Codec, Layer
@@ -60,9 +63,9 @@ class ViewWriter:
         Of all metadata that sections and views share.
     data_set_id, view : int, str
         The view.
-    section_thickness_um : float or None
-        Extent of a section along z of the volume frame, in µm; None where that is not known, and then no layer
-        ``sections`` can be committed.
+    data_set : SectionDataSet or None
+        The stored record, for the thickness of a section and the names that viewers show; None where it cannot be
+        read, and then no layer ``sections`` can be committed.
     registered : RegisteredLayout, optional
         The registered image, where there is one.
 
@@ -78,7 +81,7 @@ class ViewWriter:
         lock: threading.RLock,
         data_set_id: int,
         view: str,
-        section_thickness_um: float | None,
+        data_set: SectionDataSet | None,
         registered: RegisteredLayout | None,
     ) -> None:
         self.data_set_id = data_set_id
@@ -86,7 +89,7 @@ class ViewWriter:
         self.registered = registered
         self._place = place
         self._lock = lock
-        self._section_thickness_um = section_thickness_um
+        self._data_set = data_set
         self._z_by_image = {} if registered is None else registered.z_by_image
         self._planes = None if registered is None else _array_of(registered, data_set_id, view)
         self._counting = threading.Lock()
@@ -257,18 +260,18 @@ class ViewWriter:
         """
         attributes: dict[str, Any] = {"ome": None}
         if "sections" in commit.layers:
-            if self._section_thickness_um is None:
+            if self._data_set is None:
                 raise StoreLayoutError(
                     f"{self._place.name} holds no record of data set {self.data_set_id} that can be read, so that "
                     "the thickness of its sections is not known; mirror it again",
                     location=self._place.name,
                 )
             attributes["ome"] = section_attributes(
-                str(commit.image_id),
+                f"{title_of(self._data_set, self.view)}, section {commit.section_number}",
                 n_levels=len(level_shapes(commit.shape)),
                 downsample=commit.downsample,
                 resolution_um=commit.resolution_um,
-                section_thickness_um=self._section_thickness_um,
+                section_thickness_um=thickness_um_of(self._data_set),
             )
         self._write(commit, attributes)
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import numpy as np
 
+from asyncfetch.allen import SectionDataSet, parse_data_set
 from asyncfetch.layout.ome import volume_attributes
 from asyncfetch.layout.paths import volume_path
+from asyncfetch.layout.titles import title_of
 from asyncfetch.layout.volume import VolumeLayout
 from asyncfetch.store.arrays import (
     Axis,
@@ -20,7 +22,7 @@ from asyncfetch.store.arrays import (
 )
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
 from asyncfetch.store.objects import Location, Place, metadata_key
-from asyncfetch.store.records import read_content
+from asyncfetch.store.records import read_content, read_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +52,7 @@ class VolumeWriter:
         self._place = place
         self._path = volume_path(data_set_id, view)
         self._data_set_id = data_set_id
+        self._view = view
         self._layout = layout
         self.levels = tuple(
             BlockArray(f"{self._path}/scale{level}/image", shape, layout.n_channels, layout.codec)
@@ -92,6 +95,11 @@ class VolumeWriter:
             place.write_group(group, {})
         place.write_group(path, {"asyncfetch": building})
 
+    def _title(self) -> str:
+        record = read_record(self._place, self._data_set_id)
+        data_set = SectionDataSet(id=self._data_set_id) if record is None else parse_data_set(record)
+        return title_of(data_set, self._view)
+
     def holds(self, level: int, region: Region) -> bool:
         """Tell whether a shard of this very volume has been written."""
         return self.levels[level].holds(self._place, region)
@@ -109,7 +117,7 @@ class VolumeWriter:
         """Make the volume exist: write the metadata of its group, the last object of all."""
         layout = self._layout
         attributes = volume_attributes(
-            str(self._data_set_id),
+            f"{self._title()}, volume {layout.um:g} µm",
             n_levels=len(self.levels),
             um=layout.um,
             n_channels=layout.n_channels,

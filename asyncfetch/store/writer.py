@@ -24,8 +24,8 @@ from asyncfetch.layout.paths import (
     table_path,
     view_path,
 )
-from asyncfetch.layout.registered import thickness_um_of
-from asyncfetch.layout.table import table_columns
+from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, stored_arrays, table_columns
+from asyncfetch.layout.titles import title_of
 from asyncfetch.store.arrays import mend_source_folder, write_column
 from asyncfetch.store.lock import StoreLock
 from asyncfetch.store.objects import Location, Place, new_root
@@ -210,10 +210,15 @@ class StoreWriter:
             if self._place.ours(data_set_path(layout.data_set_id)) != content:
                 check_record(layout.data_set_id, layout.record)
                 self._place.write_group(data_set_path(layout.data_set_id), {"asyncfetch": content})
+            data_set = parse_data_set(layout.record)
             if layout.registered is not None:
                 before = ViewWriter(self._place, self._lock, *key, None, None)
                 registered = begin_registered(
-                    self._place, *key, layout.registered, lambda commit: before.disown(commit, _REGISTERED)
+                    self._place,
+                    *key,
+                    layout.registered,
+                    lambda commit: before.disown(commit, _REGISTERED),
+                    title=title_of(data_set, layout.view),
                 )
                 layout = msgspec.structs.replace(layout, registered=registered)
             self._place.write_group(view_path(*key), {}, keep=True)
@@ -221,14 +226,14 @@ class StoreWriter:
             if "source" in layout.layers:
                 mend_source_folder(self._place, source)
         stands = layout.registered or read_registered_layout(self._place, *key)
-        return ViewWriter(self._place, self._lock, *key, layout.section_thickness_um, stands)
+        return ViewWriter(self._place, self._lock, *key, data_set, stands)
 
     def view(self, data_set_id: int, view: str) -> ViewWriter:
         """Return what writes to a view that the store holds, as it stands there; nothing is written yet."""
         record = read_record(self._place, data_set_id)
-        section_thickness_um = None if record is None else thickness_um_of(parse_data_set(record))
+        data_set = None if record is None else parse_data_set(record)
         registered = read_registered_layout(self._place, data_set_id, view)
-        return ViewWriter(self._place, self._lock, data_set_id, view, section_thickness_um, registered)
+        return ViewWriter(self._place, self._lock, data_set_id, view, data_set, registered)
 
     def commits(self, data_set_id: int, view: str) -> dict[int, Commit]:
         """Return the commits of a view by image id: all that the store holds of it."""
@@ -237,14 +242,13 @@ class StoreWriter:
     def write_table(self, data_set: SectionDataSet) -> None:
         """Write the columns of all sections of a data set, in place of any that were there."""
         table = table_path(data_set.id)
-        columns = table_columns(data_set)
+        arrays = stored_arrays(table_columns(data_set))
         with self._lock:
-            before = self._place.ours(table).get("columns", ())
             self._place.withdraw_group(table)
-            self._place.delete_parts(table, {*before, *columns})
-            for name, values in columns.items():
+            self._place.delete_parts(table, ARRAYS)
+            for name, values in arrays.items():
                 write_column(self._place, f"{table}/{name}", values)
-            self._place.write_group(table, {"asyncfetch": {"columns": list(columns)}})
+            self._place.write_group(table, {"asyncfetch": {"columns": list(NUMBER_COLUMNS)}})
 
     @property
     def damage(self) -> list[str]:

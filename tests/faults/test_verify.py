@@ -71,7 +71,7 @@ BROKEN = [
     (f"{VIEW}/sections/900004005/zarr.json", "image:900004005", [900004005]),
     (f"{VIEW}/registered/scale0/image/zarr.json", SELECTION, []),
     (f"{VIEW}/registered/scale0/y/c.0", SELECTION, []),
-    (f"data_sets/{SMALL}/table/tsv/c.0.0", SELECTION, []),
+    (f"data_sets/{SMALL}/table/numbers/c.0.0", SELECTION, []),
     (f"data_sets/{SMALL}/zarr.json", SELECTION, []),
     ("catalogue/space_transforms/zarr.json", "store", []),
 ]

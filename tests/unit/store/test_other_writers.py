@@ -94,7 +94,7 @@ def test_attributes_of_others_stay_on_our_arrays_though_these_are_written_again(
         for path in sorted(folder.rglob("zarr.json"))
         if json.loads(path.read_bytes())["node_type"] == "array"
     ]
-    assert {path.name for path in arrays} > {"image", "y", "x", "tsv", "image_id"}
+    assert {path.name for path in arrays} > {"image", "y", "x", "z", "numbers", "image_id"}
     expected = {path: dict(zarr.open_array(path, mode="r").attrs) for path in arrays}
     for path in arrays:
         zarr.open_array(path, mode="r+").attrs["note"] = path.name

@@ -47,7 +47,10 @@ def test_plain_zarr_reads_the_columns(mirror):
     mirror.view.finish()
     group = zarr.open_group(mirror.writer.store.root, path="data_sets/70813257/table", mode="r")
     assert group["image_id"].shape == (4,)
-    assert set(group.array_keys()) == set(group.attrs["asyncfetch"]["columns"])
+    assert set(group.array_keys()) == {"image_id", "image_type", "numbers"}
+    columns = group.attrs["asyncfetch"]["columns"]
+    np.testing.assert_array_equal(group["numbers"][:, columns.index("section_number")], [8, 16, 24, 40])
+    assert columns[-4:] == ["plane_0", "plane_1", "plane_2", "plane_3"]
 
 
 def test_a_set_that_is_not_complete_has_no_table(mirror):
