@@ -1,4 +1,8 @@
-"""The commit: what a section's group says about itself. A section without one does not exist."""
+"""The commit: what a section's group says about itself. A section without one does not exist.
+
+The part of it that plans and counts need is a class of its own, since the summary of a data set has that of all its
+sections in one object.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ from asyncfetch.version import __version__
 if TYPE_CHECKING:
     from asyncfetch.geometry import SectionGeometry
 
-__all__ = ["Commit", "Objects", "SectionAffine"]
+__all__ = ["Commit", "Objects", "SectionAffine", "SectionSummary"]
 
 Row3 = tuple[Position, Position, Position]
 
@@ -81,8 +85,8 @@ class Objects(msgspec.Struct, frozen=True, kw_only=True):
         return Objects(n=self.n + other.n, n_bytes=self.n_bytes + other.n_bytes)
 
 
-class Commit(MadeByRecipe, frozen=True, kw_only=True):
-    """All that resume, verify and status need to know about one stored section.
+class SectionSummary(MadeByRecipe, frozen=True, kw_only=True):
+    """What plans, checks and counts need to know about one stored section.
 
     Attributes
     ----------
@@ -92,10 +96,6 @@ class Commit(MadeByRecipe, frozen=True, kw_only=True):
         Which view of the section.
     layers : tuple of str
         Which of ``source``, ``sections`` and ``registered`` hold it.
-    record : dict
-        The API's row of the section image, verbatim.
-    url : str
-        The request that brought the JPEG.
     sha256 : str
         Hexadecimal digest of the JPEG; of the digests of all boxes, row by row, where there is none.
     size_bytes : int
@@ -104,31 +104,19 @@ class Commit(MadeByRecipe, frozen=True, kw_only=True):
         (y, x) of the whole image at its tier, in pixels.
     downsample : int
         How many times the server halved it.
-    asked_downsample : int or None
-        How many times it was asked to, where it gave another tier.
-    quality : int or None
-        The JPEG quality that was asked for.
     resolution_um : float or None
         Pitch of the full-resolution pixels in µm; None when the API does not say, and then distances are
         pixels.
+    asked_downsample : int or None
+        How many times it was asked to, where it gave another tier.
     section_number : int or None
         The section's number in its set.
     recipe : Recipe
         How the pixels were made; its pitch is None when no plane was written.
-    fetch : str
-        Whether the pixels came as one image or as tiles.
     region : tuple of int or None
         The part that is stored: x, y, width and height in full-resolution pixels of the section; None means all.
-    image_to_reference : SectionAffine or None
-        Where the section lies; None when it has no alignment.
     objects : dict of str to Objects
         What the layers ``sections`` and ``registered`` are stored in.
-    time : str
-        When it was committed, ISO 8601 in UTC.
-    tool, tool_version : str
-        What wrote it.
-    layout : int
-        The layout version.
     """
 
     _recipe_behind: ClassVar[str] = "section_number"
@@ -138,24 +126,15 @@ class Commit(MadeByRecipe, frozen=True, kw_only=True):
     data_set_id: Id
     view: str
     layers: Annotated[tuple[Layer, ...], msgspec.Meta(min_length=1)]
-    record: dict[str, Any]
-    url: str
     sha256: Digest
     size_bytes: Size
     shape: tuple[Side, Side]
     downsample: Tier
     resolution_um: Pitch | None
-    time: str
-    quality: int | None = None
     asked_downsample: Tier | None = None
     section_number: SectionNumber | None = None
-    fetch: Literal["images", "tiles"] = "images"
     region: tuple[Extent, Extent, Extent, Extent] | None = None
-    image_to_reference: SectionAffine | None = None
     objects: dict[Layer, Objects] = msgspec.field(default_factory=dict)
-    tool: str = "asyncfetch"
-    tool_version: str = __version__
-    layout: Annotated[int, msgspec.Meta(ge=LAYOUT_VERSION, le=LAYOUT_VERSION)] = LAYOUT_VERSION
 
     @property
     def max_jpeg_bytes(self) -> int:
@@ -167,3 +146,37 @@ class Commit(MadeByRecipe, frozen=True, kw_only=True):
         """Return the commit for fewer layers; without a plane it has no pitch."""
         recipe = self.recipe if "registered" in layers else self.recipe.without_grid
         return msgspec.structs.replace(self, layers=layers, recipe=recipe)
+
+
+class Commit(SectionSummary, frozen=True, kw_only=True):
+    """All that is known about one stored section; this is ``attributes.asyncfetch`` of its group.
+
+    Attributes
+    ----------
+    record : dict
+        The API's row of the section image, verbatim.
+    url : str
+        The request that brought the JPEG.
+    time : str
+        When it was committed, ISO 8601 in UTC.
+    quality : int or None
+        The JPEG quality that was asked for.
+    fetch : str
+        Whether the pixels came as one image or as tiles.
+    image_to_reference : SectionAffine or None
+        Where the section lies; None when it has no alignment.
+    tool, tool_version : str
+        What wrote it.
+    layout : int
+        The layout version.
+    """
+
+    record: dict[str, Any]
+    url: str
+    time: str
+    quality: int | None = None
+    fetch: Literal["images", "tiles"] = "images"
+    image_to_reference: SectionAffine | None = None
+    tool: str = "asyncfetch"
+    tool_version: str = __version__
+    layout: Annotated[int, msgspec.Meta(ge=LAYOUT_VERSION, le=LAYOUT_VERSION)] = LAYOUT_VERSION

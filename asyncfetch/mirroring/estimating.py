@@ -21,7 +21,7 @@ from asyncfetch.planning import plan_view, view_layout
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asyncfetch.planning import ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
     from asyncfetch.settings import Settings, View
-    from asyncfetch.store import Commit, Location, Store
+    from asyncfetch.store import Location, Store
 
 __all__ = ["Estimate", "ViewEstimate", "estimate"]
 
@@ -233,9 +233,9 @@ def _planned(
     found: ResolvedDataSet, view: View, settings: Settings, store: Store | None, region: RegionOfSpace | None
 ) -> ViewPlan:
     layout = view_layout(found.data_set, view, settings)
-    commits: Mapping[int, Commit] = {} if store is None else store.commits(found.data_set.id, view)
+    stored = {} if store is None else store.sections(found.data_set.id, view)
     slots = layout.registered.z_by_image if layout.registered else {}
-    return plan_view(found.data_set, view, settings, commits, slots, found.image_ids, region)
+    return plan_view(found.data_set, view, settings, stored, slots, found.image_ids, region)
 
 
 def _summed(plan: ViewPlan) -> ViewEstimate:

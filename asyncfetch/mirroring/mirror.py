@@ -423,9 +423,9 @@ class _Run:
             # so that a rebuild lays the planes out for the sections that there are now
             await pool.run(self._writer.write_table, data_set)
             raise
-        commits = await pool.run(writer.sound_commits, found.image_ids)
+        stored = await pool.run(writer.sound_sections, found.image_ids)
         slots = writer.slots if layout.registered else {}
-        plan = plan_view(data_set, view, self._settings, commits, slots, found.image_ids, self._region)
+        plan = plan_view(data_set, view, self._settings, stored, slots, found.image_ids, self._region)
         self._tell_plan(found, plan)
         opened = OpenView(found, plan, writer)
         if plan.to_fetch:

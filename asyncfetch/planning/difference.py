@@ -14,7 +14,7 @@ from asyncfetch.planning.regions import hull, tier_box
 
 if TYPE_CHECKING:
     from asyncfetch.geometry import Box
-    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.commit import SectionSummary
     from asyncfetch.layout.recipe import Recipe
     from asyncfetch.settings import Layer
 
@@ -88,7 +88,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return cls(is_served=False, layers=wanted.layers, recipe=wanted.recipe, region=wanted.region)
 
 
-def compare(wanted: Wanted, stored: Commit | None) -> Difference:
+def compare(wanted: Wanted, stored: SectionSummary | None) -> Difference:
     """Compare what is wanted of a section with what is stored of it.
 
     Nothing that is stored is taken away: layers that are not asked for stay, and are made again where the JPEG or the
@@ -98,7 +98,7 @@ def compare(wanted: Wanted, stored: Commit | None) -> Difference:
     ----------
     wanted : Wanted
         What is asked for.
-    stored : Commit or None
+    stored : SectionSummary or None
         What the store holds, less what it no longer vouches for; see `stale_layers`.
 
     Raises
@@ -133,12 +133,12 @@ def compare(wanted: Wanted, stored: Commit | None) -> Difference:
     )
 
 
-def stale_layers(stored: Commit, recipe: Recipe) -> set[Layer]:
+def stale_layers(stored: SectionSummary, recipe: Recipe) -> set[Layer]:
     """Return the layers of a commit that a recipe would make otherwise, apart from planes at another pitch."""
     return stored.recipe.layers_made_otherwise(recipe) & set(stored.layers)
 
 
-def _serves(stored: Commit, wanted: Wanted) -> bool:
+def _serves(stored: SectionSummary, wanted: Wanted) -> bool:
     """Tell whether what is stored serves as what is wanted: all layers, at the pitch and the tier, or finer."""
     if not set(wanted.layers) <= set(stored.layers):
         return False
@@ -155,7 +155,7 @@ def _serves(stored: Commit, wanted: Wanted) -> bool:
     return wanted.downsample in tiers if wanted.is_tier_fixed else min(tiers) <= wanted.downsample
 
 
-def _kept(wanted: Wanted, stored: Commit) -> tuple[Layer, ...]:
+def _kept(wanted: Wanted, stored: SectionSummary) -> tuple[Layer, ...]:
     """Return the layers that need not be written again where the JPEG is the same."""
     kept = set(stored.layers)
     if stored.recipe.numeric_expression != wanted.recipe.numeric_expression:
@@ -165,7 +165,7 @@ def _kept(wanted: Wanted, stored: Commit) -> tuple[Layer, ...]:
     return tuple(layer for layer in stored.layers if layer in kept)
 
 
-def _joined(wanted: Wanted, stored: Commit) -> Box | None:
+def _joined(wanted: Wanted, stored: SectionSummary) -> Box | None:
     if wanted.region is None or stored.region is None:
         return None
     return hull(wanted.region, tier_box(stored.region, wanted.downsample, wanted.shape))

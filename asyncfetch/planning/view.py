@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from asyncfetch.allen import SectionDataSet, SectionImage
-    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.commit import SectionSummary
     from asyncfetch.planning.region_of_space import Ranges, RegionOfSpace
     from asyncfetch.settings import Settings, View
 
@@ -106,7 +106,7 @@ def plan_view(
     data_set: SectionDataSet,
     view: View,
     settings: Settings,
-    commits: Mapping[int, Commit],
+    commits: Mapping[int, SectionSummary],
     slots: Mapping[int, int],
     image_ids: Collection[int] | None = None,
     region: RegionOfSpace | None = None,
@@ -121,7 +121,7 @@ def plan_view(
         The view to be stored.
     settings : Settings
         Layers, pitch and tier.
-    commits : mapping of int to Commit
+    commits : mapping of int to SectionSummary
         What the store holds of this view, by image id.
     slots : mapping of int to int
         The slot z of each image that has one, by image id.
@@ -202,7 +202,7 @@ def _plan_section(
     view: View,
     settings: Settings,
     recipe: Recipe,
-    stored: Commit | None,
+    stored: SectionSummary | None,
 ) -> SectionPlan:
     """Plan a section without its position on the grid."""
     downsample = tier_of(section, settings)
@@ -223,7 +223,7 @@ def _plan_section(
     )
 
 
-def _changed(plan: SectionPlan, stored: Commit | None, settings: Settings) -> SectionPlan | None:
+def _changed(plan: SectionPlan, stored: SectionSummary | None, settings: Settings) -> SectionPlan | None:
     """Return the plan with what is done about what is stored, None where that serves."""
     wanted = Wanted(
         recipe=plan.stored_recipe,

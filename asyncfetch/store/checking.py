@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.commit import SectionSummary
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.settings import Layer
     from asyncfetch.store.objects import Place
@@ -76,7 +76,7 @@ class Problem(NamedTuple):
 
 def section_problems(
     place: Place,
-    commit: Commit,
+    commit: SectionSummary,
     registered: RegisteredLayout | None,
     *,
     full: bool = False,
@@ -88,7 +88,7 @@ def section_problems(
     ----------
     place : Place
         The store.
-    commit : Commit
+    commit : SectionSummary
         The section.
     registered : RegisteredLayout, optional
         The registered image of its view.
@@ -107,17 +107,19 @@ def section_problems(
     return found
 
 
-def plane_problem(place: Place, commit: Commit, registered: RegisteredLayout | None) -> Problem | None:
+def plane_problem(
+    place: Place, commit: SectionSummary, registered: RegisteredLayout | None
+) -> Problem | None:
     """Return the first thing that is wrong with a registered plane, as the ends of its shards tell."""
     return next(_plane_problems(place, commit, registered, full=False), None)
 
 
-def level_problem(place: Place, commit: Commit) -> Problem | None:
+def level_problem(place: Place, commit: SectionSummary) -> Problem | None:
     """Return the first thing that is wrong with the levels of a section, as the ends of their shards tell."""
     return next(_level_problems(place, commit, full=False), None)
 
 
-def _source_problems(place: Place, commit: Commit, *, with_digest: bool) -> Iterator[Problem]:
+def _source_problems(place: Place, commit: SectionSummary, *, with_digest: bool) -> Iterator[Problem]:
     key = source_key(commit.data_set_id, commit.view, commit.image_id)
     end = place.tail(key, 0)
     if end is None:
@@ -131,7 +133,7 @@ def _source_problems(place: Place, commit: Commit, *, with_digest: bool) -> Iter
 
 
 def _plane_problems(
-    place: Place, commit: Commit, registered: RegisteredLayout | None, *, full: bool
+    place: Place, commit: SectionSummary, registered: RegisteredLayout | None, *, full: bool
 ) -> Iterator[Problem]:
     image = f"{registered_path(commit.data_set_id, commit.view)}/scale0/image"
     z = None if registered is None else registered.z_by_image.get(commit.image_id)
@@ -145,7 +147,7 @@ def _plane_problems(
         yield from _unreadable(place, "registered", image, z)
 
 
-def _level_problems(place: Place, commit: Commit, *, full: bool) -> Iterator[Problem]:
+def _level_problems(place: Place, commit: SectionSummary, *, full: bool) -> Iterator[Problem]:
     section = section_path(commit.data_set_id, commit.view, commit.image_id)
     total = Objects()
     for level, shape in enumerate(level_shapes(commit.shape)):
@@ -159,7 +161,7 @@ def _level_problems(place: Place, commit: Commit, *, full: bool) -> Iterator[Pro
 
 
 def _metadata_problems(
-    place: Place, commit: Commit, group: str, level: int, shape: tuple[int, int]
+    place: Place, commit: SectionSummary, group: str, level: int, shape: tuple[int, int]
 ) -> Iterator[Problem]:
     if place.read(metadata_key(group), parse_group) is None:
         yield Problem("sections", metadata_key(group), "is missing or cannot be read")
@@ -190,7 +192,7 @@ def _object_problems(
     return found
 
 
-def _sum_problems(commit: Commit, layer: Layer, path: str, found: Objects) -> Iterator[Problem]:
+def _sum_problems(commit: SectionSummary, layer: Layer, path: str, found: Objects) -> Iterator[Problem]:
     wanted = commit.objects.get(layer, Objects())
     if found.n != wanted.n:
         yield Problem(layer, path, f"has {counted(found.n, 'object')} of {wanted.n}")

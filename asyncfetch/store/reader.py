@@ -42,6 +42,7 @@ from asyncfetch.store.records import (
     read_commits,
     read_record,
     read_registered_layout,
+    read_sections,
     read_space_transforms,
     read_views,
 )
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.geometry import SectionGeometry
     from asyncfetch.layout.atlas import AtlasRecord
-    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.commit import Commit, SectionSummary
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.layout.table import Column
     from asyncfetch.layout.volume import VolumeLayout
@@ -172,6 +173,10 @@ class Store:
     def commits(self, data_set_id: int, view: str) -> dict[int, Commit]:
         """Return the commits of a view by image id, also where the record of its data set is lost."""
         return read_commits(self._place, data_set_id, view)
+
+    def sections(self, data_set_id: int, view: str) -> dict[int, SectionSummary]:
+        """Return what is stored of a view by image id: from its summary if there is one, else from its commits."""
+        return read_sections(self._place, data_set_id, view)
 
     def commit(self, data_set_id: int, view: str, image_id: int) -> Commit | None:
         """Return the commit of one section, None where there is none that can be read."""

@@ -25,10 +25,13 @@ from asyncfetch.layout.paths import (
 )
 from asyncfetch.layout.recipe import MadeByRecipe
 from asyncfetch.layout.registered import RegisteredLayout
+from asyncfetch.layout.summary import ViewSummary
 from asyncfetch.settings import View
 from asyncfetch.store.objects import metadata_key
 
 if TYPE_CHECKING:
+    from asyncfetch.layout.commit import SectionSummary
+    from asyncfetch.layout.summary import StoredCommit
     from asyncfetch.store.objects import Place
 
 __all__ = [
@@ -41,8 +44,10 @@ __all__ = [
     "read_content",
     "read_record",
     "read_registered_layout",
+    "read_sections",
     "read_space_transforms",
     "read_structure_centers",
+    "read_summary",
     "read_views",
 ]
 
@@ -142,6 +147,28 @@ def read_commits(place: Place, data_set_id: int, view: str) -> dict[int, Commit]
         key=lambda commit: (commit.section_number is None, commit.section_number or 0, commit.image_id)
     )
     return {commit.image_id: commit for commit in commits}
+
+
+def read_summary(place: Place, data_set_id: int, view: str) -> dict[int, StoredCommit] | None:
+    """Return the commits of a view as the summary of its data set has them; None where there is none."""
+    path = data_set_path(data_set_id)
+    summaries = place.ours(path).get("summary")
+    found = summaries.get(view) if isinstance(summaries, dict) else None
+    if found is None:
+        return None
+    try:
+        return msgspec.convert(found, ViewSummary).sections(data_set_id, view)
+    except (msgspec.ValidationError, IndexError) as error:
+        place.damage.add(metadata_key(path), f"has a summary that cannot be read ({error})")
+        return None
+
+
+def read_sections(place: Place, data_set_id: int, view: str) -> dict[int, SectionSummary]:
+    """Return what is stored of a view by image id: from the summary where there is one, else from the commits."""
+    summary = read_summary(place, data_set_id, view)
+    if summary is None:
+        return dict(read_commits(place, data_set_id, view))
+    return {image_id: stored.section for image_id, stored in summary.items()}
 
 
 def read_registered_layout(place: Place, data_set_id: int, view: str) -> RegisteredLayout | None:

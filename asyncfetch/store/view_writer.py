@@ -11,6 +11,7 @@ from asyncfetch.errors import StoreLayoutError
 from asyncfetch.layout.commit import Objects
 from asyncfetch.layout.ome import collection_attributes, collection_xml, level_positions, section_attributes
 from asyncfetch.layout.paths import (
+    data_set_path,
     level_chunking,
     level_shapes,
     plane_chunking,
@@ -21,6 +22,7 @@ from asyncfetch.layout.paths import (
     volume_path,
 )
 from asyncfetch.layout.registered import thickness_um_of
+from asyncfetch.layout.summary import ViewSummary
 from asyncfetch.layout.titles import title_of
 from asyncfetch.store.arrays import (
     Axis,
@@ -30,7 +32,8 @@ from asyncfetch.store.arrays import (
     write_coordinates,
 )
 from asyncfetch.store.checking import section_problems
-from asyncfetch.store.records import check_commit, read_commit, read_commits
+from asyncfetch.store.objects import metadata_key
+from asyncfetch.store.records import check_commit, read_commit, read_commits, read_summary
 from asyncfetch.store.sections import SectionLevels
 from asyncfetch.store.shards import ImageArray, write_shard
 
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from asyncfetch.allen import SectionDataSet
-    from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.commit import Commit, SectionSummary
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.settings import Codec, Layer
     from asyncfetch.store.objects import Place
@@ -96,6 +99,7 @@ class ViewWriter:
         self._plane_objects: dict[int, Objects] = {}
         self._levels: dict[int, SectionLevels] = {}
         self._kept_objects: dict[int, dict[Layer, Objects]] = {}
+        self._is_summarized: bool | None = None
 
     def __repr__(self) -> str:
         return f"ViewWriter({self._place.name!r}, {self.data_set_id}, {self.view!r})"
@@ -109,8 +113,8 @@ class ViewWriter:
         """Return the commits of the view by image id: all that the store holds of it."""
         return read_commits(self._place, self.data_set_id, self.view)
 
-    def sound_commits(self, image_ids: Collection[int] | None = None) -> dict[int, Commit]:
-        """Return the commits of a view, none of which vouches any longer for a layer whose files are lost or cut.
+    def sound_sections(self, image_ids: Collection[int] | None = None) -> dict[int, SectionSummary]:
+        """Return what is stored of a view; no commit vouches any longer for a layer whose files are lost or cut.
 
         Only where looking at a file costs microseconds; elsewhere a verification has to be asked for.
 
@@ -119,22 +123,36 @@ class ViewWriter:
         image_ids : collection of int, optional
             The images that are looked at; None means all.
         """
-        commits = self.commits()
+        sections = self._summarized_sections() or dict(self.commits())
         if not self._place.is_near:
-            return commits
-        for image_id, commit in list(commits.items()):
+            return sections
+        for image_id, section in list(sections.items()):
             if image_ids is not None and image_id not in image_ids:
                 continue
-            problems = section_problems(self._place, commit, self.registered)
+            problems = section_problems(self._place, section, self.registered)
             for problem in problems:
                 self._place.damage.add(problem.path, problem.words)
             if problems:
-                rest = self.disown(commit, {problem.layer for problem in problems})
+                commit = read_commit(self._place, self.data_set_id, self.view, image_id)
+                rest = commit and self.disown(commit, {problem.layer for problem in problems})
                 if rest is None:
-                    del commits[image_id]
+                    del sections[image_id]
                 else:
-                    commits[image_id] = rest
-        return commits
+                    sections[image_id] = rest
+        return sections
+
+    def _summarized_sections(self) -> dict[int, SectionSummary] | None:
+        """Return the sections that the summary has; None without one, or where a commit is not as long as it says."""
+        summary = read_summary(self._place, self.data_set_id, self.view)
+        if summary is None:
+            return None
+        if self._place.is_near:
+            for image_id, stored in summary.items():
+                end = self._place.tail(metadata_key(self._path_of(image_id)), 0)
+                if end is None or end[0] != stored.n_bytes:
+                    return None
+        self._is_summarized = True
+        return {image_id: stored.section for image_id, stored in summary.items()}
 
     def begin_section(self, image_id: int, *, keep: Collection[Layer] = ()) -> None:
         """Take a section's commit away, then remove whatever there is of it.
@@ -147,6 +165,7 @@ class ViewWriter:
             Layers that the old commit vouches for and that will be committed again as they are. Where it vouches
             for no others, it stays until the next `commit` takes its place.
         """
+        self._withdraw_summary()
         group = self._path_of(image_id)
         commit = read_commit(self._place, self.data_set_id, self.view, image_id) if keep else None
         stays = commit is not None and set(commit.layers) <= set(keep)
@@ -292,6 +311,7 @@ class ViewWriter:
         """
         kept: tuple[Layer, ...] = tuple(layer for layer in commit.layers if layer not in layers)
         if not kept:
+            self._withdraw_summary()
             self._place.withdraw_group(self._path_of(commit.image_id))
             return None
         rest = commit.vouching_for(kept)
@@ -301,6 +321,7 @@ class ViewWriter:
 
     def drop_registered(self) -> None:
         """Remove the registered image, once no commit vouches for any of it."""
+        self._withdraw_summary()
         path = registered_path(self.data_set_id, self.view)
         with self._lock:
             self._place.withdraw_group(path)
@@ -315,24 +336,61 @@ class ViewWriter:
             delete_levels(self._place, path)
 
     def finish(self) -> None:
-        """Write the collection metadata of the view, once its sections are committed.
+        """Write what the view says of all its sections, once these are committed: its collection and its summary.
 
         A collection lists the committed sections that hold pixels, in order of section number and id; where no
-        section does there is no image for a viewer to open, and no collection.
+        section does there is no image for a viewer to open, and no collection. Where no commit has changed since the
+        summary was written, there is nothing to do.
         """
-        path = sections_path(self.data_set_id, self.view)
         with self._lock:
-            commits = [commit for commit in self.commits().values() if "sections" in commit.layers]
-            if not commits:
-                self._place.delete_parts(f"{path}/OME", {"METADATA.ome.xml"})
-                self._place.write_group(path, {"ome": None})
+            if self._is_summarized:
                 return
-            collection, series = collection_attributes([str(commit.image_id) for commit in commits])
-            self._place.set(f"{path}/OME/METADATA.ome.xml", collection_xml(commits))
-            self._place.write_group(f"{path}/OME", {"ome": series})
-            self._place.write_group(path, {"ome": collection})
+            commits = self.commits()
+            self._write_collection([commit for commit in commits.values() if "sections" in commit.layers])
+            self._write_summary(commits)
+
+    def _write_collection(self, commits: list[Commit]) -> None:
+        path = sections_path(self.data_set_id, self.view)
+        if not commits:
+            self._place.delete_parts(f"{path}/OME", {"METADATA.ome.xml"})
+            self._place.write_group(path, {"ome": None})
+            return
+        collection, series = collection_attributes([str(commit.image_id) for commit in commits])
+        self._place.set(f"{path}/OME/METADATA.ome.xml", collection_xml(commits))
+        self._place.write_group(f"{path}/OME", {"ome": series})
+        self._place.write_group(path, {"ome": collection})
+
+    def _write_summary(self, commits: dict[int, Commit]) -> None:
+        keys = {image_id: metadata_key(self._path_of(image_id)) for image_id in commits}
+        lengths = {image_id: end[0] for image_id, key in keys.items() if (end := self._place.tail(key, 0))}
+        if lengths.keys() != commits.keys():
+            return
+        summary = ViewSummary.of((commit, lengths[image_id]) for image_id, commit in commits.items())
+        self._set_summary(msgspec.to_builtins(summary))
+        self._is_summarized = True
+
+    def _withdraw_summary(self) -> None:
+        """Take the summary of the view away, before a commit of it changes."""
+        with self._lock:
+            if self._is_summarized is not False:
+                self._set_summary(None)
+                self._is_summarized = False
+
+    def _set_summary(self, summary: dict[str, Any] | None) -> None:
+        path = data_set_path(self.data_set_id)
+        ours = self._place.ours(path)
+        summaries = ours.get("summary")
+        views = dict(summaries) if isinstance(summaries, dict) else {}
+        views.pop(self.view, None)
+        if summary is not None:
+            views[self.view] = summary
+        content = {name: value for name, value in ours.items() if name != "summary"}
+        content |= {"summary": dict(sorted(views.items()))} if views else {}
+        if ours and content != ours:
+            self._place.write_group(path, {"asyncfetch": content})
 
     def _write(self, commit: Commit, attributes: dict[str, Any]) -> None:
+        self._withdraw_summary()
         commit = self._with_objects(commit)
         check_commit(commit)
         content = {"asyncfetch": commit.to_attributes()}

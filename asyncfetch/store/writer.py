@@ -206,18 +206,19 @@ class StoreWriter:
             for path in (data_set_path(layout.data_set_id), view_path(*key), sections_path(*key), source):
                 self._place.sweep(path)
             self._place.write_group("data_sets", {}, keep=True)
-            content = {"record": layout.record}
-            if self._place.ours(data_set_path(layout.data_set_id)) != content:
+            before = self._place.ours(data_set_path(layout.data_set_id))
+            if before.get("record") != layout.record:
                 check_record(layout.data_set_id, layout.record)
+                content = before | {"record": layout.record}
                 self._place.write_group(data_set_path(layout.data_set_id), {"asyncfetch": content})
             data_set = parse_data_set(layout.record)
             if layout.registered is not None:
-                before = ViewWriter(self._place, self._lock, *key, None, None)
+                unplaced = ViewWriter(self._place, self._lock, *key, None, None)
                 registered = begin_registered(
                     self._place,
                     *key,
                     layout.registered,
-                    lambda commit: before.disown(commit, _REGISTERED),
+                    lambda commit: unplaced.disown(commit, _REGISTERED),
                     title=title_of(data_set, layout.view),
                 )
                 layout = msgspec.structs.replace(layout, registered=registered)

@@ -132,7 +132,7 @@ def _use(objects, data_set):
         # a layout of another grid is not damage: the data set fails, and the message says how to go on
         writer.close()
         return
-    found = view.sound_commits()
+    found = view.sound_sections()
     plan = plan_view(data_set, "image", settings, found, view.slots)
     assert len(plan.to_fetch) + len(plan.committed) == 10
     writer.write_table(data_set)

@@ -79,15 +79,15 @@ def _progress(opened: OpenStore, data_set_id: int) -> list[dict[str, Any]]:
     n_sections = len(data_set.read_table().get("image_id", ()))
     rows = []
     for view in data_set.read_views():
-        commits = opened.data_set(data_set_id, view).read_commits()
+        sections = opened.sections(data_set_id, view).values()
         rows.append(
             {
                 "data_set_id": data_set.id,
                 "view": view,
                 "n_sections": n_sections,
-                "n_committed": len(commits),
-                "size_bytes": sum(commit.size_bytes for commit in commits),
-                "layers": sorted({layer for commit in commits for layer in commit.layers}),
+                "n_committed": len(sections),
+                "size_bytes": sum(section.size_bytes for section in sections),
+                "layers": sorted({layer for section in sections for layer in section.layers}),
             }
         )
     return rows
