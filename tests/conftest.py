@@ -231,7 +231,12 @@ def replica_process(start_replica):
 
 def _without_times(data: bytes) -> bytes:
     value = json.loads(data)
-    value.get("attributes", {}).get("asyncfetch", {}).pop("time", None)
+    ours = value.get("attributes", {}).get("asyncfetch", {})
+    ours.pop("time", None)
+    for view in ours.get("summary", {}).values():
+        for entry in view["entries"]:
+            # a commit is as long as its time and the address of the server are
+            del entry["n_bytes"]
     return json.dumps(value, sort_keys=True).encode()
 
 
