@@ -82,6 +82,7 @@ class RecipeOptions(TypedDict, total=False):
     parallel: bool
     numeric_expression: bool
     fill: Grey
+    space: Literal[9, 10] | None
 
 
 class RebuildOptions(RecipeOptions, MachineOptions, total=False):

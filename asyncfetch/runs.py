@@ -34,6 +34,7 @@ KEPT_SETTINGS = (
     "parallel",
     "numeric_expression",
     "fill",
+    "space",
     "fetch",
     "roi",
     "roi_um",

@@ -67,6 +67,7 @@ _RULES = {
     "roi_space": "a reference space: 9, or 10 for the one that is flipped from left to right",
     "pad_um": "a length greater than 0, such as 1000um or 1mm",
     "fill": "a grey level from 0 to 255",
+    "space": "a reference space: 9, or 10 for the one that is flipped from left to right",
     "memory_bytes": "a size of at least 16MiB",
     "max_jobs": "a number of images from 1 to 4096",
     "workers": "a number of threads from 1 to 4096",
@@ -189,6 +190,8 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
         them.
     fill : int
         Grey level of registered planes beside the image.
+    space : int or None
+        The reference space that planes are registered in, 9 or 10; None means that of each data set.
     fetch : str
         Whether sections come as whole ``images`` or as ``tiles``, boxes of an image; ``auto`` takes tiles for regions
         and for images whose pixels are more than ``memory_bytes``.
@@ -229,6 +232,7 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
     parallel: bool = False
     numeric_expression: bool = False
     fill: Grey = 0
+    space: Literal[9, 10] | None = None
     fetch: Fetch = "auto"
     roi: tuple[int, int, int, int] | Structure | None = None
     roi_um: tuple[Range, Range, Range] | None = None

@@ -31,7 +31,7 @@ from asyncfetch.allen.bounds import (
     shown_value,
 )
 from asyncfetch.errors import AlignmentError, RecordError
-from asyncfetch.geometry import Affine2D, Affine3D, Plane, SectionGeometry
+from asyncfetch.geometry import SPACE_TRANSFORMS, Affine2D, Affine3D, Plane, SectionGeometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -258,6 +258,35 @@ class SectionDataSet(_Record, frozen=True, kw_only=True):
                 matrix="trv",
             )
         return Plane.nearest(trv)
+
+    def in_space(self, space_id: int | None) -> SectionDataSet:
+        """Return the data set as it is seen in another reference space; None means its own.
+
+        Its record stays that of the API; its alignment and its reference space are those of the other space.
+
+        Raises
+        ------
+        AlignmentError
+            The way from its space to the other is not known.
+        """
+        if space_id in {None, self.reference_space_id}:
+            return self
+        there = SPACE_TRANSFORMS.get((self.reference_space_id or 0, space_id or 0))
+        back = SPACE_TRANSFORMS.get((space_id or 0, self.reference_space_id or 0))
+        if there is None or back is None:
+            raise AlignmentError(
+                f"data set {self.id} cannot be registered in reference space {space_id}: the way there from its own "
+                f"space, {self.reference_space_id}, is not known; mirror it without --space"
+            )
+        alignment = self.alignment3d
+        if alignment is not None:
+            tvr, trv = alignment.tvr, alignment.trv
+            alignment = msgspec.structs.replace(
+                alignment,
+                tvr_numbers=None if tvr is None else (there @ tvr).to_api(),
+                trv_numbers=None if trv is None else (trv @ back).to_api(),
+            )
+        return msgspec.structs.replace(self, reference_space_id=space_id, alignment3d=alignment)
 
     def geometry(self, section: SectionImage) -> SectionGeometry:
         """Return where a section lies; a missing matrix is an error only where it is needed.

@@ -21,7 +21,7 @@ from asyncfetch.allen import parse_data_set, parse_section_image, row_id
 from asyncfetch.allen.bounds import MatrixNumber
 from asyncfetch.allen.records import parse_structure_center
 from asyncfetch.errors import RecordError, SelectionError
-from asyncfetch.geometry import Affine3D, are_sound_2d, are_sound_3d
+from asyncfetch.geometry import SPACE_TRANSFORMS, Affine3D, are_sound_2d, are_sound_3d
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ type Flags = NDArray[np.bool_]
 
 #: Atlas id to the data set that holds its plates: "Mouse, P56, Coronal".
 ATLAS_DATA_SETS: Mapping[int, int] = {1: 100048576}
-
-_MIRROR = Affine3D(np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 11350.0]]))
-#: ReferenceToReferenceTransform of the adult mouse, by (from, to); it is its own inverse.
-SPACE_TRANSFORMS: Mapping[tuple[int, int], Affine3D] = {(10, 9): _MIRROR, (9, 10): _MIRROR}
 
 # Where the API's numbers stand in a matrix: [[00, 01, 04], [02, 03, 05]] (REC-3).
 _LAYOUT_2D = np.array([[0, 1, 4], [2, 3, 5]])

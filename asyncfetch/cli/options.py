@@ -116,6 +116,13 @@ SETTING_OPTIONS = (
     ),
     SettingOption(
         RECIPE,
+        "space",
+        "--space",
+        "ID",
+        "Register in one reference space, 9 or 10; by default in that of each data set.",
+    ),
+    SettingOption(
+        RECIPE,
         "parallel",
         "--parallel/--no-parallel",
         "",

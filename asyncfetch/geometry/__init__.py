@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncfetch.geometry.affine import Affine2D, Affine3D
 from asyncfetch.geometry.footprint import MARGINS, WARP_BLOCK, Footprint, n_means_of, step_of
-from asyncfetch.geometry.grid import REFERENCE_BOXES_UM, Plane, ReferenceGrid
+from asyncfetch.geometry.grid import REFERENCE_BOXES_UM, SPACE_TRANSFORMS, Plane, ReferenceGrid
 from asyncfetch.geometry.section import SectionGeometry
 from asyncfetch.geometry.soundness import are_sound_2d, are_sound_3d
 from asyncfetch.geometry.tiers import (
@@ -21,6 +21,7 @@ from asyncfetch.geometry.tiles import Box, source_box, tiles_of
 __all__ = [
     "MARGINS",
     "REFERENCE_BOXES_UM",
+    "SPACE_TRANSFORMS",
     "WARP_BLOCK",
     "Affine2D",
     "Affine3D",

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asyncfetch.errors import AlignmentError, SelectionError, SettingsError
-from asyncfetch.geometry.affine import Affine2D
+from asyncfetch.geometry.affine import Affine2D, Affine3D
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from asyncfetch.geometry.affine import Affine3D
     from asyncfetch.geometry.section import SectionGeometry
 
-__all__ = ["REFERENCE_BOXES_UM", "Plane", "ReferenceGrid"]
+__all__ = ["REFERENCE_BOXES_UM", "SPACE_TRANSFORMS", "Plane", "ReferenceGrid"]
 
 #: Extent of the reference spaces along (p, i, r), in µm, by their id. Spaces 9 ("P56 Brain") and 10 ("P56
 #: Brain, L/R Flipped") share one box (REC-4); the boxes of the others are not known.
@@ -26,6 +25,11 @@ REFERENCE_BOXES_UM: dict[int, tuple[float, float, float]] = {
     9: (13200.0, 8000.0, 11400.0),
     10: (13200.0, 8000.0, 11400.0),
 }
+
+_MIRROR = Affine3D(np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 11350.0]]))
+#: From one reference space to another, by their ids (from, to): the API's ReferenceToReferenceTransform of the adult
+#: mouse, r9 = 11350 - r10, which is its own inverse (REC-5).
+SPACE_TRANSFORMS: dict[tuple[int, int], Affine3D] = {(10, 9): _MIRROR, (9, 10): _MIRROR}
 
 # A plane this close to perpendicular to the grid's own plane is met nowhere, or everywhere.
 _PARALLEL_TO_SLICE_AXIS = 1e-9

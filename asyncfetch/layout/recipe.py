@@ -15,7 +15,7 @@ import msgspec
 
 from asyncfetch.errors import StoreItemError
 from asyncfetch.geometry import Plane, ReferenceGrid
-from asyncfetch.layout.bounds import GreyLevel, Pitch  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.layout.bounds import GreyLevel, Id, Pitch  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.settings import Codec, Interpolation, Layer  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         Coronal (y = i, x = r), sagittal (y = i, x = p) or transverse (y = p, x = r). A commit does not tell it.
     box_um : tuple of float or None
         Extent of the reference space along (p, i, r), in µm. A commit does not tell it.
+    space : int or None
+        The API's id of the reference space that the planes lie in; None where no plane is made.
     codec : str
         Compressor of the pixels.
     numeric_expression : bool
@@ -56,6 +58,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     um: Pitch | None = None
     plane: Plane | None = None
     box_um: tuple[Pitch, Pitch, Pitch] | None = None
+    space: Id | None = None
     codec: Codec = "zstd"
     numeric_expression: bool = False
     interpolation: Interpolation = "linear"
@@ -63,12 +66,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     fill: GreyLevel = 0
 
     @classmethod
-    def of(cls, view: View, settings: Settings, grid: ReferenceGrid | None) -> Self:
-        """Resolve what the settings say for one view, registered on a grid or on none."""
+    def of(cls, view: View, settings: Settings, grid: ReferenceGrid | None, space: int | None = None) -> Self:
+        """Resolve what the settings say for one view, registered on a grid of a reference space or on none."""
         return cls(
             um=None if grid is None else grid.um,
             plane=None if grid is None else grid.plane,
             box_um=None if grid is None else grid.box_um,
+            space=None if grid is None else space,
             codec=settings.codec,
             numeric_expression=is_numeric(view, settings),
             interpolation=interpolation_of(view, settings),
@@ -86,7 +90,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def without_grid(self) -> Self:
         """The same recipe for what has no registered plane."""
-        return msgspec.structs.replace(self, um=None, plane=None, box_um=None)
+        return msgspec.structs.replace(self, um=None, plane=None, box_um=None, space=None)
 
     @property
     def in_a_commit(self) -> Self:
@@ -121,8 +125,8 @@ def _grid_of(plane: Plane, um: float, box_um: tuple[float, float, float]) -> Ref
     return ReferenceGrid(plane=plane, um=um, box_um=box_um)
 
 
-#: Where the planes lie. A commit tells the pitch alone.
-_OF_THE_GRID = frozenset({"um", "plane", "box_um"})
+#: Where the planes lie. A commit tells the pitch and the space alone.
+_OF_THE_GRID = frozenset({"um", "plane", "box_um", "space"})
 #: What every stored pixel depends on; the other fields are those of registered planes.
 _OF_ALL_PIXELS = frozenset({"codec", "numeric_expression"})
 #: The fields that a user chooses; the others follow from the data set.
@@ -135,6 +139,7 @@ _IN_JSON = tuple(
             "um",
             "plane",
             "box_um",
+            "space",
             "codec",
             "interpolation",
             "parallel",

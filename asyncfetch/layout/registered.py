@@ -36,8 +36,6 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
     ----------
     recipe : Recipe
         The grid, and how the planes are made.
-    reference_space_id : int or None
-        The API's id of the space.
     slots : tuple of Slot
         One entry per z, ascending along the axis of the reference space across the planes.
     spacing : int
@@ -52,14 +50,13 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
     """
 
     _leading: ClassVar[tuple[str, ...]] = ("um", "plane", "box_um")
-    _recipe_behind: ClassVar[str] = "reference_space_id"
+    _recipe_behind: ClassVar[str] = "z_at_zero_um"
 
     slots: tuple[Slot, ...]
     spacing: Annotated[int, msgspec.Meta(ge=-(2**32), le=2**32)]
     section_thickness_um: Pitch
     z_per_number_um: Position | None = None
     z_at_zero_um: Position | None = None
-    reference_space_id: int | None = None
     frame: str = "reference"
     axes: tuple[str, str, str] = ("p", "i", "r")
     unit: str = "micrometer"
@@ -76,6 +73,11 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
         grid = self.recipe.grid
         assert grid is not None, "it was looked at when this was made"
         return grid
+
+    @property
+    def reference_space_id(self) -> int | None:
+        """The API's id of the reference space."""
+        return self.recipe.space
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -170,7 +172,6 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
             section_thickness_um=thickness_um,
             z_per_number_um=per_number_um if is_placed else None,
             z_at_zero_um=origin_um if is_placed else None,
-            reference_space_id=data_set.reference_space_id,
         )
 
 

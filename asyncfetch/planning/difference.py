@@ -144,7 +144,7 @@ def _serves(stored: SectionSummary, wanted: Wanted) -> bool:
         return False
     if stored.recipe.numeric_expression != wanted.recipe.numeric_expression:
         return False
-    if wanted.has_plane and (wanted.recipe.um is None or stored.recipe.um != wanted.recipe.um):
+    if wanted.has_plane and not _is_same_grid(wanted, stored):
         return False
     if stored.region is not None:
         there = tier_box(stored.region, wanted.downsample, wanted.shape)
@@ -155,12 +155,17 @@ def _serves(stored: SectionSummary, wanted: Wanted) -> bool:
     return wanted.downsample in tiers if wanted.is_tier_fixed else min(tiers) <= wanted.downsample
 
 
+def _is_same_grid(wanted: Wanted, stored: SectionSummary) -> bool:
+    um, space = wanted.recipe.um, wanted.recipe.space
+    return um is not None and (um, space) == (stored.recipe.um, stored.recipe.space)
+
+
 def _kept(wanted: Wanted, stored: SectionSummary) -> tuple[Layer, ...]:
     """Return the layers that need not be written again where the JPEG is the same."""
     kept = set(stored.layers)
     if stored.recipe.numeric_expression != wanted.recipe.numeric_expression:
         kept &= {"source"}
-    if wanted.has_plane and stored.recipe.um != wanted.recipe.um:
+    if wanted.has_plane and not _is_same_grid(wanted, stored):
         kept -= _PLANE
     return tuple(layer for layer in stored.layers if layer in kept)
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 import numpy as np
 
-from asyncfetch.atlas import SPACE_TRANSFORMS
 from asyncfetch.errors import SelectionError
-from asyncfetch.geometry import REFERENCE_BOXES_UM
+from asyncfetch.geometry import REFERENCE_BOXES_UM, SPACE_TRANSFORMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

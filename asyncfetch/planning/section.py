@@ -112,7 +112,9 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     delivery : Delivery
         Whether the image comes whole or in boxes.
     geometry : SectionGeometry or None
-        Where the section lies; None where that is not known.
+        Where the section lies in the space of its plane; None where that is not known.
+    own_geometry : SectionGeometry or None
+        Where it lies in the space of its data set, where that is another one.
     request : ImageRequest
         What is asked of the API.
     shape : tuple of int
@@ -147,6 +149,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     stored_recipe: Recipe
     delivery: Delivery
     geometry: SectionGeometry | None = None
+    own_geometry: SectionGeometry | None = None
     request: ImageRequest
     shape: tuple[int, int]
     layers: tuple[Layer, ...]
@@ -196,6 +199,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
             When, ISO 8601 in UTC.
         """
         section = self.section
+        geometry = self.own_geometry or self.geometry
         return Commit(
             image_id=section.id,
             data_set_id=self.data_set_id,
@@ -213,7 +217,7 @@ class SectionPlan(msgspec.Struct, frozen=True, kw_only=True):
             recipe=self.stored_recipe.in_a_commit,
             fetch="tiles" if self.blocks else "images",
             region=None if self.region is None else full_box(self.region, self.downsample),
-            image_to_reference=None if self.geometry is None else SectionAffine.of(self.geometry),
+            image_to_reference=None if geometry is None else SectionAffine.of(geometry),
             time=time,
         )
 

@@ -92,14 +92,13 @@ def resolve_recipe(data_set: SectionDataSet, view: View, settings: Settings) -> 
 
     Why there is none is said of each section by `plan_view`.
     """
-    return _recipe(data_set, view, settings)[0]
+    return _seen(data_set, view, settings)[1]
 
 
 def view_layout(data_set: SectionDataSet, view: View, settings: Settings) -> ViewLayout:
     """Return what of one view of a data set is going to be stored."""
-    return ViewLayout.of_data_set(
-        data_set, view, layers=settings.layers, recipe=resolve_recipe(data_set, view, settings)
-    )
+    seen, recipe, _ = _seen(data_set, view, settings)
+    return ViewLayout.of_data_set(seen, view, layers=settings.layers, recipe=recipe)
 
 
 def plan_view(
@@ -140,9 +139,9 @@ def plan_view(
     SelectionError
         The region is not known in the space of the data set.
     """
-    roi_um = None if region is None else region.in_space_of(data_set)
+    seen, recipe, no_grid = _seen(data_set, view, settings)
+    roi_um = None if region is None else region.in_space_of(seen)
     remarks = Remarks()
-    recipe, no_grid = _recipe(data_set, view, settings)
     to_fetch: list[SectionPlan] = []
     committed: list[int] = []
     unplaced: list[tuple[SectionImage, AlignmentError]] = []
@@ -156,15 +155,17 @@ def plan_view(
         plan = _plan_section(data_set, section, view, settings, recipe, stored)
         try:
             if "registered" in settings.layers:
-                plan = _placed(plan, data_set, settings, no_grid, slots.get(section.id))
-                if plan.grid and plan.grid_to_image and lies_outside(data_set, plan):
+                plan = _placed(
+                    _in_space_of(seen, plan, data_set), seen, settings, no_grid, slots.get(section.id)
+                )
+                if plan.grid and plan.grid_to_image and lies_outside(seen, plan):
                     remarks.outside.append(section)
             if settings.has_region:
-                seen = _region(plan, data_set, settings, roi_um)
-                if seen is None or not plan.layers:
+                box = _region(_in_space_of(seen, plan, data_set), seen, settings, roi_um)
+                if box is None or not plan.layers:
                     remarks.beside.append(section)
                     continue
-                plan = msgspec.structs.replace(plan, region=seen)
+                plan = msgspec.structs.replace(plan, region=box)
         except AlignmentError as error:
             unplaced.append((section, error))
             if settings.has_region:
@@ -180,20 +181,29 @@ def plan_view(
         to_fetch=tuple(to_fetch),
         committed=tuple(committed),
         unplaced=tuple(unplaced),
-        notes=remarks.sentences(data_set, settings),
+        notes=remarks.sentences(seen, settings),
     )
 
 
-def _recipe(data_set: SectionDataSet, view: View, settings: Settings) -> tuple[Recipe, AlignmentError | None]:
-    """Return the recipe of a view, and why it has no grid where planes are wanted."""
-    grid: ReferenceGrid | None = None
-    no_grid: AlignmentError | None = None
-    if "registered" in settings.layers:
-        try:
-            grid = registered_grid(data_set, settings)
-        except AlignmentError as error:
-            no_grid = error
-    return Recipe.of(view, settings, grid), no_grid
+def _seen(
+    data_set: SectionDataSet, view: View, settings: Settings
+) -> tuple[SectionDataSet, Recipe, AlignmentError | None]:
+    """Return a data set in the space of its planes, the recipe of a view, and why it has no grid where one is due."""
+    if "registered" not in settings.layers:
+        return data_set, Recipe.of(view, settings, None), None
+    try:
+        seen = data_set.in_space(settings.space)
+        grid = registered_grid(seen, settings)
+    except AlignmentError as error:
+        return data_set, Recipe.of(view, settings, None), error
+    return seen, Recipe.of(view, settings, grid, seen.reference_space_id), None
+
+
+def _in_space_of(seen: SectionDataSet, plan: SectionPlan, own: SectionDataSet) -> SectionPlan:
+    """Return a plan whose section lies in the space of its plane; its commit tells the affine to its own space."""
+    if seen is own or plan.geometry is None or plan.own_geometry is not None:
+        return plan
+    return msgspec.structs.replace(plan, geometry=seen.geometry(plan.section), own_geometry=plan.geometry)
 
 
 def _plan_section(

@@ -37,7 +37,7 @@ UPSTREAM_FIELDS = frozenset({"slots", "plane", "box_um", "section_thickness_um"}
 
 _IN_PLANE: tuple[Axis, ...] = ("y", "x")
 # What another rebuild changes, and the option for it.
-_REBUILD_OPTIONS = {"um": "--um {:g}", "codec": "--codec {}"}
+_REBUILD_OPTIONS = {"um": "--um {:g}", "codec": "--codec {}", "space": "--space {}"}
 
 
 def begin_registered(
