@@ -116,10 +116,11 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
         return found
 
     def extended_by(self, later: RegisteredLayout) -> RegisteredLayout | None:
-        """Return a later registered image with the sections of both; None where planes would have to move.
+        """Return a later registered image with the sections of both; None where planes would move away from each other.
 
-        Sections that the later one does not have keep their slots; new ones fill free slots, or come at the end of the
-        axis. The positions are those of this one, where it has any.
+        Sections that the later one does not have keep their slots; new ones fill free slots, or come behind the last or
+        before the first, and then all planes move along by the same number of slots. The positions in µm are those of
+        this one, where it has any.
         """
         filled = [slot for each in (self, later) for slot in each.slots if slot.image_id is not None]
         numbers: dict[int, int | None] = {
@@ -127,9 +128,13 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
         }
         planes = {slot.image_id: slot.plane for slot in filled if slot.image_id is not None}
         slots = plan_slots(numbers, planes, descending=later.spacing < 0)
-        stays = len(slots) >= len(self.slots) and all(
+        first = next(
+            (slot.z for slot in slots if slot.section_number == self.slots[0].section_number), len(slots)
+        )
+        beside = slots[first : first + len(self.slots)]
+        stays = len(beside) == len(self.slots) and all(
             slot.section_number == now.section_number and slot.image_id in {None, now.image_id}
-            for slot, now in zip(self.slots, slots, strict=False)
+            for slot, now in zip(self.slots, beside, strict=True)
         )
         if not stays:
             return None
@@ -140,6 +145,11 @@ class RegisteredLayout(MadeByRecipe, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             extended, z_per_number_um=self.z_per_number_um, z_at_zero_um=self.z_at_zero_um
         )
+
+    def shift_to(self, extended: RegisteredLayout) -> int:
+        """Return by how many slots the planes of this registered image move in an extended one."""
+        z_by_image = extended.z_by_image
+        return next((z_by_image[image_id] - z for image_id, z in self.z_by_image.items()), 0)
 
     def is_same_grid(self, other: RegisteredLayout) -> bool:
         """Tell whether planes of a later registered image can stand beside those of this one."""

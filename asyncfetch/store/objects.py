@@ -231,6 +231,18 @@ class Place:
             else:
                 sync(self.store.delete(key))
 
+    def rename(self, key: str, new_key: str) -> None:
+        """Give one object another name, if it is there; what had that name goes."""
+        if self._folder is None:
+            data = self.get(key)
+            if data is not None:
+                self.set(new_key, data)
+                self.delete(key)
+            return
+        self._expect_change(key)
+        with self.mapped_errors(), contextlib.suppress(FileNotFoundError):
+            _rename(self._folder.wall.writable_path(key), self._folder.wall.writable_path(new_key))
+
     def delete_below(self, path: str) -> None:
         """Remove everything below a path, leftovers of a killed write (``*.partial``) included.
 

@@ -20,6 +20,7 @@ from asyncfetch.store.arrays import Axis, delete_levels, image_document, mend_ar
 from asyncfetch.store.damage import parse_array
 from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_commits, read_registered_layout
+from asyncfetch.store.shards import ImageArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,8 @@ def begin_registered(
     if stored is not None:
         layout = _joined(stored, wanted, where, place.name, data_set_id)
         is_new = False
+        if shift := stored.shift_to(layout):
+            _shift_planes(place, path, stored, shift)
     else:
         layout = wanted
         is_new = not _adopt(place, data_set_id, view, wanted, disown, where)
@@ -100,6 +103,19 @@ def begin_registered(
     attributes = registered_attributes(f"{title}, registered {layout.grid.um:g} µm", layout)
     place.write_group(path, {"ome": attributes, "asyncfetch": content})
     return layout
+
+
+def _shift_planes(place: Place, path: str, stored: RegisteredLayout, shift: int) -> None:
+    """Move all planes along, because the data set has sections before the first.
+
+    The layout is taken away before, and the array has its new length behind: a run that is killed in between finds
+    planes without a layout in an array of another length, and they are made again.
+    """
+    place.withdraw_group(path)
+    array = ImageArray(f"{path}/scale0/image", plane_chunking(stored.grid.shape), stored.recipe.codec)
+    for z in sorted(stored.z_by_image.values(), reverse=shift > 0):
+        for before, after in zip(array.keys(z), array.keys(z + shift), strict=True):
+            place.rename(before, after)
 
 
 def _joined(

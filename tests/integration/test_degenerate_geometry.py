@@ -19,7 +19,7 @@ from asyncfetch.sample import sample_atlas
 
 register_commands()
 
-DATA_SET, ODD, Z = 900000005, 900004005, 3
+DATA_SET, ODD, Z = 900000005, 900004005, 6
 ATLAS = sample_atlas()
 
 

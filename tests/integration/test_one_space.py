@@ -108,7 +108,7 @@ def test_planes_of_another_space_are_not_taken_for_those_that_are_asked_for(mirr
             await asyncfetch.mirror(f"dataset:{SAGITTAL}", tmp_path / "out.zarr", **choices)
             return await asyncfetch.mirror(f"dataset:{SAGITTAL}", tmp_path / "out.zarr", **choices, space=9)
 
-    with pytest.raises(asyncfetch.errors.SettingsError, match="space = 10, not 9.* --space 9"):
+    with pytest.raises(asyncfetch.errors.SettingsError, match=r"space = 10, not 9.* --space 9"):
         anyio.run(run)
     report = anyio.run(lambda: asyncfetch.rebuild(tmp_path / "out.zarr", space=9))
     assert report.failures == []
@@ -121,5 +121,7 @@ def test_planes_of_another_space_are_not_taken_for_those_that_are_asked_for(mirr
 
 def test_a_set_whose_space_leads_nowhere_is_named_with_what_to_do():
     data_set = parse_data_set({"id": 5, "reference_space_id": 6, "plane_of_section_id": 1})
-    with pytest.raises(AlignmentError, match="data set 5 .* space 9: .* 6, is not known; mirror it without --space"):
+    with pytest.raises(
+        AlignmentError, match=r"data set 5 .* space 9: .* 6, is not known; mirror it without --space"
+    ):
         data_set.in_space(9)

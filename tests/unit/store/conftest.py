@@ -183,7 +183,7 @@ class Mirror:
 
     def layout(self, **changes: Any) -> ViewLayout:
         grid = changes.pop("grid", self.grid)
-        lies = {} if grid is None else {"um": grid.um, "plane": grid.plane, "box_um": grid.box_um}
+        lies = {} if grid is None else {"um": grid.um, "plane": grid.plane, "box_um": grid.box_um, "space": 9}
         recipe = Recipe(**({"codec": self.codec} | lies | changes))
         return ViewLayout.of_data_set(self.data_set, "image", layers=self.layers, recipe=recipe)
 
