@@ -44,7 +44,15 @@ def types(session: nox.Session) -> None:
 
 #: Tests run in as many processes as there are cores, a file in one of them, because its tests share what it prepares.
 ON_ALL_CORES = ("-n", "logical", "--maxprocesses", "8")
-WITHOUT_PAGES = ("-m", "not slow", "--ignore=tests/docs", *ON_ALL_CORES, "--dist", "loadfile")
+WITHOUT_PAGES = (
+    "-m",
+    "not slow",
+    "--ignore=tests/docs",
+    "--ignore=tests/ecosystem",
+    *ON_ALL_CORES,
+    "--dist",
+    "loadfile",
+)
 
 
 @nox.session
@@ -114,6 +122,42 @@ def peers(session: nox.Session) -> None:
     if missing := install_peers(session):
         session.skip("; ".join(missing))
     session.run("pytest", "tests/peers", *session.posargs)
+
+
+@nox.session
+def ecosystem(session: nox.Session) -> None:
+    """Open a store with what the field opens stores with: in Python, in JavaScript and in a browser."""
+    wanted = nox.project.dependency_groups(PYPROJECT, "ecosystem")
+    session.install("-c", "tests/ecosystem/constraints.txt", "-e", ".", *wanted)
+    install_commands(session, {"node": "nodejs", "npm": "npm", "chromium": "chromium"})
+    folder = Path(session.cache_dir).resolve() / "ecosystem"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy("tests/ecosystem/package.json", folder)
+    session.run(
+        "npm",
+        "install",
+        "--no-package-lock",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        str(folder),
+        external=True,
+    )
+    environment = {"ECOSYSTEM_ALL": "1", "ECOSYSTEM_NODE": str(folder)}
+    # plugins of pytest that come with readers do not import where warnings are errors
+    plugins = ("--disable-plugin-autoload", "-p", "pytest_timeout")
+    session.run("pytest", *plugins, "tests/ecosystem", *session.posargs, env=environment)
+
+
+def install_commands(session: nox.Session, packages: dict[str, str]) -> None:
+    """Install the Debian packages of commands that are missing, where this may be done."""
+    missing = {package for command, package in packages.items() if shutil.which(command) is None}
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        session.error(f"install {', '.join(sorted(missing))} first")
+    session.run("apt-get", "update", "-qq", external=True)
+    session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *sorted(missing), external=True)
 
 
 def install_peers(session: nox.Session) -> list[str]:

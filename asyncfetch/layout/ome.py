@@ -142,7 +142,12 @@ def registered_attributes(name: str, layout: RegisteredLayout) -> dict[str, Any]
     axes = _space_axes((plane.slice_axis, plane.y_axis, plane.x_axis), layout.reference_space_id)
     if z_um is None:
         del axes[0]["unit"]
-    return _multiscale(name, [dataset], axes, kind=None, metadata=None)
+    metadata = {
+        "method": "asyncfetch.imaging.warp.warp",
+        "version": __version__,
+        "description": "one level: sections resampled to a grid of the reference space",
+    }
+    return _multiscale(name, [dataset], axes, kind=layout.recipe.interpolation, metadata=metadata)
 
 
 def volume_attributes(
@@ -263,17 +268,18 @@ def _multiscale(
     datasets: list[dict[str, Any]],
     space_axes: list[dict[str, Any]],
     *,
-    kind: str | None,
-    metadata: dict[str, Any] | None,
+    kind: str,
+    metadata: dict[str, Any],
     n_channels: int = 3,
 ) -> dict[str, Any]:
     multiscale: dict[str, Any] = {
         "name": name,
         "axes": [{"name": "c", "type": "channel"}, *space_axes],
         "datasets": datasets,
+        # the strict schemas ask for both
+        "type": kind,
+        "metadata": metadata,
     }
-    if kind is not None:
-        multiscale |= {"type": kind, "metadata": metadata}
     channels = [
         {
             "label": label,
