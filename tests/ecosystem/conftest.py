@@ -7,9 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import numpy as np
@@ -19,6 +18,9 @@ import asyncfetch
 from asyncfetch.replica import open_replica
 from asyncfetch.sample import sample_atlas
 from tests.ecosystem.served import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: The nox session sets it: what is missing is an error then, and not a test to leave out.
 ALL = "ECOSYSTEM_ALL"

@@ -43,7 +43,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         where = {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"}
         self._reply(HTTPStatus.PARTIAL_CONTENT, content[start:end], where)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _reply(self, status: HTTPStatus, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
