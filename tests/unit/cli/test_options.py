@@ -37,6 +37,7 @@ register_commands()
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 #: A value of each setting that is not its default, as it is typed and as it arrives.
 TYPED = {
+    "space": ("9", 9),
     "base_url": ("http://localhost:1", "http://localhost:1"),
     "trusted_hosts": ("a.example,b.example", ("a.example", "b.example")),
     "proxy": ("none", "none"),

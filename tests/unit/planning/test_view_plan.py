@@ -67,7 +67,7 @@ def commit_of(section, **fields):
         "resolution_um": 1.63,
         "time": "",
     }
-    recipe = {"um": 25.0} | {name: fields.pop(name) for name in CHOSEN if name in fields}
+    recipe = {"um": 25.0, "space": 9} | {name: fields.pop(name) for name in CHOSEN if name in fields}
     return Commit(**(values | fields), recipe=Recipe(**recipe))
 
 

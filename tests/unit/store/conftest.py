@@ -127,7 +127,7 @@ def commit_of(
         downsample=1,
         resolution_um=section.record["resolution"],
         section_number=section.record["section_number"],
-        recipe=Recipe(um=100.0 if "registered" in layers else None, codec=codec),
+        recipe=Recipe(**({"um": 100.0, "space": 9} if "registered" in layers else {}), codec=codec),
         image_to_reference=_affine_of(data_set, section),
         time="2026-11-21T10:00:00Z",
     )

@@ -23,7 +23,7 @@ def test_a_commit_is_one_flat_object_in_the_order_of_its_fields(kit, data_set):
     assert list(commit.to_attributes()) == [
         *("image_id", "data_set_id", "view", "layers", "sha256", "size_bytes", "shape", "downsample"),
         *("resolution_um", "asked_downsample", "section_number"),
-        *("um", "codec", "interpolation", "parallel", "numeric_expression", "fill"),
+        *("um", "space", "codec", "interpolation", "parallel", "numeric_expression", "fill"),
         *("region", "objects", "record", "url", "time", "quality", "fetch", "image_to_reference"),
         *("tool", "tool_version", "layout"),
     ]
