@@ -30,6 +30,7 @@ from asyncfetch.settings import Settings
 from asyncfetch.store import Store, open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
     import anyio
@@ -233,6 +234,10 @@ def verify(
     *,
     full: bool = False,
     repair: bool = False,
+    part: str | None = None,
+    sample: int = 20,
+    seed: int = 0,
+    report: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
     on_event: Listener = ignore,
     on_progress: Callable[[int], None] | None = None,
@@ -251,6 +256,10 @@ def verify(
             location,
             full=full,
             repair=repair,
+            part=part,
+            sample=sample,
+            seed=seed,
+            report=report,
             settings=settings,
             on_event=on_event,
             on_progress=on_progress,

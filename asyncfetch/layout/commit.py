@@ -76,13 +76,21 @@ class Objects(msgspec.Struct, frozen=True, kw_only=True):
         How many there are.
     n_bytes : int
         Their lengths together.
+    crc32 : int
+        The sum, modulo 2^32, of the CRC-32 of each: of its row and column, such as ``0.1``, and of the last four bytes
+        of each of its chunks, which are their checksums. It tells whose objects they are; the checksums tell the rest.
     """
 
     n: Size = 0
     n_bytes: Size = 0
+    crc32: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
 
     def __add__(self, other: Objects) -> Objects:
-        return Objects(n=self.n + other.n, n_bytes=self.n_bytes + other.n_bytes)
+        return Objects(
+            n=self.n + other.n,
+            n_bytes=self.n_bytes + other.n_bytes,
+            crc32=(self.crc32 + other.crc32) % 2**32,
+        )
 
 
 class SectionSummary(MadeByRecipe, frozen=True, kw_only=True):

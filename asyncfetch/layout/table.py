@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asyncfetch.errors import AlignmentError
+from asyncfetch.layout.commit import Objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,9 +81,12 @@ class TableContent(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     columns : tuple of str
         Names of the columns of the array ``numbers``, in order.
+    objects : Objects
+        The chunks of the arrays, all together; their checksum is that of the array's name and of the bytes.
     """
 
     columns: tuple[str, ...]
+    objects: Objects = Objects()
 
 
 def table_columns(data_set: SectionDataSet) -> dict[str, Column]:
@@ -161,6 +165,7 @@ def section_rows(columns: Mapping[str, Column], data_set_id: int) -> list[dict[s
             value = float(columns[name][index])
             row[name] = (value if name in _FRACTIONAL else int(value)) if np.isfinite(value) else None
         row |= {name: bool(columns[name][index]) for name in ("failed", "annotated")}
+        row["image_type"] = str(columns["image_type"][index]) or None
         matrices = {name: columns[name][index].tolist() for name in ("tsv", "tvs")}
         row["alignment2d"] = {
             f"{name}_{k:02}": value

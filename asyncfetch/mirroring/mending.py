@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 import msgspec
 
+from asyncfetch.allen import parse_section_image
+from asyncfetch.client import Client
+from asyncfetch.client.resolving import Resolved, ResolvedAtlas, resolve_selections
+from asyncfetch.client.selection import parse_selection
 from asyncfetch.errors import AsyncFetchError
 from asyncfetch.failures import Failure
+from asyncfetch.layout.paths import volume_path
 from asyncfetch.layout.recipe import CHOSEN
 from asyncfetch.mirroring.mirror import mirror
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.volume import volume
+from asyncfetch.mirroring.volume_source import open_source
+from asyncfetch.planning.section import tier_of
 from asyncfetch.settings import Layer, View
+from asyncfetch.store import AtlasRecord
+from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Transport
     from asyncfetch.events import Listener
     from asyncfetch.mirroring.flaws import Flaw
+    from asyncfetch.options import RebuildOptions
     from asyncfetch.settings import Settings
     from asyncfetch.store import Commit, Location, Store, StoreWriter
 
@@ -32,6 +43,7 @@ __all__ = ["Mender"]
 type Section = tuple[int, str, int]
 
 _LAYERS: tuple[Layer, ...] = get_args(Layer)
+_ATLAS = re.compile(r"catalogue/atlases/(\d+)/zarr\.json")
 
 
 class Mender:
@@ -73,16 +85,62 @@ class Mender:
         """Make again what flaws name."""
         self.failures = []
         flaws = list(flaws)
+        lost = {flaw.path.rpartition("/registered/")[0] for flaw in flaws if _is_layout(flaw)}
+        # whose slot a plane is in is told by the layout, which comes first
+        first = [
+            flaw
+            for flaw in flaws
+            if not flaw.is_derived and not (flaw.layer == "registered" and _view_of(flaw) in lost)
+        ]
         async with self._open_writer() as writer:
             if writer is None:
                 self.interrupted = True
                 return
-            offline, online = await anyio.to_thread.run_sync(self._take_claims, writer, store, flaws)
-        for section in await self._rebuild(offline, flaws):
+            await anyio.to_thread.run_sync(self._withdraw, writer, first)
+            offline, online = await anyio.to_thread.run_sync(self._take_claims, writer, store, first)
+        for section in await self._rebuild(store, offline, first):
             # its JPEG was another one after all
             online[section] = self._wanted.get(section)
-        await self._fetch(store, online, flaws)
-        await self._make_volumes(store, flaws)
+        await self._fetch(store, online, first)
+        await self._fetch_atlases(first)
+        await self._make_volumes(store, first)
+        await self._rewrite([flaw for flaw in flaws if flaw.is_derived])
+
+    async def sweep(self, leftovers: list[str]) -> list[str]:
+        """Remove temporary files of killed runs; return those that are still held."""
+        async with self._open_writer() as writer:
+            if writer is None:
+                self.interrupted = True
+                return leftovers
+            held = await anyio.to_thread.run_sync(writer.sweep, leftovers)
+        return [each for each in leftovers if each not in held] if held else leftovers
+
+    def _withdraw(self, writer: StoreWriter, flaws: list[Flaw]) -> None:
+        """Take away what groups say that proved wrong, as far as it is not written over."""
+        for flaw in flaws:
+            path, _, name = flaw.path.rpartition("/")
+            if flaw.path == "zarr.json":
+                writer.mend_root()
+            elif name == "zarr.json" and (path.startswith("catalogue/") or path.endswith("/registered")):
+                writer.withdraw(path)
+            elif flaw.image_id is not None and flaw.layer is None and flaw.data_set_id and flaw.view:
+                writer.view(flaw.data_set_id, flaw.view).withdraw(flaw.image_id)
+
+    async def _rewrite(self, flaws: list[Flaw]) -> None:
+        """Write what follows from other metadata, now that these are as they are to be."""
+        wanted: dict[int | None, set[str]] = {}
+        for flaw in flaws:
+            wanted.setdefault(flaw.data_set_id, set()).add(flaw.path)
+        if not wanted or self._is_stopped():
+            return
+        async with self._open_writer() as writer:
+            if writer is None:
+                self.interrupted = True
+                return
+            store = await anyio.to_thread.run_sync(open_store, self._location)
+            for data_set_id, keys in wanted.items():
+                objects = await anyio.to_thread.run_sync(_expected_of, store, data_set_id, keys)
+                await anyio.to_thread.run_sync(_write_again, writer, store, data_set_id, objects)
 
     def _open_writer(self) -> AbstractAsyncContextManager[StoreWriter | None]:
         """Hold the store for a moment; the runs that follow take it on their own."""
@@ -101,12 +159,17 @@ class Mender:
                 layers = broken.setdefault((flaw.data_set_id, flaw.view, flaw.image_id), set())
                 if flaw.layer is not None:
                     layers.add(msgspec.convert(flaw.layer, type=Layer))
+        wrong = {
+            (flaw.data_set_id, flaw.view, flaw.image_id) for flaw in flaws if flaw.image_id and not flaw.layer
+        }
         offline: dict[Section, set[Layer]] = {}
         online: dict[Section, Commit | None] = {}
         for section, layers in broken.items():
-            commit = store.commit(*section)
+            # a commit that is wrong says nothing
+            commit = None if section in wrong else store.commit(*section)
             if commit is not None and layers:
-                self._wanted.setdefault(section, commit)
+                both = _in_order({*commit.layers, *layers})
+                self._wanted.setdefault(section, msgspec.structs.replace(commit, layers=both))
             if commit is None or "source" in layers or "source" not in commit.layers:
                 online[section] = self._wanted.get(section)
             else:
@@ -115,19 +178,32 @@ class Mender:
                 writer.view(section[0], section[1]).disown(commit, layers)
         return offline, online
 
-    async def _rebuild(self, sections: dict[Section, set[Layer]], flaws: list[Flaw]) -> list[Section]:
+    def _pitch_of(self, store: Store, data_set_id: int) -> float | None:
+        """Return the pitch of the planes of a data set as the store told it at first, None where there are several."""
+        commits = [each for key, each in self._wanted.items() if key[0] == data_set_id]
+        for view in get_args(View):
+            commits += store.commits(data_set_id, view).values()
+        pitches = {each.recipe.um for each in commits} - {None}
+        return pitches.pop() if len(pitches) == 1 else None
+
+    async def _rebuild(
+        self, store: Store, sections: dict[Section, set[Layer]], flaws: list[Flaw]
+    ) -> list[Section]:
         """Make layers from stored JPEGs, and whatever else a rebuild of a data set writes; return what failed."""
         failed: set[tuple[str, str | None]] = set()
         groups: dict[tuple[int, tuple[Layer, ...]], set[int]] = {}
         for (data_set_id, _, image_id), broken in sections.items():
             groups.setdefault((data_set_id, _in_order(broken)), set()).add(image_id)
         for flaw in flaws:
-            if flaw.data_set_id is not None and flaw.image_id is None and "/registered/scale" in flaw.path:
+            if flaw.data_set_id is not None and _is_layout(flaw):
                 groups.setdefault((flaw.data_set_id, ("registered",)), set())
         for (data_set_id, layers), image_ids in groups.items():
             if self._is_stopped():
                 break
             try:
+                # where a layout is lost and its planes cannot be adopted, no commit tells their pitch any more
+                um = await anyio.to_thread.run_sync(self._pitch_of, store, data_set_id)
+                pitch: RebuildOptions = {} if um is None else {"um": um}
                 report = await rebuild(
                     self._location,
                     layers=layers,
@@ -137,6 +213,7 @@ class Mender:
                     on_event=self._on_event,
                     drain=self._drain,
                     wait=self._wait,
+                    **pitch,
                 )
             except AsyncFetchError as error:
                 self.failures.append(Failure.of(f"dataset:{data_set_id}", error))
@@ -177,8 +254,9 @@ class Mender:
         chosen: dict[Section, Settings] = {}
         for section, commit in sections.items():
             chosen[section] = self._settings_of(store, section, commit)
-        own = {flaw.data_set_id for flaw in flaws if flaw.image_id is None and flaw.data_set_id is not None}
-        if any(flaw.data_set_id is None for flaw in flaws) and not chosen and not own:
+        own = {flaw.data_set_id for flaw in flaws if flaw.data_set_id is not None and _is_of_api(flaw)}
+        of_catalogue = [flaw for flaw in flaws if flaw.path.startswith("catalogue/")]
+        if of_catalogue and not chosen and not own:
             own |= set(store.read_data_set_ids()[:1])
         for data_set_id in own:
             for view in get_args(View):
@@ -193,6 +271,7 @@ class Mender:
         """Return the settings by which a section was mirrored, as far as the store tells."""
         data_set_id, view, _ = section
         fields: dict[str, Any] = {"views": (view,)}
+        likely: list[Commit] = []
         if commit is not None:
             fields["downsample"] = commit.downsample
         else:
@@ -201,7 +280,8 @@ class Mender:
             others += [each for key, each in self._wanted.items() if key[:2] == (data_set_id, view)]
             if others:
                 layers = Counter(each.layers for each in others).most_common(1)[0][0]
-                commit = next(each for each in others if each.layers == layers)
+                likely = [each for each in others if each.layers == layers]
+                commit = likely[0]
         if commit is not None:
             fields |= {name: getattr(commit.recipe, name) for name in CHOSEN if name != "um"}
             fields |= {"layers": commit.layers, "roi": commit.region, "fetch": commit.fetch}
@@ -215,31 +295,56 @@ class Mender:
         if view == "expression" and fields.get("numeric_expression") is False:
             # colours are sampled by the nearest whatever was chosen
             fields.pop("interpolation", None)
-        return self._settings.replace(**fields)
+        settings = self._settings.replace(**fields)
+        tier = _fixed_tier(likely, settings)
+        return settings if tier is None else settings.replace(downsample=tier)
+
+    async def _fetch_atlases(self, flaws: list[Flaw]) -> None:
+        """Bring the records of atlases again."""
+        matches = (_ATLAS.fullmatch(flaw.path) for flaw in flaws)
+        atlases = [f"atlas:{match[1]}" for match in matches if match is not None]
+        if not atlases or self._is_stopped():
+            return
+        records: list[AtlasRecord] = []
+        async with Client(
+            settings=self._settings, on_event=self._on_event, transport=self._transport
+        ) as client:
+            send, receive = anyio.create_memory_object_stream[Resolved](0)
+            async with anyio.create_task_group() as tasks, receive:
+                tasks.start_soon(resolve_selections, client, parse_selection(atlases), send)
+                async for each in receive:
+                    if isinstance(each, ResolvedAtlas):
+                        records.append(AtlasRecord(record=each.record, data_set_ids=each.data_set_ids))
+                    elif isinstance(each, Failure):
+                        self.failures.append(each)
+        async with self._open_writer() as writer:
+            if writer is not None:
+                for record in records:
+                    await anyio.to_thread.run_sync(writer.write_atlas, record)
 
     async def _make_volumes(self, store: Store, flaws: list[Flaw]) -> None:
-        broken = {
-            (flaw.data_set_id, flaw.path.split("/")[2])
-            for flaw in flaws
-            if flaw.data_set_id is not None and "/volume/" in flaw.path and flaw.image_id is None
-        }
-        for data_set_id, view in sorted(broken):
+        broken: dict[tuple[int, str], set[str]] = {}
+        for flaw in flaws:
+            if flaw.data_set_id is not None and "/volume/" in flaw.path and flaw.image_id is None:
+                broken.setdefault((flaw.data_set_id, flaw.path.split("/")[2]), set()).add(flaw.path)
+        for (data_set_id, view), paths in sorted(broken.items()):
             if self._is_stopped():
                 return
-            item = f"dataset:{data_set_id}"
             try:
-                layout = await anyio.to_thread.run_sync(_volume_layout_of, store, data_set_id, view)
                 async with self._open_writer() as writer:
                     if writer is None:
                         return
-                    await anyio.to_thread.run_sync(writer.view(data_set_id, view).drop_volume)
-                chosen: dict[str, Any] = {}
-                if layout is not None:
-                    chosen = {name: getattr(layout, name) for name in ("um", "max_gap_um", "codec")}
-                chosen |= {"settings": self._settings, "drain": self._drain, "wait": self._wait}
-                await volume(self._location, data_set_id, view=view, **chosen)
+                    chosen = await anyio.to_thread.run_sync(
+                        _open_volume, writer, store, data_set_id, view, paths
+                    )
+                machine: dict[str, Any] = {
+                    "settings": self._settings,
+                    "drain": self._drain,
+                    "wait": self._wait,
+                }
+                await volume(self._location, data_set_id, view=view, **chosen, **machine)
             except AsyncFetchError as error:
-                self.failures.append(Failure.of(item, error, view))
+                self.failures.append(Failure.of(f"dataset:{data_set_id}", error, view))
 
     def _is_stopped(self) -> bool:
         self.interrupted |= self._drain.is_set()
@@ -254,5 +359,58 @@ def _atlases_of(store: Store) -> dict[int, int]:
     return {each: atlas_id for atlas_id, atlas in store.read_atlases().items() for each in atlas.data_set_ids}
 
 
-def _volume_layout_of(store: Store, data_set_id: int, view: str) -> Any:
-    return store.data_set(data_set_id, view).read_volume_layout()
+def _fixed_tier(commits: list[Commit], settings: Settings) -> int | None:
+    """Return the tier of sections that were all mirrored at one which their pitch does not call for."""
+    asked = {each.downsample if each.asked_downsample is None else each.asked_downsample for each in commits}
+    called_for = {tier_of(parse_section_image(each.record), settings) for each in commits}
+    return asked.pop() if len(asked) == 1 and asked != called_for else None
+
+
+def _is_layout(flaw: Flaw) -> bool:
+    """Tell whether a flaw is one of the layout of a registered image."""
+    return flaw.path.endswith("/registered/zarr.json") and not flaw.is_derived
+
+
+def _view_of(flaw: Flaw) -> str:
+    return f"data_sets/{flaw.data_set_id}/{flaw.view}"
+
+
+def _is_of_api(flaw: Flaw) -> bool:
+    """Tell whether a flaw of a data set is one of its record or of its table, which the API alone has."""
+    parts = flaw.path.split("/")
+    return flaw.image_id is None and (parts[2:] == ["zarr.json"] or parts[2:3] == ["table"])
+
+
+def _expected_of(store: Store, data_set_id: int | None, keys: set[str]) -> dict[str, bytes]:
+    holder = store if data_set_id is None else store.data_set(data_set_id)
+    return {key: data for key, data in holder.expected() if key in keys}
+
+
+def _write_again(
+    writer: StoreWriter, store: Store, data_set_id: int | None, objects: dict[str, bytes]
+) -> None:
+    writer.rewrite(objects)
+    if data_set_id is not None:
+        for view in store.data_set(data_set_id).read_views():
+            # the summary tells how long commits are
+            writer.view(data_set_id, view).finish()
+
+
+def _open_volume(
+    writer: StoreWriter, store: Store, data_set_id: int, view: str, paths: set[str]
+) -> dict[str, Any]:
+    """Let a volume be made again as far as it is broken; return how it was made."""
+    there = writer.view(data_set_id, view)
+    layout = store.data_set(data_set_id, view).read_volume_layout()
+    if layout is None:
+        there.drop_volume()
+        return {}
+    names = ("um", "max_gap_um", "codec")
+    if f"{volume_path(data_set_id, view)}/zarr.json" in paths:
+        there.drop_volume()
+        usual = open_source(store, data_set_id, view, None, None, None, {}).layout
+        changed = [name for name in layout.__struct_fields__ if getattr(layout, name) != getattr(usual, name)]
+        # one change is what was damaged
+        return {} if len(changed) <= 1 else {name: getattr(layout, name) for name in names}
+    there.reopen_volume(layout, paths)
+    return {name: getattr(layout, name) for name in names}

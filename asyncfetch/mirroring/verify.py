@@ -1,92 +1,47 @@
 """A store held against its own commits: what is lost, empty, cut or changed, and brought again on request.
 
-Every check reads what is stored and what the commits say of it. A repair first takes away the claims of what is broken,
-so that a kill in between leaves nothing wrong, and then has `rebuild` and `mirror` make it again: planes and levels
-from the stored JPEG where that is sound, everything else from the API.
+Every check reads what is stored and what the commits say of it. Metadata carry a checksum, or follow from others, so
+that they are written once more and compared; pixels have checksums, too, and can be made again from the stored JPEG.
+A repair first takes away the claims of what is broken, so that a kill in between leaves nothing wrong, and then has
+`rebuild` and `mirror` make it again: planes and levels from the stored JPEG where that is sound, what follows from
+other metadata from these, everything else from the API.
 """
 
 from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import anyio
-import msgspec
 
-from asyncfetch.engine.groups import share_out
+from asyncfetch.errors import SettingsError
 from asyncfetch.events import ignore
-from asyncfetch.failures import Failure  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.imaging import Pool
-from asyncfetch.mirroring.flaws import Flaw, flaw_at, flaw_of
 from asyncfetch.mirroring.mending import Mender
+from asyncfetch.mirroring.parts import EVERYTHING, Part
+from asyncfetch.mirroring.verification import Progress, ReportFile, VerifyReport
+from asyncfetch.mirroring.walking import Scope, Walk
 from asyncfetch.options import RequestOptions, refuse_other_content, settings_of
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Collection
 
     from asyncfetch.engine import Transport
     from asyncfetch.events import Listener
+    from asyncfetch.mirroring.flaws import Flaw
     from asyncfetch.settings import Settings
-    from asyncfetch.store import Commit, Location, Store, StoredDataSet
+    from asyncfetch.store import Location, Store
 
 __all__ = ["VerifyReport", "verify"]
 
 #: How often a repair looks again: a data set whose record was lost shows the flaws of its sections once it is back, and
-#: a JPEG proves to be another one when a plane is made of it.
-_MAX_ROUNDS = 3
-#: Of a quick verification, every so many sections have the digest of their JPEG compared.
+#: metadata that follow from commits can be compared once these are.
+_MAX_ROUNDS = 4
+#: Of a quick verification, one of so many sections has the digest of its JPEG compared.
 _SAMPLED = 20
-
-
-class VerifyReport(msgspec.Struct, kw_only=True):
-    """What a verification found, and what was done about it.
-
-    Attributes
-    ----------
-    location : str
-        The store.
-    is_full : bool
-        Whether every byte was read.
-    n_sections : int
-        Section views that were looked at.
-    flaws : list of Flaw
-        What was found at first.
-    left : list of Flaw
-        What was still wrong after the repair; `flaws` where none was asked for.
-    failures : list of Failure
-        What the repair could not bring, and why.
-    n_requests : int
-        Requests that the repair sent.
-    was_repaired : bool
-        Whether a repair was asked for and came to its end.
-    interrupted : bool
-        Whether it was asked to stop before its end.
-    elapsed_s : float
-        Wall time.
-    """
-
-    location: str
-    is_full: bool = False
-    n_sections: int = 0
-    flaws: list[Flaw] = msgspec.field(default_factory=list)
-    left: list[Flaw] = msgspec.field(default_factory=list)
-    failures: list[Failure] = msgspec.field(default_factory=list)
-    n_requests: int = 0
-    was_repaired: bool = False
-    interrupted: bool = False
-    elapsed_s: float = 0.0
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing is wrong, or nothing any more."""
-        return not self.left
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
-        return fields
 
 
 async def verify(
@@ -94,6 +49,10 @@ async def verify(
     *,
     full: bool = False,
     repair: bool = False,
+    part: str | None = None,
+    sample: int = _SAMPLED,
+    seed: int = 0,
+    report: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
     on_event: Listener = ignore,
     on_progress: Callable[[int], None] | None = None,
@@ -109,12 +68,23 @@ async def verify(
     location : str, Path or zarr Store
         The store.
     full : bool
-        Compare the digest of every JPEG and decode every chunk, instead of sizes, the ends of shards, and the digests
-        of a sample.
+        Read every byte: the digest of every JPEG and the checksum of every chunk; make levels, planes and volumes
+        again where they can be made from what is stored, and compare them bit for bit. Otherwise metadata, sizes, the
+        ends of shards, and the digests of a sample.
     repair : bool
-        Make again exactly what is broken.
+        Make again exactly what is broken, and remove temporary files that killed runs left.
+    part : str, optional
+        Only one part of the store, such as ``1/30`` for the first of 30. Which one a section belongs to follows from
+        its id, so that all parts together cover everything once, whatever has been added since.
+    sample, seed : int
+        Without `full`: of one in so many sections of each view the JPEG is hashed, and what the choice follows from
+        beside the ids.
+    report : str or Path, optional
+        A file for the report, which also grows while the verification goes on. Where it holds that of a verification
+        of the same that was interrupted, this one continues from there.
     settings : Settings, optional
-        How fast a repair asks, and where; options change single ones. What is fetched and stored is as it was.
+        How fast a repair asks, and where, and what of this machine is used; options change single ones. What is
+        fetched and stored is as it was.
     on_event : callable, optional
         Is called on the event loop with each event of a repair; must not block.
     on_progress : callable, optional
@@ -126,7 +96,7 @@ async def verify(
     wait : bool
         Let a repair wait until a run that writes to the store has ended, instead of raising.
     **options
-        Settings of how fast to ask, and where, such as ``jobs=4``.
+        Settings of how fast to ask, and where, such as ``jobs=4``; ``workers`` and ``memory_bytes``.
 
     Returns
     -------
@@ -136,100 +106,140 @@ async def verify(
     Raises
     ------
     SettingsError
-        An option is not one of how fast to ask, or its value is not allowed.
+        An option is not one of how fast to ask, its value is not allowed, or the report is another file.
     StoreBusyError
         Another run is writing to the store, and a repair has to.
     StoreError
         There is no store, or it cannot be read or, for a repair, written.
     """
-    started_s = time.monotonic()
     refuse_other_content(options, RequestOptions, "verify", "a repair makes what is broken as it was")
+    if sample < 1:
+        raise SettingsError(
+            f"sample = {sample} is not allowed: one of how many sections, 1 or more", setting="sample"
+        )
     drain, given = drain or anyio.Event(), settings_of(settings, options)
+    scope = Scope(full, EVERYTHING if part is None else Part.parse(part), sample, seed)
     store = await anyio.to_thread.run_sync(open_store, location)
-    report = VerifyReport(location=store.location, is_full=full)
-    async with Pool(given.workers) as pool:
-        check = _Check(pool, store, drain, full=full, on_progress=on_progress)
-        report.flaws = report.left = await check.go()
-        report.n_sections = check.n_sections
-    if repair and report.flaws and not drain.is_set():
+    file = ReportFile(report)
+    begun = await anyio.to_thread.run_sync(
+        partial(file.unfinished, store.location, scope.part, full=full, seed=seed)
+    )
+    run = _Verification(location, scope, given, drain, file, begun, store)
+    await run.look(store, on_progress)
+    if repair and not drain.is_set():
         mender = Mender(location, given, on_event, drain, transport, wait=wait)
-        for _ in range(_MAX_ROUNDS):
-            await mender.mend(store, report.left)
-            store = await anyio.to_thread.run_sync(open_store, location)
-            async with Pool(given.workers) as pool:
-                report.left = await _Check(pool, store, drain, full=full).go()
-            if not report.left or mender.interrupted:
-                break
-        report.failures, report.n_requests = mender.failures, mender.n_requests
-        report.was_repaired = not mender.interrupted
-    report.interrupted = drain.is_set()
-    report.elapsed_s = time.monotonic() - started_s
-    return report
+        await run.repair(mender, store)
+    return await run.end()
 
 
-class _Check:
-    """One walk through a store."""
+class _Verification:
+    """One verification: its report, and where that is kept."""
 
     def __init__(
         self,
-        pool: Pool,
-        store: Store,
+        location: Location,
+        scope: Scope,
+        settings: Settings,
         drain: anyio.Event,
-        *,
-        full: bool,
-        on_progress: Callable[[int], None] | None = None,
+        file: ReportFile,
+        begun: VerifyReport | None,
+        store: Store,
     ) -> None:
-        self._pool = pool
-        self._store = store
+        self._location = location
+        self._scope = scope
+        self._settings = settings
         self._drain = drain
-        self._full = full
-        self._on_progress = on_progress
-        self.n_sections = 0
+        self._file = file
+        self._started_s = time.monotonic()
+        self._before_s = 0.0 if begun is None else begun.elapsed_s
+        self._report = begun or VerifyReport(location=store.location)
+        self._report.is_full, self._report.part, self._report.seed = scope.full, str(scope.part), scope.seed
+        self._report.was_continued, self._report.interrupted = begun is not None, False
+        self._report.progress = self._report.progress or Progress()
 
-    async def go(self) -> list[Flaw]:
-        """Return everything that is wrong, in the order of data sets and views."""
-        flaws: list[Flaw] = []
-        for data_set_id in await self._pool.run(self._store.read_data_set_ids):
-            data_set = self._store.data_set(data_set_id)
-            # reading is what notices; the store remembers
-            await self._pool.run(_read_table, data_set)
-            for view in await self._pool.run(_views_of, data_set):
-                flaws += await self._check_view(data_set.in_view(view))
-        await self._pool.run(_read_catalogue, self._store)
-        known = {flaw.path for flaw in flaws}
-        damaged = self._store.damaged
-        return flaws + [flaw_at(key, words) for key, words in damaged.items() if key not in known]
+    async def look(self, store: Store, on_progress: Callable[[int], None] | None) -> None:
+        """Look at what has not been looked at yet."""
+        report = self._report
+        n_before = report.n_sections
 
-    async def _check_view(self, view: StoredDataSet) -> list[Flaw]:
-        commits = await self._pool.run(view.read_commits)
-        found: dict[int, list[Flaw]] = {}
+        def count(n_sections: int) -> None:
+            report.n_sections = n_before + n_sections
+            if on_progress is not None:
+                on_progress(report.n_sections)
+            self._file.save_now_and_then(report)
 
-        async def check(item: tuple[int, Commit]) -> None:
-            if self._drain.is_set():
-                return
-            index, commit = item
-            full = self._full
-            problems = await self._pool.run(
-                partial(view.problems, commit, full=full, with_digest=full or index % _SAMPLED == 0)
+        async with Pool(self._settings.workers) as pool:
+            walk = Walk(
+                pool,
+                store,
+                self._drain,
+                self._scope,
+                self._settings.memory_bytes,
+                progress=report.progress,
+                on_flaws=report.add,
+                on_section=count,
             )
-            found[index] = [flaw_of(commit, problem) for problem in problems]
-            self.n_sections += 1
-            if self._on_progress is not None:
-                self._on_progress(self.n_sections)
+            try:
+                await walk.go()
+            finally:
+                report.n_data_sets += walk.n_data_sets
+                report.n_hashed += len(walk.hashed)
+                if not self._scope.full:
+                    report.sample = sorted({*report.sample, *walk.hashed})
+                report.leftovers = sorted({*report.leftovers, *walk.leftovers})
+                report.notes = list(dict.fromkeys([*report.notes, *walk.notes]))
+                report.left = list(report.flaws)
+                if self._drain.is_set():
+                    report.interrupted = True
+                    self._file.save(report)
+        if not report.interrupted:
+            report.progress = None
 
-        await share_out(enumerate(commits), check, self._pool.n_threads)
-        flaws = [flaw for index in sorted(found) for flaw in found[index]]
-        problems = await self._pool.run(partial(view.own_problems, full=self._full))
-        return flaws + [flaw_at(path, words) for path, words in problems]
+    async def repair(self, mender: Mender, store: Store) -> None:
+        """Make again what is broken, and look again at that."""
+        report = self._report
+        if report.leftovers:
+            report.leftovers = await mender.sweep(report.leftovers)
+            report.was_swept = not mender.interrupted
+        for _ in range(_MAX_ROUNDS):
+            if not report.left or mender.interrupted:
+                break
+            await mender.mend(store, report.left)
+            store = await anyio.to_thread.run_sync(open_store, self._location)
+            report.left = await self._look_again(store, report.left)
+        report.failures, report.n_requests = mender.failures, mender.n_requests
+        report.was_repaired = bool(report.flaws) and not mender.interrupted
+
+    async def _look_again(self, store: Store, flaws: list[Flaw]) -> list[Flaw]:
+        left: list[Flaw] = []
+        scope = self._scope._replace(
+            part=EVERYTHING, only=_concerned(flaws), has_root=any(each.data_set_id is None for each in flaws)
+        )
+        async with Pool(self._settings.workers) as pool:
+            await Walk(
+                pool, store, anyio.Event(), scope, self._settings.memory_bytes, on_flaws=left.extend
+            ).go()
+        return left
+
+    async def end(self) -> VerifyReport:
+        """Return the report, once it is written."""
+        report = self._report
+        report.interrupted |= self._drain.is_set()
+        report.elapsed_s = self._before_s + time.monotonic() - self._started_s
+        await anyio.to_thread.run_sync(self._file.save, report)
+        return report
 
 
-def _views_of(data_set: StoredDataSet) -> tuple[str, ...]:
-    return data_set.read_views()
-
-
-def _read_table(data_set: StoredDataSet) -> None:
-    data_set.read_table()
-
-
-def _read_catalogue(store: Store) -> None:
-    _ = store.read_structure_centers(), store.read_space_transforms(), store.read_atlases(), store.read_runs()
+def _concerned(flaws: list[Flaw]) -> dict[int, Collection[int] | None]:
+    """Return what has to be looked at again: images by data set, or all of them where more than these was wrong."""
+    found: dict[int, Collection[int] | None] = {}
+    images: dict[int, set[int]] = {}
+    for flaw in flaws:
+        if flaw.data_set_id is None:
+            continue
+        found.setdefault(flaw.data_set_id, images.setdefault(flaw.data_set_id, set()))
+        if flaw.image_id is None:
+            found[flaw.data_set_id] = None
+        else:
+            images[flaw.data_set_id].add(flaw.image_id)
+    return found

@@ -18,6 +18,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, TransposeCodec, Zst
 from zarr.storage import MemoryStore, StorePath
 
 from asyncfetch.layout.paths import level_chunking
+from asyncfetch.settings import Codec
 from asyncfetch.store.bounded import bounded
 from asyncfetch.store.damage import parse_array
 from asyncfetch.store.jpegxl import Jpegxl
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from zarr.abc.codec import ArrayBytesCodec, BytesBytesCodec
 
     from asyncfetch.layout.paths import Chunking
-    from asyncfetch.settings import Codec
     from asyncfetch.store.objects import Place
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "block_document",
     "delete_levels",
     "image_document",
+    "level_codecs",
     "mend_array_metadata",
     "mend_coordinates",
     "mend_source_folder",
@@ -97,6 +98,12 @@ def image_document(n_z: int, chunking: Chunking, codec: Codec, fill: int = 0) ->
     template = _image_template(codec, (3, 1, *chunking.chunk), chunking.is_sharded)
     document = _resized(template, (3, n_z, *chunking.shape), (3, 1, *chunking.shard))
     return {**document, "fill_value": fill}
+
+
+def level_codecs() -> list[Any]:
+    """Return what the metadata of a level may name as its codecs: those that were kept may have any of ours."""
+    documents = [image_document(1, level_chunking((1, 1)), codec) for codec in get_args(Codec)]
+    return [document["codecs"] for document in documents]
 
 
 def block_document(
@@ -182,11 +189,14 @@ def mend_coordinates(
     path = f"{group}/{axis}"
     found = place.read(metadata_key(path), parse_array)
     values = place.read(f"{path}/{one_chunk_key(1)}", bytes)
-    if found is not None and found["shape"] == list(positions_um.shape):
-        if values == _little_endian(positions_um):
-            return
-        place.damage.add(f"{path}/{one_chunk_key(1)}", "is not as it was written")
-    write_coordinates(place, group, axis, positions_um, unit)
+    wanted = _little_endian(positions_um)
+    if values != wanted:
+        if found is not None:
+            place.damage.add(f"{path}/{one_chunk_key(1)}", "is not as it was written")
+        place.set(f"{path}/{one_chunk_key(1)}", wanted)
+    if found is None or found["shape"] != list(positions_um.shape):
+        attributes = {} if unit is None else {"units": unit}
+        write_array_metadata(place, path, _whole(positions_um, [axis]) | {"attributes": attributes})
 
 
 def mend_array_metadata(place: Place, path: str, document: Document) -> None:

@@ -14,6 +14,7 @@ from asyncfetch.atlas import (
     StructureCenters,
     space_transforms_of,
 )
+from asyncfetch.layout.paths import SPACE_TRANSFORMS_PATH, atlas_path, structure_centers_path
 from asyncfetch.store.records import (
     read_atlases,
     read_commits,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.store.objects import Place
 
-__all__ = ["read_catalogue", "read_center_rows"]
+__all__ = ["catalogue_paths", "read_catalogue", "read_center_rows"]
 
 
 def read_catalogue(place: Place, data_set_ids: Iterable[int]) -> Catalogue:
@@ -63,6 +64,22 @@ def read_center_rows(place: Place) -> list[dict[str, Any]]:
     """Return the centres of structures as the API's rows, of all reference spaces, by id."""
     rows = [row for rows in read_structure_centers(place).values() for row in rows]
     return sorted(rows, key=lambda row: row_id(row) or 0)
+
+
+def catalogue_paths(place: Place, data_set_ids: Iterable[int]) -> list[str]:
+    """Return the groups of rows that a catalogue has, and those that it has to have for data sets."""
+    paths = [
+        f"{path}/{name}"
+        for path in (structure_centers_path(), atlas_path())
+        for name in place.names_below(path)
+        if name.isdecimal()
+    ]
+    records = [read_record(place, each) for each in data_set_ids]
+    known = {parse_data_set(record).reference_space_id for record in records if record is not None}
+    spaces = sorted(space for space in known if space)
+    if spaces:
+        paths += [*map(structure_centers_path, spaces), SPACE_TRANSFORMS_PATH]
+    return list(dict.fromkeys(paths))
 
 
 def _sections(place: Place, data_set_id: int, record: dict[str, Any]) -> SectionColumns:

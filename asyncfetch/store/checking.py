@@ -22,22 +22,21 @@ from asyncfetch.layout.paths import (
     registered_path,
     section_path,
     sections_path,
+    source_folder,
     source_key,
     volume_path,
 )
 from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
 from asyncfetch.store.blocks import BlockArray
+from asyncfetch.store.checksums import checksum_problem
 from asyncfetch.store.damage import parse_array, parse_group
 from asyncfetch.store.objects import metadata_key
-from asyncfetch.store.records import read_registered_layout
-from asyncfetch.store.registered import coordinates_of, document_of
-from asyncfetch.store.shards import ImageArray, shard_problem
+from asyncfetch.store.shards import ImageArray, object_of, shard_problem
 from asyncfetch.store.volume import read_volume_layout
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from typing import Any
+    from collections.abc import Generator, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -48,10 +47,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Problem",
+    "decoding_problems",
+    "group_problem",
     "level_problem",
     "plane_problem",
     "section_problems",
-    "view_problems",
+    "unvouched_problems",
     "volume_problems",
 ]
 
@@ -81,6 +82,7 @@ def section_problems(
     *,
     full: bool = False,
     with_digest: bool = False,
+    with_metadata: bool = True,
 ) -> list[Problem]:
     """Return what is wrong with the layers that a commit vouches for.
 
@@ -93,9 +95,11 @@ def section_problems(
     registered : RegisteredLayout, optional
         The registered image of its view.
     full : bool
-        Decode every chunk, instead of looking at the ends of shards alone.
+        Compare the checksum of every object, instead of looking at the ends of shards alone.
     with_digest : bool
         Compare the digest of the JPEG, not its size alone.
+    with_metadata : bool
+        Look at the metadata of the levels, too.
     """
     found: list[Problem] = []
     if "source" in commit.layers:
@@ -103,7 +107,23 @@ def section_problems(
     if "registered" in commit.layers:
         found += _plane_problems(place, commit, registered, full=full)
     if "sections" in commit.layers:
-        found += _level_problems(place, commit, full=full)
+        found += _level_problems(place, commit, full=full, with_metadata=with_metadata)
+    return found
+
+
+def decoding_problems(
+    place: Place, commit: SectionSummary, registered: RegisteredLayout | None
+) -> list[Problem]:
+    """Return which layers of pixels do not decode."""
+    found: list[Problem] = []
+    z = None if registered is None else registered.z_by_image.get(commit.image_id)
+    if "registered" in commit.layers and z is not None:
+        image = f"{registered_path(commit.data_set_id, commit.view)}/scale0/image"
+        found += _unreadable(place, "registered", image, z)
+    if "sections" in commit.layers:
+        section = section_path(commit.data_set_id, commit.view, commit.image_id)
+        for level in range(len(level_shapes(commit.shape))):
+            found += _unreadable(place, "sections", f"{section}/scale{level}/image", 0)
     return found
 
 
@@ -141,23 +161,22 @@ def _plane_problems(
         yield Problem("registered", image, f"has no slot for image {commit.image_id}")
         return
     array = ImageArray(image, plane_chunking(registered.grid.shape), registered.recipe.codec)
-    found = yield from _object_problems(place, "registered", array, z)
-    yield from _sum_problems(commit, "registered", f"{image}/c.0.{z}", found)
-    if full:
-        yield from _unreadable(place, "registered", image, z)
+    found = yield from _object_problems(place, "registered", array, z, full=full)
+    yield from _sum_problems(commit, "registered", f"{image}/c.0.{z}", found, full=full)
 
 
-def _level_problems(place: Place, commit: SectionSummary, *, full: bool) -> Iterator[Problem]:
+def _level_problems(
+    place: Place, commit: SectionSummary, *, full: bool, with_metadata: bool = True
+) -> Iterator[Problem]:
     section = section_path(commit.data_set_id, commit.view, commit.image_id)
     total = Objects()
     for level, shape in enumerate(level_shapes(commit.shape)):
         group = f"{section}/scale{level}"
-        yield from _metadata_problems(place, commit, group, level, shape)
+        if with_metadata:
+            yield from _metadata_problems(place, commit, group, level, shape)
         array = ImageArray(f"{group}/image", level_chunking(shape), commit.recipe.codec)
-        total += yield from _object_problems(place, "sections", array, 0)
-        if full:
-            yield from _unreadable(place, "sections", f"{group}/image", 0)
-    yield from _sum_problems(commit, "sections", section, total)
+        total += yield from _object_problems(place, "sections", array, 0, full=full)
+    yield from _sum_problems(commit, "sections", section, total, full=full)
 
 
 def _metadata_problems(
@@ -177,7 +196,7 @@ def _metadata_problems(
 
 
 def _object_problems(
-    place: Place, layer: Layer, array: ImageArray, z: int
+    place: Place, layer: Layer, array: ImageArray, z: int, *, full: bool
 ) -> Generator[Problem, None, Objects]:
     """Yield what is wrong with the objects of one z, and return which there are."""
     found = Objects()
@@ -185,19 +204,26 @@ def _object_problems(
         end = place.tail(key, 0)
         if end is None:
             continue
-        found += Objects(n=1, n_bytes=end[0])
+        data = place.get(key) if full else None
+        found += (
+            Objects(n=1, n_bytes=end[0]) if data is None else object_of(key, data, array.chunking.index_bytes)
+        )
         words = shard_problem(place, key, array.chunking.index_bytes)
         if words is not None:
             yield Problem(layer, key, words)
     return found
 
 
-def _sum_problems(commit: SectionSummary, layer: Layer, path: str, found: Objects) -> Iterator[Problem]:
+def _sum_problems(
+    commit: SectionSummary, layer: Layer, path: str, found: Objects, *, full: bool
+) -> Iterator[Problem]:
     wanted = commit.objects.get(layer, Objects())
     if found.n != wanted.n:
         yield Problem(layer, path, f"has {counted(found.n, 'object')} of {wanted.n}")
     elif found.n_bytes != wanted.n_bytes:
         yield Problem(layer, path, f"has {counted(found.n_bytes, 'byte')} of {wanted.n_bytes}")
+    elif full and wanted.crc32 != found.crc32:
+        yield Problem(layer, path, "is not what was committed: its chunks have other checksums")
 
 
 def _unreadable(place: Place, layer: Layer, path: str, z: int) -> Iterator[Problem]:
@@ -211,33 +237,41 @@ def _unreadable(place: Place, layer: Layer, path: str, z: int) -> Iterator[Probl
         yield Problem(layer, path, f"does not decode ({error.message})")
 
 
-def view_problems(place: Place, data_set_id: int, view: str, *, full: bool = False) -> list[tuple[str, str]]:
-    """Return what is wrong with a view beside its sections: pairs of a path and a phrase that follows it."""
-    found = [*_registered_problems(place, data_set_id, view), *_collection_problems(place, data_set_id, view)]
-    return found + list(_volume_problems(place, data_set_id, view, full=full))
+def unvouched_problems(
+    place: Place,
+    data_set_id: int,
+    view: str,
+    commits: Mapping[int, SectionSummary],
+    registered: RegisteredLayout | None,
+) -> list[tuple[int, Problem]]:
+    """Return what lies in a view though no commit vouches for it: pairs of an image id and a problem."""
+    found: list[tuple[int, Problem]] = []
+
+    def look(image_id: int, layer: Layer, path: str) -> None:
+        if image_id not in commits or layer not in commits[image_id].layers:
+            found.append((image_id, Problem(layer, path, "is there, and no commit vouches for it")))
+
+    for name in place.names_below(source_folder(data_set_id, view)):
+        stem, _, ending = name.partition(".")
+        if stem.isdecimal() and ending == "jpg":
+            look(int(stem), "source", source_key(data_set_id, view, int(stem)))
+    for name in place.names_below(sections_path(data_set_id, view)):
+        if name.isdecimal() and place.names_below(f"{section_path(data_set_id, view, int(name))}/scale0"):
+            look(int(name), "sections", f"{section_path(data_set_id, view, int(name))}/scale0")
+    image = f"{registered_path(data_set_id, view)}/scale0/image"
+    images = {} if registered is None else {slot.z: slot.image_id for slot in registered.slots}
+    for name in place.names_below(image):
+        parts = name.split(".")
+        image_id = images.get(int(parts[2])) if len(parts) == 5 and parts[2].isdecimal() else None
+        if image_id is not None:
+            look(image_id, "registered", f"{image}/{name}")
+    return found
 
 
-def _registered_problems(place: Place, data_set_id: int, view: str) -> Iterator[tuple[str, str]]:
-    layout = read_registered_layout(place, data_set_id, view)
-    if layout is None:
-        return
-    level = f"{registered_path(data_set_id, view)}/scale0"
-    yield from _array_problems(place, f"{level}/image", document_of(layout))
-    for axis, (positions, _) in coordinates_of(layout).items():
-        yield from _coordinate_problems(place, f"{level}/{axis}", positions)
-    if place.read(metadata_key(level), parse_group) is None:
-        yield metadata_key(level), "is missing or cannot be read"
-
-
-def _collection_problems(place: Place, data_set_id: int, view: str) -> Iterator[tuple[str, str]]:
-    folder = f"{sections_path(data_set_id, view)}/OME"
-    if not place.names_below(folder):
-        return
-    if place.read(metadata_key(folder), parse_group) is None:
-        yield metadata_key(folder), "is missing or cannot be read"
-    xml = place.read(f"{folder}/METADATA.ome.xml", bytes) or b""
-    if not (xml.startswith(b"<?xml") and xml.rstrip().endswith(b"</OME>")):
-        yield f"{folder}/METADATA.ome.xml", "is missing or cut"
+def group_problem(place: Place, path: str) -> str | None:
+    """Return what is wrong with a group that says something of ours, as a phrase that follows its path."""
+    attributes = place.attributes(path)
+    return "is missing or cannot be read" if attributes is None else checksum_problem(attributes)
 
 
 def _volume_problems(place: Place, data_set_id: int, view: str, *, full: bool) -> Iterator[tuple[str, str]]:
@@ -262,17 +296,11 @@ def _volume_problems(place: Place, data_set_id: int, view: str, *, full: bool) -
                 yield array.key(region), words
 
 
-def volume_problems(place: Place, data_set_id: int, view: str) -> list[tuple[str, str]]:
-    """Return what is wrong with the volume of a view, as the ends of its shards tell."""
-    return list(_volume_problems(place, data_set_id, view, full=False))
-
-
-def _array_problems(place: Place, path: str, wanted: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    found = place.read(metadata_key(path), parse_array)
-    if found is None or any(
-        found.get(name) != value for name, value in wanted.items() if name != "attributes"
-    ):
-        yield metadata_key(path), "does not describe the image"
+def volume_problems(
+    place: Place, data_set_id: int, view: str, *, full: bool = False
+) -> list[tuple[str, str]]:
+    """Return what is wrong with the volume of a view, as the ends of its shards tell, or every chunk."""
+    return list(_volume_problems(place, data_set_id, view, full=full))
 
 
 def _coordinate_problems(

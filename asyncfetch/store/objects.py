@@ -13,9 +13,11 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import shutil
 import threading
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -27,6 +29,13 @@ from zarr.storage import LocalStore, MemoryStore
 from asyncfetch.errors import StoreAccessError, StoreError, StoreItemError, StoreLayoutError, StoreSpaceError
 from asyncfetch.layout.bounds import MAX_OBJECT_BYTES
 from asyncfetch.layout.paths import LAYOUT_VERSION, LOCK_PATH
+from asyncfetch.store.checksums import (
+    CHECKSUM,
+    checksum_problem,
+    is_misspelt,
+    with_checksum,
+    without_checksum,
+)
 from asyncfetch.store.damage import UNREADABLE, Damage, parse_array, parse_document, parse_group
 from asyncfetch.store.location import Location, open_zarr_store
 from asyncfetch.store.wall import checked_key, require_bounded
@@ -35,7 +44,6 @@ from asyncfetch.store.walled import WalledStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from io import FileIO
-    from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
 
@@ -51,6 +59,8 @@ _OURS_ON_ARRAYS = ("asyncfetch", "units")
 _MAX_REMEMBERED = 10_000
 #: How Zarr's local store ends the names of its temporary files.
 _PARTIAL = ".partial"
+#: That, and how NFS names what was removed while it was open.
+_IS_LEFT = re.compile(r".*\.partial|\.nfs[0-9a-f]+")
 #: How much is handed to the system at once. Linux takes pages as large as what is written, and large pages are slow to
 #: come by in a virtual machine that returns free memory to its host: shards of 8 MB took 0.2 s more per section.
 _PIECE_BYTES = 2**18
@@ -310,10 +320,16 @@ class Place:
     def ours(self, path: str) -> dict[str, Any]:
         """Return what a group says of ours: its attribute ``asyncfetch``, empty where there is none."""
         content = (self.attributes(path) or {}).get("asyncfetch")
-        return content if isinstance(content, dict) else {}
+        return without_checksum(content) if isinstance(content, dict) else {}
+
+    def is_unchanged(self, path: str) -> bool:
+        """Tell whether what a group says of ours is as it was written."""
+        return checksum_problem(self.attributes(path) or {}) is None
 
     def write_group(self, path: str, attributes: Mapping[str, Any], *, keep: bool = False) -> None:
         """Write what a group says of ours; attributes and fields that others have put there stay.
+
+        What stands there already is not written again.
 
         Parameters
         ----------
@@ -327,11 +343,17 @@ class Place:
         before = self._group(path)
         if keep and before is not None:
             return
-        group = before or {"zarr_format": 3, "node_type": "group", "attributes": {}}
+        group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+        group |= {name: value for name, value in (before or {}).items() if not is_misspelt(name, _FIELDS)}
         group.pop(_COPY, None)
         merged = {**_others(group, attributes), **attributes}
-        group["attributes"] = {name: value for name, value in merged.items() if value is not None}
-        self.set(metadata_key(path), msgspec.json.format(msgspec.json.encode(group)))
+        group["attributes"] = with_checksum(
+            {name: value for name, value in merged.items() if value is not None}
+        )
+        data = msgspec.json.encode(group)
+        if before is not None and msgspec.json.decode(data) == before:
+            return
+        self.set(metadata_key(path), msgspec.json.format(data))
         self._without_copy.add(path)
 
     def withdraw_group(self, path: str) -> None:
@@ -375,7 +397,11 @@ class Place:
         return (
             {}
             if not isinstance(attributes, dict)
-            else {name: value for name, value in attributes.items() if name not in _OURS_ON_ARRAYS}
+            else {
+                name: value
+                for name, value in attributes.items()
+                if name not in _OURS_ON_ARRAYS and not is_misspelt(name, _OURS_ON_ARRAYS)
+            }
         )
 
     def _delete_contents(self, path: str) -> None:
@@ -422,6 +448,27 @@ class Place:
             if name.endswith(_PARTIAL):
                 self.delete(f"{path}/{name}" if path else name)
 
+    def leftovers(self, path: str, *, deep: bool = True) -> list[str]:
+        """Return the keys of the temporary files that killed writes left below a path, however deep or just there."""
+        if self._folder is None or not self._folder.wall.reaches(path):
+            return []
+        root, found = self._folder.root, []
+        for folder, folders, files in os.walk(root / path):
+            if not deep:
+                folders.clear()
+            found += [
+                (Path(folder) / name).relative_to(root).as_posix()
+                for name in files
+                if _IS_LEFT.fullmatch(name)
+            ]
+        return sorted(found)
+
+    def remove_leftover(self, key: str) -> bool:
+        """Remove a temporary file; return whether it is gone, which one that the system holds is not."""
+        with contextlib.suppress(StoreError):
+            self.delete(key)
+        return self._folder is None or not (self._folder.root / key).exists()
+
     def check_root(self, *, create: bool) -> None:
         """Make sure that this is a store of ours, or make it one where there is nothing yet.
 
@@ -435,12 +482,12 @@ class Place:
         """
         if not self.is_made(create=create):
             self.write_group("", {"asyncfetch": new_root()}, keep=True)
-        elif not self.store.read_only and _layout_of(self.attributes("")) is None:
+        elif not self.store.read_only and _layout_of(self.attributes("")) != LAYOUT_VERSION:
             self.write_group("", {"asyncfetch": new_root()})
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing but the root that `check_root` makes, and perhaps a lock."""
-        is_bare = self.attributes("") == {"asyncfetch": new_root()}
+        is_bare = self.ours("") == new_root() and not _others(self._group("") or {}, _OURS)
         return is_bare and set(self.names_below("")) <= {_GROUP, LOCK_PATH}
 
     def missing_folders(self) -> list[Path]:
@@ -471,7 +518,9 @@ class Place:
         names = self.names_below("")
         attributes = self.attributes("")
         layout = _layout_of(attributes)
-        if layout is not None:
+        # a number that was changed is damage where the sections below name another
+        is_changed = layout not in {None, LAYOUT_VERSION} and _is_changed(attributes)
+        if layout is not None and not (is_changed and self._holds_data_sets()):
             self._check_layout(layout)
             return True
         if self._holds_data_sets():
@@ -560,8 +609,14 @@ def new_root() -> dict[str, Any]:
     return {"layout": LAYOUT_VERSION, "tool": "asyncfetch"}
 
 
+def _is_changed(attributes: dict[str, Any] | None) -> bool:
+    """Tell whether a checksum says that attributes are not as they were written."""
+    ours = (attributes or {}).get("asyncfetch")
+    return isinstance(ours, dict) and CHECKSUM in ours and checksum_problem(attributes or {}) is not None
+
+
 def _layout_of(attributes: dict[str, Any] | None) -> int | None:
-    """Return the layout version that attributes of ours name."""
+    """Return the layout version that attributes of ours name, unless they were changed since."""
     ours = (attributes or {}).get("asyncfetch")
     layout = ours.get("layout") if isinstance(ours, dict) else None
     return layout if isinstance(layout, int) and not isinstance(layout, bool) else None
@@ -627,8 +682,12 @@ def _document(path: str) -> str:
 
 
 def _others(group: Mapping[str, Any], ours: Collection[str]) -> dict[str, Any]:
-    """Return the attributes of a group's document that are not ours."""
-    return {name: value for name, value in group.get("attributes", {}).items() if name not in ours}
+    """Return the attributes of a group's document that are not ours, nor ours with a letter changed."""
+    return {
+        name: value
+        for name, value in group.get("attributes", {}).items()
+        if name not in ours and not is_misspelt(name, _OURS)
+    }
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -15,25 +15,34 @@ from asyncfetch.imaging.jet import put_levels
 from asyncfetch.imaging.jpeg import decode, read_header
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.layout.paths import (
+    atlas_path,
     data_set_path,
     level_shapes,
     registered_path,
     section_path,
+    sections_path,
     source_key,
+    structure_centers_path,
+    table_path,
     volume_path,
 )
 from asyncfetch.layout.table import section_rows
 from asyncfetch.settings import View
 from asyncfetch.store.arrays import open_array
-from asyncfetch.store.catalogue import read_catalogue, read_center_rows
+from asyncfetch.store.blocks import BlockArray
+from asyncfetch.store.catalogue import catalogue_paths, read_catalogue, read_center_rows
 from asyncfetch.store.checking import (
     Problem,
+    decoding_problems,
+    group_problem,
     level_problem,
     plane_problem,
     section_problems,
-    view_problems,
+    unvouched_problems,
     volume_problems,
 )
+from asyncfetch.store.differences import PLAIN_GROUP, difference
+from asyncfetch.store.expected import Expected
 from asyncfetch.store.lock import read_holder
 from asyncfetch.store.objects import Location, Place, metadata_key
 from asyncfetch.store.records import (
@@ -47,11 +56,11 @@ from asyncfetch.store.records import (
     read_views,
 )
 from asyncfetch.store.runs import read_runs
-from asyncfetch.store.table import read_table
+from asyncfetch.store.table import read_table, table_problem
 from asyncfetch.store.volume import read_volume_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -128,6 +137,11 @@ class Store:
                 self._sound_ids.add(data_set_id)
         return tuple(each for each in ids if each in self._sound_ids)
 
+    def list_data_set_ids(self) -> tuple[int, ...]:
+        """Return the ids of all data sets of which there is anything, sorted."""
+        names = self._place.names_below("data_sets")
+        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
     def read_atlas(self) -> Atlas:
         """Return the six synchronization services over all data sets, as they are stored when this is first called.
 
@@ -156,6 +170,34 @@ class Store:
         writes; a run that was killed is there until the next one begins.
         """
         return read_holder(self._place)
+
+    def own_problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong with the root and the catalogue: paths, and phrases that follow them."""
+        paths = ["", *catalogue_paths(self._place, self.read_data_set_ids())]
+        problems = [(metadata_key(path), group_problem(self._place, path)) for path in paths]
+        return [(path, words) for path, words in problems if words is not None]
+
+    def expected(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what the groups that say nothing are to be, by key."""
+        for path in ("data_sets", "catalogue", structure_centers_path(), atlas_path()):
+            if self._place.names_below(path):
+                yield metadata_key(path), PLAIN_GROUP
+
+    def derived_problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong with the groups that say nothing: paths, and phrases that follow them."""
+        found = [(key, difference(self._place, key, data)) for key, data in self.expected()]
+        return [(key, words) for key, words in found if words is not None]
+
+    def lost_records(self) -> list[tuple[str, str]]:
+        """Return the data sets whose record is missing or cannot be read: paths, and phrases that follow them."""
+        names = [name for name in self._place.names_below("data_sets") if name.isdecimal()]
+        paths = [data_set_path(int(name)) for name in names if read_record(self._place, int(name)) is None]
+        found = self._place.damage.found
+        return [(metadata_key(path), found.get(metadata_key(path), "is missing")) for path in paths]
+
+    def leftovers(self, path: str = "", *, deep: bool = True) -> list[str]:
+        """Return the temporary files that killed runs left below a path, however deep or just there."""
+        return self._place.leftovers(path, deep=deep)
 
     def read_runs(self) -> list[dict[str, Any]]:
         """Return what the runs that did not come to their end were asked for, the newest at the end."""
@@ -257,7 +299,14 @@ class StoredDataSet:
             } | {image_id: row for image_id, row in rows.items() if image_id not in known}
         return parse_data_set(self.record, rows.values())
 
-    def problems(self, commit: Commit, *, full: bool = False, with_digest: bool = False) -> list[Problem]:
+    def problems(
+        self,
+        commit: Commit,
+        *,
+        full: bool = False,
+        with_digest: bool = False,
+        with_metadata: bool = True,
+    ) -> list[Problem]:
         """Return what is wrong with the layers that a commit of the view vouches for.
 
         Parameters
@@ -265,13 +314,24 @@ class StoredDataSet:
         commit : Commit
             One of `read_commits`.
         full : bool
-            Decode every chunk.
+            Compare the checksum of every object.
         with_digest : bool
             Compare the digest of the JPEG.
+        with_metadata : bool
+            Look at the metadata of the levels, too.
         """
         return section_problems(
-            self._place, commit, self.read_registered_layout(), full=full, with_digest=with_digest
+            self._place,
+            commit,
+            self.read_registered_layout(),
+            full=full,
+            with_digest=with_digest,
+            with_metadata=with_metadata,
         )
+
+    def decoding_problems(self, commit: Commit) -> list[Problem]:
+        """Return which layers of pixels that a commit vouches for do not decode."""
+        return decoding_problems(self._place, commit, self.read_registered_layout())
 
     def damaged_planes(self, image_ids: Iterable[int], *, full: bool = False) -> dict[int, StoreError]:
         """Return the errors of registered planes that are not as they were written, by image id.
@@ -296,13 +356,62 @@ class StoredDataSet:
                 errors[image_id] = error
         return errors
 
-    def volume_problems(self) -> list[tuple[str, str]]:
+    def volume_problems(self, *, full: bool = False) -> list[tuple[str, str]]:
         """Return what is wrong with the volume of the view: paths, and phrases that follow them."""
-        return volume_problems(self._place, self.id, self.view)
+        return volume_problems(self._place, self.id, self.view, full=full)
 
-    def own_problems(self, *, full: bool = False) -> list[tuple[str, str]]:
-        """Return what is wrong with the view beside its sections: paths, and phrases that follow them."""
-        return view_problems(self._place, self.id, self.view, full=full)
+    def volume_arrays(self, layout: VolumeLayout) -> tuple[BlockArray, ...]:
+        """Return the arrays of a volume, the finest first."""
+        path = volume_path(self.id, self.view)
+        return tuple(
+            BlockArray(f"{path}/scale{level}/image", shape, layout.n_channels, layout.codec)
+            for level, shape in enumerate(layout.level_shapes)
+        )
+
+    def unvouched_problems(self) -> list[tuple[int, Problem]]:
+        """Return what lies in the view though no commit vouches for it: pairs of an image id and a problem."""
+        commits = read_commits(self._place, self.id, self.view)
+        return unvouched_problems(self._place, self.id, self.view, commits, self.read_registered_layout())
+
+    def commit_problems(self, image_ids: Collection[int] | None = None) -> dict[int, str]:
+        """Return what is wrong with commits, by image id: phrases that follow their paths."""
+        problems: dict[int, str] = {}
+        for name in self._place.names_below(sections_path(self.id, self.view)):
+            image_id = int(name) if name.isdecimal() else None
+            if image_id is None or (image_ids is not None and image_id not in image_ids):
+                continue
+            path = section_path(self.id, self.view, image_id)
+            if not self._place.names_below(path):
+                continue
+            problem = group_problem(self._place, path)
+            if problem is None and read_commit(self._place, self.id, self.view, image_id) is None:
+                problem = self._place.damage.found.get(metadata_key(path), "cannot be read")
+            if problem is not None:
+                problems[image_id] = problem
+        return problems
+
+    def own_problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong with what the data set says of itself: paths, and phrases that follow them."""
+        paths = [data_set_path(self.id), *self._own_groups()]
+        problems = [(metadata_key(path), group_problem(self._place, path)) for path in paths]
+        problems.append((table_path(self.id), table_problem(self._place, self.id)))
+        return [(path, words) for path, words in problems if words is not None]
+
+    def _own_groups(self) -> Iterator[str]:
+        for view in self.read_views():
+            for path in (registered_path(self.id, view), volume_path(self.id, view)):
+                if self._place.names_below(path):
+                    yield path
+
+    def expected(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what the metadata of the data set are to say, as its commits and its record have it, by key."""
+        return Expected(self._place, self.read_section_data_set(), self.read_views()).objects()
+
+    def derived_problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong with metadata that follow from others: paths, and phrases that follow them."""
+        expected = Expected(self._place, self.read_section_data_set(), self.read_views())
+        found = [(key, difference(self._place, key, data)) for key, data in expected.objects()]
+        return expected.problems + [(key, words) for key, words in found if words is not None]
 
     def section(self, image_id: int) -> StoredSection:
         """Return one section.
@@ -423,11 +532,13 @@ class StoredSection:
         """Open the levels, (c, z, y, x) uint8 with one z, the finest first; none without layer ``sections``."""
         if "sections" not in self.commit.layers:
             return ()
+        return tuple(self.open_level(level) for level in range(len(level_shapes(self.commit.shape))))
+
+    def open_level(self, level: int) -> zarr.Array[Any]:
+        """Open one level, (c, z, y, x) uint8 with one z; 0 is the finest."""
         path = section_path(self.commit.data_set_id, self.commit.view, self.commit.image_id)
-        return tuple(
-            open_array(self._place, f"{path}/scale{level}/image", (3, 1, *shape))
-            for level, shape in enumerate(level_shapes(self.commit.shape))
-        )
+        shape = level_shapes(self.commit.shape)[level]
+        return open_array(self._place, f"{path}/scale{level}/image", (3, 1, *shape))
 
     def read_jpeg(self) -> bytes:
         """Return the server's JPEG, byte for byte.

@@ -91,12 +91,10 @@ def begin_registered(
     else:
         layout = wanted
         is_new = not _adopt(place, data_set_id, view, wanted, disown, where)
-    if stored == layout:
-        _write_arrays(place, path, layout)
-        return layout
     content = layout.to_attributes()
-    written = msgspec.json.decode(msgspec.json.encode(content))
-    RegisteredLayout.from_attributes(written, location=path)
+    if stored != layout:
+        written = msgspec.json.decode(msgspec.json.encode(content))
+        RegisteredLayout.from_attributes(written, location=path)
     if is_new:
         delete_levels(place, path)
     _write_arrays(place, path, layout)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import google_crc32c
@@ -44,6 +45,7 @@ __all__ = [
     "encode_chunk",
     "encode_shard",
     "join_chunks",
+    "object_of",
     "shard_problem",
     "write_shard",
 ]
@@ -56,6 +58,8 @@ BLOSC_LEVEL = 5
 
 #: Offset and length of a chunk that is not there: it reads as the fill.
 _MISSING = 2**64 - 1
+#: What ends a chunk, and an index: zstd's checksum of what is compressed, or a CRC-32C.
+_CHECKSUM_BYTES = 4
 #: Every so many pixels of a chunk are looked at before all of it is: nearly every chunk shows there that it holds
 #: several colours.
 _PROBE = 64
@@ -123,17 +127,52 @@ def write_shard(
         return Objects()
     if not array.chunking.is_sharded:
         place.set(key, first[1])
-        return Objects(n=1, n_bytes=len(first[1]))
-    n_bytes = 0
+        return object_of(key, first[1], 0)
+    n_bytes, ends = 0, bytearray()
 
     def counted_pieces() -> Iterator[bytes]:
         nonlocal n_bytes
         for piece in join_chunks(itertools.chain([first], encoded), array.chunking.n_chunks):
             n_bytes += len(piece)
+            ends.extend(piece[-_CHECKSUM_BYTES:])
             yield piece
 
     place.set_pieces(key, counted_pieces())
-    return Objects(n=1, n_bytes=n_bytes)
+    # the last piece is the index
+    return _object(key, n_bytes, bytes(ends[:-_CHECKSUM_BYTES]))
+
+
+def object_of(key: str, data: bytes, index_bytes: int) -> Objects:
+    """Return what a commit says of one object.
+
+    Parameters
+    ----------
+    key : str
+        Its key.
+    data : bytes
+        The object.
+    index_bytes : int
+        Length of the index at its end; 0 where it is one chunk.
+    """
+    if not index_bytes:
+        return _object(key, len(data), data[-_CHECKSUM_BYTES:])
+    chunks = _stored_chunks(data[-index_bytes:-_CHECKSUM_BYTES])
+    ends = (data[offset + size - _CHECKSUM_BYTES : offset + size] for offset, size in chunks.tolist())
+    return _object(key, len(data), b"".join(ends))
+
+
+def _object(key: str, n_bytes: int, ends: bytes) -> Objects:
+    # row and column: planes may move along, whole
+    name = ".".join(key.split(".")[-2:]).encode()
+    return Objects(n=1, n_bytes=n_bytes, crc32=zlib.crc32(name + ends))
+
+
+def _stored_chunks(table: bytes) -> NDArray[np.uint64]:
+    """Return offset and length of the chunks that an index names, in their order."""
+    whole = table[: len(table) // 16 * 16]
+    index: NDArray[np.uint64] = np.frombuffer(whole, dtype="<u8").reshape(-1, 2)
+    stored: NDArray[np.uint64] = index[index[:, 0] != _MISSING]
+    return stored
 
 
 def encode_shard(pixels: NDArray[np.uint8], chunking: Chunking, codec: Codec, fill: int = 0) -> bytes:
@@ -289,8 +328,7 @@ def shard_problem(place: Place, key: str, index_bytes: int) -> str | None:
     table, checksum = data[:-4], data[-4:]
     if len(data) < index_bytes or google_crc32c.value(table).to_bytes(4, "little") != checksum:
         return "is cut or changed: the checksum of its index is wrong"
-    index = np.frombuffer(table, dtype="<u8").reshape(-1, 2)
-    stored = index[index[:, 0] != _MISSING]
+    stored = _stored_chunks(table)
     if len(stored) and int(stored.sum(axis=1).max()) != size - index_bytes:
         return f"has {counted(size, 'byte')}, not as many as its index says"
     return None

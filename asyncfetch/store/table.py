@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 from asyncfetch.errors import StoreItemError
+from asyncfetch.layout.commit import Objects
 from asyncfetch.layout.paths import table_path
 from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, TableContent, columns_of
 from asyncfetch.store.arrays import read_column
+from asyncfetch.store.checksums import checksum_problem
+from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_content
 
 if TYPE_CHECKING:
     from asyncfetch.layout.table import Column
     from asyncfetch.store.objects import Place
 
-__all__ = ["read_table"]
+__all__ = ["read_table", "table_objects", "table_problem"]
 
 
 def read_table(place: Place, data_set_id: int) -> dict[str, Column]:
@@ -35,3 +39,32 @@ def read_table(place: Place, data_set_id: int) -> dict[str, Column]:
         place.damage.add(path, columns)
         return {}
     return columns
+
+
+def table_objects(place: Place, data_set_id: int) -> Objects:
+    """Return which chunks of a table there are."""
+    path, total = table_path(data_set_id), Objects()
+    for name in place.names_below(path):
+        if f"{path}/{name}" == metadata_key(path):
+            continue
+        for chunk in place.names_below(f"{path}/{name}"):
+            key = f"{path}/{name}/{chunk}"
+            if chunk.startswith("c.") and (data := place.get(key)) is not None:
+                # chunks of two arrays have the same name
+                total += Objects(n=1, n_bytes=len(data), crc32=zlib.crc32(data, zlib.crc32(name.encode())))
+    return total
+
+
+def table_problem(place: Place, data_set_id: int) -> str | None:
+    """Return what is wrong with a table, as a phrase that follows its path; None if nothing is."""
+    path = table_path(data_set_id)
+    attributes = place.attributes(path)
+    if attributes is None:
+        return "is missing or cannot be read"
+    problem = checksum_problem(attributes)
+    if problem is not None:
+        return problem
+    content = read_content(place, path, TableContent)
+    if content is None or not read_table(place, data_set_id):
+        return "cannot be read"
+    return None if content.objects == table_objects(place, data_set_id) else "is not as it was written"

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.layout.commit import Commit, SectionSummary
     from asyncfetch.layout.registered import RegisteredLayout
+    from asyncfetch.layout.volume import VolumeLayout
     from asyncfetch.settings import Codec, Layer
     from asyncfetch.store.objects import Place
     from asyncfetch.store.shards import Chunk
@@ -335,6 +336,20 @@ class ViewWriter:
             self._place.withdraw_group(path)
             delete_levels(self._place, path)
 
+    def withdraw(self, image_id: int) -> None:
+        """Let a section cease to exist, because its commit proved wrong; what there is of it stays until it is made."""
+        self._withdraw_summary()
+        self._place.withdraw_group(self._path_of(image_id))
+
+    def reopen_volume(self, layout: VolumeLayout, keys: Collection[str]) -> None:
+        """Let the volume be one that is being made, of which some shards are missing."""
+        path = volume_path(self.data_set_id, self.view)
+        building = {"building": msgspec.json.decode(msgspec.json.encode(layout))}
+        with self._lock:
+            self._place.write_group(path, {"ome": None, "asyncfetch": building})
+            for key in keys:
+                self._place.delete(key)
+
     def finish(self) -> None:
         """Write what the view says of all its sections, once these are committed: its collection and its summary.
 
@@ -356,7 +371,9 @@ class ViewWriter:
             self._place.write_group(path, {"ome": None})
             return
         collection, series = collection_attributes([str(commit.image_id) for commit in commits])
-        self._place.set(f"{path}/OME/METADATA.ome.xml", collection_xml(commits))
+        xml = collection_xml(commits)
+        if self._place.read(f"{path}/OME/METADATA.ome.xml", bytes) != xml:
+            self._place.set(f"{path}/OME/METADATA.ome.xml", xml)
         self._place.write_group(f"{path}/OME", {"ome": series})
         self._place.write_group(path, {"ome": collection})
 

@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
+import numpy as np
 
 from asyncfetch.allen import parse_data_set, row_id
 from asyncfetch.layout.paths import (
@@ -27,6 +28,7 @@ from asyncfetch.layout.paths import (
 from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, stored_arrays, table_columns
 from asyncfetch.layout.titles import title_of
 from asyncfetch.store.arrays import mend_source_folder, write_column
+from asyncfetch.store.differences import difference, rewrite
 from asyncfetch.store.lock import StoreLock
 from asyncfetch.store.objects import Location, Place, new_root
 from asyncfetch.store.records import (
@@ -39,10 +41,11 @@ from asyncfetch.store.records import (
 )
 from asyncfetch.store.registered import begin_registered
 from asyncfetch.store.runs import read_runs
+from asyncfetch.store.table import read_table, table_objects, table_problem
 from asyncfetch.store.view_writer import ViewWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.atlas import AtlasRecord
     from asyncfetch.layout.commit import Commit
     from asyncfetch.layout.registered import ViewLayout
+    from asyncfetch.layout.table import Column
     from asyncfetch.settings import Layer
 
 __all__ = ["StoreWriter"]
@@ -181,8 +185,7 @@ class StoreWriter:
                 self._place.sweep(parent)
                 self._place.write_group(parent, {}, keep=True)
             self._place.sweep(path)
-            if self._place.ours(path) != content:
-                self._place.write_group(path, {"asyncfetch": content})
+            self._place.write_group(path, {"asyncfetch": content})
 
     def open_view(self, layout: ViewLayout) -> ViewWriter:
         """Make the groups of one view of a data set, and the registered array when it is wanted.
@@ -206,7 +209,8 @@ class StoreWriter:
             for path in (data_set_path(layout.data_set_id), view_path(*key), sections_path(*key), source):
                 self._place.sweep(path)
             self._place.write_group("data_sets", {}, keep=True)
-            before = self._place.ours(data_set_path(layout.data_set_id))
+            path = data_set_path(layout.data_set_id)
+            before = self._place.ours(path) if self._place.is_unchanged(path) else {}
             if before.get("record") != layout.record:
                 check_record(layout.data_set_id, layout.record)
                 content = before | {"record": layout.record}
@@ -241,20 +245,57 @@ class StoreWriter:
         return read_commits(self._place, data_set_id, view)
 
     def write_table(self, data_set: SectionDataSet) -> None:
-        """Write the columns of all sections of a data set, in place of any that were there."""
+        """Write the columns of all sections of a data set, in place of others that were there."""
         table = table_path(data_set.id)
         arrays = stored_arrays(table_columns(data_set))
         with self._lock:
+            if self._holds_table(data_set.id, arrays):
+                return
             self._place.withdraw_group(table)
             self._place.delete_parts(table, ARRAYS)
             for name, values in arrays.items():
                 write_column(self._place, f"{table}/{name}", values)
-            self._place.write_group(table, {"asyncfetch": {"columns": list(NUMBER_COLUMNS)}})
+            objects = table_objects(self._place, data_set.id)
+            content = {"columns": list(NUMBER_COLUMNS), "objects": msgspec.to_builtins(objects)}
+            self._place.write_group(table, {"asyncfetch": content})
+
+    def _holds_table(self, data_set_id: int, arrays: dict[str, Column]) -> bool:
+        """Tell whether a table stands there, whole."""
+        if table_problem(self._place, data_set_id):
+            return False
+        before = stored_arrays(read_table(self._place, data_set_id))
+        return all(
+            np.array_equal(values, before[name], equal_nan=values.dtype.kind == "f")
+            for name, values in arrays.items()
+        )
 
     @property
     def damage(self) -> list[str]:
         """One sentence for each object that was met so far, could not be read, and counted as missing."""
         return self._place.damage.sentences
+
+    def withdraw(self, path: str) -> None:
+        """Take away what a group says of ours, because it proved wrong."""
+        with self._lock:
+            self._place.withdraw_group(path)
+
+    def rewrite(self, objects: Mapping[str, bytes]) -> None:
+        """Write metadata as they are to be, where they are not; what others have put there stays."""
+        with self._lock:
+            for key, data in objects.items():
+                if difference(self._place, key, data) is not None:
+                    rewrite(self._place, key, data)
+
+    def mend_root(self) -> None:
+        """Write what the root says again, with the unfinished runs that can be read."""
+        with self._lock:
+            runs = self.runs()
+            ours = new_root() | ({"runs": runs} if runs else {})
+            self._place.write_group("", {"asyncfetch": ours})
+
+    def sweep(self, keys: Iterable[str]) -> list[str]:
+        """Remove temporary files of killed runs; return those that the system still holds."""
+        return [key for key in keys if not self._place.remove_leftover(key)]
 
     def begin_run(self, run: dict[str, Any]) -> None:
         """Record what a run was asked for, until `end_run`; the last few are kept.

@@ -271,7 +271,8 @@ OLD_FLAGS = {
     "--config --record --json",
     "rebuild": "--layers --um --dataset --codec --numeric-expression --memory --workers --wait --json --quiet -q",
     "volume": "--dataset --view --um --max-gap --codec --workers --wait --json --quiet -q",
-    "verify": "--full --repair --base-url --jobs --rate --memory --workers --wait --config --json --quiet -q",
+    "verify": "--full --repair --part --report --sample --seed --base-url --jobs --rate --memory --workers --wait "
+    "--config --json --quiet -q",
     "search": "--gene --product --plane --specimen --failed --json --base-url --rate --config --record",
     "sync": "--image --space --data-set --x --y --z --data-sets --images --structures --atlas --table --store "
     "--base-url --centers --ties --failed-images --convert-spaces --output -o --format --json --jobs --rate "

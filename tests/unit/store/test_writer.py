@@ -14,6 +14,8 @@ from zarr.storage import LocalStore
 import asyncfetch.store as store
 from asyncfetch.errors import StoreItemError, StoreLayoutError
 from asyncfetch.layout.commit import Objects
+from asyncfetch.layout.paths import level_chunking, level_shapes
+from asyncfetch.store.shards import object_of
 
 VIEW = "data_sets/70813257/image"
 
@@ -242,9 +244,13 @@ def test_a_commit_tells_how_many_objects_its_layers_have_and_how_long_they_are(m
     mirror.write(101349756)
     commit = mirror.writer.commits(70813257, "image")[101349756]
     root = mirror.writer.store.root / VIEW
-    levels = [path.stat().st_size for path in root.glob("sections/101349756/scale*/image/c.*")]
-    (plane,) = [path.stat().st_size for path in root.glob("registered/scale0/image/c.*")]
-    assert commit.objects == {
-        "sections": Objects(n=3, n_bytes=sum(levels)),
-        "registered": Objects(n=1, n_bytes=plane),
-    }
+    levels = [
+        object_of(str(path), path.read_bytes(), level_chunking(shape).index_bytes)
+        for level, shape in enumerate(level_shapes(commit.shape))
+        for path in root.glob(f"sections/101349756/scale{level}/image/c.*")
+    ]
+    (plane,) = [
+        object_of(str(path), path.read_bytes(), 0) for path in root.glob("registered/scale0/image/c.*")
+    ]
+    assert commit.objects == {"sections": sum(levels, start=Objects()), "registered": plane}
+    assert (plane.n, plane.n_bytes > 0, plane.crc32 > 0) == (1, True, True)
