@@ -346,8 +346,12 @@ def _derived_problems(data_set: StoredDataSet, flaws: list[Flaw]) -> list[tuple[
         if {f"{registered}/zarr.json", table_path(data_set.id)} & damaged:
             unknown.append(f"{registered}/")
         if any(flaw.view == view for flaw in flaws):
-            # it lists the sections
-            unknown += [f"{sections}/zarr.json", f"{sections}/OME/"]
+            # they list the sections
+            unknown += [
+                f"{sections}/zarr.json",
+                f"{sections}/OME/",
+                f"{data_set_path(data_set.id)}/zarr.json",
+            ]
     return [each for each in data_set.derived_problems() if not each[0].startswith(tuple(unknown))]
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from asyncfetch.errors import StoreItemError
 from asyncfetch.layout.commit import Objects
 from asyncfetch.layout.ome import level_positions
 from asyncfetch.layout.paths import (
+    data_set_path,
     level_chunking,
     level_shapes,
     plane_chunking,
@@ -26,11 +28,13 @@ from asyncfetch.layout.paths import (
     source_key,
     volume_path,
 )
+from asyncfetch.layout.summary import ViewSummary
 from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
 from asyncfetch.store.blocks import BlockArray
 from asyncfetch.store.checksums import checksum_problem
 from asyncfetch.store.damage import parse_array, parse_group
 from asyncfetch.store.objects import metadata_key
+from asyncfetch.store.records import read_commits
 from asyncfetch.store.shards import ImageArray, object_of, shard_problem
 from asyncfetch.store.volume import read_volume_layout
 from asyncfetch.text import counted
@@ -52,6 +56,7 @@ __all__ = [
     "level_problem",
     "plane_problem",
     "section_problems",
+    "summary_is_stale",
     "unvouched_problems",
     "volume_problems",
 ]
@@ -266,6 +271,19 @@ def unvouched_problems(
         if image_id is not None:
             look(image_id, "registered", f"{image}/{name}")
     return found
+
+
+def summary_is_stale(place: Place, data_set_id: int, view: str) -> bool:
+    """Tell whether the summary of a view says anything else than its commits."""
+    summaries = place.ours(data_set_path(data_set_id)).get("summary")
+    found = summaries.get(view) if isinstance(summaries, dict) else None
+    if found is None:
+        return False
+    commits = read_commits(place, data_set_id, view)
+    keys = {each: metadata_key(section_path(data_set_id, view, each)) for each in commits}
+    lengths = {each: end[0] for each, key in keys.items() if (end := place.tail(key, 0)) is not None}
+    summary = ViewSummary.of((commit, lengths.get(each, 0)) for each, commit in commits.items())
+    return bool(found != msgspec.json.decode(msgspec.json.encode(summary)))
 
 
 def group_problem(place: Place, path: str) -> str | None:

@@ -2,8 +2,8 @@
 
 It stands in the content itself, ``attributes.asyncfetch.checksum``: the CRC-32C, in hexadecimal digits, of the JSON of
 ``asyncfetch`` without it and of ``ome``, compact and with sorted names. How a document is spaced, the order of its
-names, and what others have put beside are free. When a section was committed and which host answered are left out, so
-that two mirrors of the same sections can be compared.
+names, and what others have put beside are free. When a section was committed, which host answered, and how long commits
+are for it, are left out, so that two mirrors of the same sections can be compared.
 """
 
 from __future__ import annotations
@@ -62,6 +62,17 @@ def _checksum(ours: dict[str, Any], ome: Any) -> str:
     if isinstance(url, str):
         # without scheme and host
         vouched["url"] = url.partition("://")[2].partition("/")[2]
+    if isinstance(vouched.get("summary"), dict):
+        vouched["summary"] = {view: _without_lengths(each) for view, each in vouched["summary"].items()}
     data = msgspec.json.encode([vouched, ome], order="deterministic")
     checksum: int = google_crc32c.value(data)
     return f"{checksum:08x}"
+
+
+def _without_lengths(summary: Any) -> Any:
+    """Return the summary of a view without the lengths of its commits, which can be compared with these."""
+    entries = summary.get("entries") if isinstance(summary, dict) else None
+    if not isinstance(entries, list | tuple) or not all(isinstance(each, dict) for each in entries):
+        return summary
+    short = [{name: value for name, value in each.items() if name != "n_bytes"} for each in entries]
+    return {**summary, "entries": short}

@@ -38,6 +38,7 @@ from asyncfetch.store.checking import (
     level_problem,
     plane_problem,
     section_problems,
+    summary_is_stale,
     unvouched_problems,
     volume_problems,
 )
@@ -411,6 +412,10 @@ class StoredDataSet:
         """Return what is wrong with metadata that follow from others: paths, and phrases that follow them."""
         expected = Expected(self._place, self.read_section_data_set(), self.read_views())
         found = [(key, difference(self._place, key, data)) for key, data in expected.objects()]
+        stale = [view for view in self.read_views() if summary_is_stale(self._place, self.id, view)]
+        found += [
+            (metadata_key(data_set_path(self.id)), f"summarizes other commits of {each}") for each in stale
+        ]
         return expected.problems + [(key, words) for key, words in found if words is not None]
 
     def section(self, image_id: int) -> StoredSection:
