@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from asyncfetch.settings import Settings
     from asyncfetch.store import Store, open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
+    from asyncfetch.upgrading import upgrade
 
 __all__ = [
     "AsyncFetchError",
@@ -53,6 +54,7 @@ __all__ = [
     "open",
     "rebuild",
     "resume",
+    "upgrade",
     "verify",
     "volume",
 ]
@@ -72,6 +74,7 @@ _HOMES = {
         ("estimate", "mirror", "rebuild", "resume", "verify", "volume"),
         "asyncfetch.mirroring",
     ),
+    "upgrade": "asyncfetch.upgrading",
 }
 
 # A type checker sees the names above alone, so that it finds one that is misspelt.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
-from asyncfetch import mirroring
+from asyncfetch import mirroring, upgrading
 from asyncfetch.allen import ImageRequest, Query
 from asyncfetch.client import BlockingClient as Client
 from asyncfetch.deprecation import once_positional
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from asyncfetch.errors import StoreBusyError
     from asyncfetch.events import Listener
     from asyncfetch.mirroring.runner import Executor
-    from asyncfetch.options import MirrorOptions, RebuildOptions, RequestOptions
+    from asyncfetch.options import MachineOptions, MirrorOptions, RebuildOptions, RequestOptions
     from asyncfetch.planning import SectionPlan
     from asyncfetch.settings import Codec, Layer
     from asyncfetch.store import Commit, Location
@@ -60,6 +60,7 @@ __all__ = [
     "open",
     "rebuild",
     "resume",
+    "upgrade",
     "verify",
     "volume",
 ]
@@ -154,6 +155,32 @@ def rebuild(
             layers=layers,
             data_set_ids=data_set_ids,
             image_ids=image_ids,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
+            wait=wait,
+            **options,
+        )
+    )
+
+
+def upgrade(
+    location: Location,
+    *,
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    wait: bool = False,
+    **options: Unpack[MachineOptions],
+) -> Report:
+    """Turn a store of an earlier layout version into one of today's, in place; nothing is fetched.
+
+    Parameters, result and errors are those of `asyncfetch.upgrade`.
+    """
+    return _wait_for(
+        partial(
+            upgrading.upgrade,
+            location,
             settings=settings,
             on_event=on_event,
             drain=drain,

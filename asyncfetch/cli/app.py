@@ -46,6 +46,7 @@ _PANELS = {
         "info": ("inspection", "Describe a store and its data sets."),
         "verify": ("verify", "Compare a store with its commits, and repair it."),
         "rebuild": ("rebuild", "Make layers again from the stored JPEGs, offline."),
+        "upgrade": ("upgrade", "Turn a store of an earlier layout version into today's."),
         "volume": ("volume", "Fill the space between registered planes, as a volume."),
         "preview": ("pictures", "Draw all planes of a data set, or cuts of its volume."),
     },

@@ -211,6 +211,7 @@ def run_to_report[T](
     quiet: bool = False,
     log_json: str | None = None,
     metrics: str | None = None,
+    go_on: str = "`asyncfetch resume`",
 ) -> T:
     """Run with progress; the first interrupt drains, the second stops.
 
@@ -222,6 +223,8 @@ def run_to_report[T](
         Show no progress.
     log_json, metrics : str, optional
         As for `open_listeners`.
+    go_on : str
+        What continues a run that was stopped.
 
     Raises
     ------
@@ -242,5 +245,5 @@ def run_to_report[T](
         return run_until_interrupted(
             lambda drain: run(listener, drain),
             on_first="stopping when the sections in flight are done; interrupt again to stop at once",
-            on_second="stopped; what is committed stays, and `asyncfetch resume` continues from there",
+            on_second=f"stopped; what is committed stays, and {go_on} continues from there",
         )

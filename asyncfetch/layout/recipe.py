@@ -1,8 +1,7 @@
 """The recipe of a view: all that decides which bytes its pixels become, from the grid to the compressor. Pure.
 
 A recipe is resolved once per view and data set. Plans, commits and registered layouts hold it as one value, and
-whatever makes or compares pixels takes it as one. In JSON its fields stand among those of what holds it, as layout
-version 1 has them.
+whatever makes or compares pixels takes it as one. In JSON its fields stand among those of what holds it.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ _OF_ALL_PIXELS = frozenset({"codec", "numeric_expression"})
 #: The fields that a user chooses; the others follow from the data set.
 CHOSEN = tuple(name for name in Recipe.__struct_fields__ if name not in {"plane", "box_um"})
 
-# The order of layout version 1; later fields come behind.
+# The order in which they have always stood; later fields come behind.
 _IN_JSON = tuple(
     dict.fromkeys(
         (

@@ -35,6 +35,7 @@ async def open_writer(
     wait: bool = False,
     drain: anyio.Event | None = None,
     on_wait: Callable[[StoreBusyError], None] | None = None,
+    of_any_version: bool = False,
 ) -> AsyncGenerator[StoreWriter | None]:
     """Hold a store for a run that writes to it.
 
@@ -52,6 +53,8 @@ async def open_writer(
         Once set, the wait ends.
     on_wait : callable, optional
         Is called once, with what names the other run, when there is something to wait for.
+    of_any_version : bool
+        Take a store of an earlier layout version as it is, to upgrade it.
 
     Yields
     ------
@@ -67,7 +70,7 @@ async def open_writer(
     """
     if len(command) > _MAX_COMMAND:
         command = f"{command[:_MAX_COMMAND]}…"
-    take = partial(StoreWriter.open, location, create=create, command=command)
+    take = partial(StoreWriter.open, location, create=create, command=command, of_any_version=of_any_version)
     writer = await _wait_for(take, drain or anyio.Event(), on_wait) if wait else await _in_thread(take)
     try:
         yield writer

@@ -50,6 +50,7 @@ __all__ = [
     "write_array_metadata",
     "write_column",
     "write_coordinates",
+    "write_source_folder",
 ]
 
 Axis = Literal["z", "y", "x"]
@@ -216,8 +217,12 @@ def mend_source_folder(place: Place, path: str) -> None:
 
     Below a group, Zarr would warn of every JPEG.
     """
-    if place.read(metadata_key(path), parse_array) is not None:
-        return
+    if place.read(metadata_key(path), parse_array) is None:
+        write_source_folder(place, path)
+
+
+def write_source_folder(place: Place, path: str) -> None:
+    """Write what makes the folder of the JPEGs one; see `mend_source_folder`."""
     document = _whole(np.empty(0, dtype=np.uint8), ["jpeg"])
     text = "The server's JPEGs are plain files: <image_id>.jpg"
     write_array_metadata(place, path, document | {"attributes": {"asyncfetch": {"content": text}}})

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import Store as ZarrStore
 
-__all__ = ["Location", "Place", "metadata_key", "new_root"]
+__all__ = ["UPGRADING", "Location", "Place", "metadata_key", "new_root"]
+
+#: The field of ``attributes.asyncfetch`` of the root by which a store says that its upgrade has not ended.
+UPGRADING = "upgrading"
 
 _GROUP = "zarr.json"
 #: The field of a group in which Zarr keeps a copy of all metadata below it.
@@ -501,8 +504,15 @@ class Place:
             for each in folders:
                 each.rmdir()
 
-    def is_made(self, *, create: bool) -> bool:
+    def is_made(self, *, create: bool, of_any_version: bool = False) -> bool:
         """Tell whether this is a store of ours already, or a place where one can be made.
+
+        Parameters
+        ----------
+        create : bool
+            Whether there may be nothing yet.
+        of_any_version : bool
+            Take a store of an earlier layout version, too, and one whose upgrade has not ended.
 
         Raises
         ------
@@ -520,10 +530,10 @@ class Place:
         layout = _layout_of(attributes)
         # a number that was changed is damage where the sections below name another
         is_changed = layout not in {None, LAYOUT_VERSION} and _is_changed(attributes)
-        if layout is not None and not (is_changed and self._holds_data_sets()):
-            self._check_layout(layout)
+        if layout is not None and not (is_changed and self._holds_data_sets(of_any_version=of_any_version)):
+            self._check_layout(layout, of_any_version=of_any_version, is_upgrading=_is_upgrading(attributes))
             return True
-        if self._holds_data_sets():
+        if self._holds_data_sets(of_any_version=of_any_version):
             if "zarr.json" not in self.damage.found:
                 self.damage.add("zarr.json", "is missing or does not name the layout of the store")
             return True
@@ -548,7 +558,7 @@ class Place:
             raise self._missing()
         return False
 
-    def _holds_data_sets(self) -> bool:
+    def _holds_data_sets(self, *, of_any_version: bool) -> bool:
         """Tell whether there are data sets of ours, whatever the root's metadata say.
 
         Raises
@@ -565,7 +575,7 @@ class Place:
                         continue
                     layout = _layout_of(self.attributes(f"{path}/{view}/sections/{image}"))
                     if layout is not None:
-                        self._check_layout(layout)
+                        self._check_layout(layout, of_any_version=of_any_version)
                         return True
             if isinstance((self.attributes(path) or {}).get("asyncfetch"), dict):
                 return True
@@ -590,13 +600,26 @@ class Place:
             elif not create:
                 raise self._missing()
 
-    def _check_layout(self, layout: int) -> None:
-        if layout != LAYOUT_VERSION:
+    def _check_layout(self, layout: int, *, of_any_version: bool, is_upgrading: bool = False) -> None:
+        if layout > LAYOUT_VERSION:
             raise StoreLayoutError(
-                f"{self.name} has layout version {layout}, this version of asyncfetch knows "
-                f"{LAYOUT_VERSION}; use the version that wrote it",
+                f"{self.name} has layout version {layout}, and this asyncfetch knows versions up to {LAYOUT_VERSION}; "
+                "use a newer asyncfetch",
                 location=self.name,
             )
+        if of_any_version or (layout == LAYOUT_VERSION and not is_upgrading):
+            return
+        if is_upgrading:
+            raise StoreLayoutError(
+                f"{self.name} is being upgraded to layout version {LAYOUT_VERSION}, and that is not finished; "
+                f"continue it with: asyncfetch upgrade {self.name}",
+                location=self.name,
+            )
+        raise StoreLayoutError(
+            f"{self.name} is a store of layout version {layout}, and this asyncfetch reads version {LAYOUT_VERSION}; "
+            f"upgrade it, offline, with: asyncfetch upgrade {self.name}",
+            location=self.name,
+        )
 
 
 def metadata_key(path: str) -> str:
@@ -619,7 +642,12 @@ def _layout_of(attributes: dict[str, Any] | None) -> int | None:
     """Return the layout version that attributes of ours name, unless they were changed since."""
     ours = (attributes or {}).get("asyncfetch")
     layout = ours.get("layout") if isinstance(ours, dict) else None
-    return layout if isinstance(layout, int) and not isinstance(layout, bool) else None
+    return layout if isinstance(layout, int) and not isinstance(layout, bool) and layout > 0 else None
+
+
+def _is_upgrading(attributes: dict[str, Any] | None) -> bool:
+    ours = (attributes or {}).get("asyncfetch")
+    return isinstance(ours, dict) and UPGRADING in ours
 
 
 def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:

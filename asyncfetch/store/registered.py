@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.commit import Commit
     from asyncfetch.store.objects import Place
 
-__all__ = ["UPSTREAM_FIELDS", "begin_registered", "coordinates_of", "document_of"]
+__all__ = ["UPSTREAM_FIELDS", "begin_registered", "coordinates_of", "document_of", "write_registered"]
 
 #: What a difference is a contradiction of: the API's records, which no option changes.
 UPSTREAM_FIELDS = frozenset({"slots", "plane", "box_um", "section_thickness_um"})
@@ -97,10 +97,16 @@ def begin_registered(
         RegisteredLayout.from_attributes(written, location=path)
     if is_new:
         delete_levels(place, path)
+    write_registered(place, data_set_id, view, layout, title)
+    return layout
+
+
+def write_registered(place: Place, data_set_id: int, view: str, layout: RegisteredLayout, title: str) -> None:
+    """Write the metadata of a registered image, those of its group last; its planes stay as they are."""
+    path = registered_path(data_set_id, view)
     _write_arrays(place, path, layout)
     attributes = registered_attributes(f"{title}, registered {layout.grid.um:g} µm", layout)
-    place.write_group(path, {"ome": attributes, "asyncfetch": content})
-    return layout
+    place.write_group(path, {"ome": attributes, "asyncfetch": layout.to_attributes()})
 
 
 def _shift_planes(place: Place, path: str, stored: RegisteredLayout, shift: int) -> None:

@@ -42,6 +42,7 @@ __all__ = [
     "ZSTD_LEVEL",
     "Chunk",
     "ImageArray",
+    "cut_chunks",
     "encode_chunk",
     "encode_shard",
     "join_chunks",
@@ -196,7 +197,7 @@ def encode_shard(pixels: NDArray[np.uint8], chunking: Chunking, codec: Codec, fi
     bytes
         The object of the shard.
     """
-    encoded = _encode_chunks(_chunks(pixels, chunking, fill), chunking, codec, fill)
+    encoded = _encode_chunks(cut_chunks(pixels, chunking, fill), chunking, codec, fill)
     return b"".join(join_chunks(encoded, chunking.n_chunks))
 
 
@@ -246,7 +247,7 @@ def join_chunks(encoded: Iterable[tuple[int, bytes]], n_chunks: int) -> Iterator
     yield table + google_crc32c.value(table).to_bytes(4, "little")
 
 
-def _chunks(pixels: NDArray[np.uint8], chunking: Chunking, fill: int) -> Iterator[Chunk]:
+def cut_chunks(pixels: NDArray[np.uint8], chunking: Chunking, fill: int) -> Iterator[Chunk]:
     """Cut pixels into contiguous chunks, filled up at the end; all share one array."""
     height, width = chunking.chunk
     chunk = np.empty((height, width, 3), dtype=np.uint8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -80,7 +81,14 @@ class StoreWriter:
         return f"StoreWriter({self.location!r})"
 
     @classmethod
-    def open(cls, location: Location, *, create: bool = True, command: str | None = None) -> Self:
+    def open(
+        cls,
+        location: Location,
+        *,
+        create: bool = True,
+        command: str | None = None,
+        of_any_version: bool = False,
+    ) -> Self:
         """Open a store for writing, or make one.
 
         Parameters
@@ -93,6 +101,8 @@ class StoreWriter:
         command : str, optional
             What others are told about the run that writes, such as ``mirror product:1``. The store is locked then,
             until `close`; without it the caller has to see to it that there is no other run.
+        of_any_version : bool
+            Take a store of an earlier layout version as it is, to upgrade it.
 
         Raises
         ------
@@ -104,15 +114,16 @@ class StoreWriter:
             The place cannot be used.
         """
         place = Place(location)
+        check = partial(place.is_made, of_any_version=True) if of_any_version else place.check_root
         if command is None:
-            place.check_root(create=create)
+            check(create=create)
             return cls(place)
         new_folders = place.missing_folders()
         # what another run is just making is not damage that this one has met
-        is_made = Place(location).is_made(create=create)
+        is_made = Place(location).is_made(create=create, of_any_version=of_any_version)
         held = StoreLock.take(place, command)
         try:
-            place.check_root(create=create)
+            check(create=create)
             for path in ("", "data_sets"):
                 place.sweep(path)
         except BaseException:

@@ -32,6 +32,7 @@ async def main(base_url: str, folder: Path) -> None:
     assert_type(report.n_committed, int)
     assert_type(await asyncfetch.resume(out, settings=calm, jobs=4), asyncfetch.Report)
     assert_type(await asyncfetch.rebuild(out, layers=("registered",), um=400, workers=1), asyncfetch.Report)
+    assert_type(await asyncfetch.upgrade(out, workers=1), asyncfetch.Report)
     assert_type(await asyncfetch.volume(out, max_gap_um=3000), asyncfetch.VolumeReport)
     assert_type(await asyncfetch.verify(out, full=True), asyncfetch.VerifyReport)
     assert_type(asyncfetch.open(out), asyncfetch.Store)

@@ -20,6 +20,7 @@ def main(base_url: str, folder: Path) -> None:
     assert_type(report, blocking.Report)
     assert_type(blocking.resume(out, settings=calm, jobs=4), blocking.Report)
     assert_type(blocking.rebuild(out, layers=("registered",), um=400, workers=1), blocking.Report)
+    assert_type(blocking.upgrade(out, workers=1), blocking.Report)
     assert_type(blocking.volume(out, max_gap_um=3000), blocking.VolumeReport)
     assert_type(blocking.verify(out, full=True), blocking.VerifyReport)
     assert_type(blocking.open(out), blocking.Store)

@@ -17,10 +17,16 @@ from asyncfetch.atlas import Atlas
 from asyncfetch.client.blocking_sync import BlockingSyncServices
 from asyncfetch.client.sync import SyncServices
 from asyncfetch.errors import SettingsError
-from asyncfetch.options import MirrorOptions, RebuildOptions, RequestOptions, refuse_other_content
+from asyncfetch.options import (
+    MachineOptions,
+    MirrorOptions,
+    RebuildOptions,
+    RequestOptions,
+    refuse_other_content,
+)
 from asyncfetch.settings import Settings
 
-CALLS = ("estimate", "mirror", "rebuild", "resume", "verify", "volume")
+CALLS = ("estimate", "mirror", "rebuild", "resume", "upgrade", "verify", "volume")
 #: What a call is about; everything else goes by keyword.
 ABOUT = {"selection", "location", "data_set_id"}
 
@@ -40,7 +46,7 @@ def test_the_options_of_a_mirror_are_the_settings_by_name_and_type():
     assert MirrorOptions.__required_keys__ == frozenset()
 
 
-@pytest.mark.parametrize("some", [RequestOptions, RebuildOptions])
+@pytest.mark.parametrize("some", [MachineOptions, RequestOptions, RebuildOptions])
 def test_options_of_other_calls_are_some_of_the_settings(some):
     all_of_them = typing.get_type_hints(Settings, include_extras=True)
     given = typing.get_type_hints(some, include_extras=True)
@@ -93,6 +99,7 @@ def test_a_call_takes_what_it_is_about_first_and_everything_else_by_keyword(name
         ("estimate", "MirrorOptions"),
         ("rebuild", "RebuildOptions"),
         ("resume", "RequestOptions"),
+        ("upgrade", "MachineOptions"),
         ("verify", "RequestOptions"),
     ],
 )
@@ -116,7 +123,7 @@ def test_a_call_documents_each_parameter(name):
     assert "Raises\n" in text
 
 
-@pytest.mark.parametrize("name", ["mirror", "estimate", "rebuild", "resume", "verify"])
+@pytest.mark.parametrize("name", ["mirror", "estimate", "rebuild", "resume", "upgrade", "verify"])
 @pytest.mark.parametrize("module", [asyncfetch, blocking])
 def test_a_misspelt_option_is_refused(module, name, tmp_path):
     first = ("dataset:1",) if name == "estimate" else ("dataset:1", tmp_path)[name != "mirror" :]
@@ -128,7 +135,9 @@ def test_a_misspelt_option_is_refused(module, name, tmp_path):
         anyio.run(call) if module is asyncfetch else call()
 
 
-@pytest.mark.parametrize(("name", "option"), [("resume", "um"), ("verify", "codec"), ("rebuild", "views")])
+@pytest.mark.parametrize(
+    ("name", "option"), [("resume", "um"), ("verify", "codec"), ("rebuild", "views"), ("upgrade", "codec")]
+)
 def test_an_option_that_a_call_would_ignore_though_it_changes_the_store_is_refused(name, option, tmp_path):
     value = getattr(Settings(), option)
     with pytest.raises(SettingsError, match=f"^{name} has no option {option}; ") as refused:

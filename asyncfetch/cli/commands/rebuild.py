@@ -92,5 +92,5 @@ def rebuild(
             **choices,
         )
 
-    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics, go_on="the same command")
     conclude(report, as_json=as_json, go_on="the same command")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.testing
 
-from asyncfetch import mirroring
+from asyncfetch import mirroring, upgrading
 from asyncfetch.allen import ImageRequest
 from asyncfetch.atlas import Atlas
 from asyncfetch.cli import app, register_commands
@@ -220,6 +220,7 @@ OF_THE_REPLICA = {"rounding", "has_last_tier", "ignored_parameters", "most_recor
         ("resume", mirroring.resume, set()),
         ("plan", mirroring.estimate, set()),
         ("rebuild", mirroring.rebuild, set()),
+        ("upgrade", upgrading.upgrade, set()),
         ("volume", mirroring.volume, set()),
         ("verify", mirroring.verify, set()),
         ("runs", mirroring.dismiss_runs, set()),

@@ -53,6 +53,7 @@ def test_the_help_loads_nothing_large(argument):
         ["mirror", "dataset:1", "--out"],
         ["resume"],
         ["rebuild"],
+        ["upgrade"],
         ["runs", "--dismiss", "all"],
     ],
     ids=lambda command: command[0],
