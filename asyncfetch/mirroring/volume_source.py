@@ -173,11 +173,11 @@ class VolumeSource:
         pixels = np.ascontiguousarray(np.moveaxis(np.asarray(stored), 0, -1))
         if n == 1:
             return pixels
-        if not self.layout.mixes:
-            return np.ascontiguousarray(pixels[n // 2 :: n, n // 2 :: n])
         # the last voxel may reach beyond the planes
         missing = [n * side - pixels.shape[axis] for axis, side in enumerate(box.shape)]
         padded = np.pad(pixels, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="edge")
+        if not self.layout.mixes:
+            return np.ascontiguousarray(padded[n // 2 :: n, n // 2 :: n])
         averaged = np.empty((*box.shape, pixels.shape[2]), dtype=np.uint8)
         area_mean(padded, n, averaged)
         return averaged

@@ -209,6 +209,25 @@ def test_a_multiple_of_the_pitch_is_the_mean_of_the_planes(sagittal):
     assert error.mean_abs < MAX_MEAN_ABS
 
 
+def test_codes_are_taken_from_planes_that_the_pitch_does_not_divide(tmp_path, replica_process):
+    # 11400 µm are 14.25 voxels of 800 µm
+    choices = {"base_url": replica_process.base_url, "requests_per_s": 1000.0, "um": 400.0}
+    report = anyio.run(
+        partial(asyncfetch.mirror, "image:900003005", tmp_path / "out.zarr", views=("expression",), **choices)
+    )
+    assert not report.failures
+    assert build(tmp_path / "out.zarr", view="expression", um=800.0).shape == (17, 10, 15)
+    data_set = asyncfetch.open(tmp_path / "out.zarr").data_set(900000005, "expression")
+    plane = data_set.open_registered()[:, data_set.read_registered_layout().z_by_image[900003005]]
+    (found,) = [voxels for voxels in np.moveaxis(data_set.open_volume()[...], 1, 0) if voxels.any()]
+    assert found.any(axis=0)[1:-1, 1:-1].any()
+    taken = plane[:, 1::2, 1::2]
+    is_taken = found.any(axis=0)[: taken.shape[1], : taken.shape[2]]
+    np.testing.assert_array_equal(
+        found[:, : taken.shape[1], : taken.shape[2]][:, is_taken], taken[:, is_taken]
+    )
+
+
 @pytest.mark.parametrize("codec", ["blosc-lz4", "jpegxl", "none"])
 def test_every_codec_holds_the_same_voxels(sagittal, codec):
     build(sagittal)
