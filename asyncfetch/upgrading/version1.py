@@ -80,6 +80,8 @@ LAYOUT = 1
 
 #: What says in the metadata of a registered image that its z is measured in the volume frame, as it was then.
 _Z_FRAME = "z_frame"
+#: What the recipe says now.
+_SPACE = "reference_space_id"
 #: The column of texts, which was an array beside those of numbers.
 _IMAGE_TYPE = "image_type"
 _COLUMNS = (
@@ -179,7 +181,8 @@ def read_registered(place: Place, data_set_id: int, view: str) -> RegisteredLayo
     if _Z_FRAME not in content:
         return None
     try:
-        layout = RegisteredLayout.parsed({name: each for name, each in content.items() if name != _Z_FRAME})
+        told = {name: each for name, each in content.items() if name not in {_Z_FRAME, _SPACE}}
+        layout = RegisteredLayout.parsed(told | {"space": content.get(_SPACE)})
     except msgspec.ValidationError as error:
         place.damage.add(metadata_key(path), f"cannot be read ({error})")
         return None
@@ -200,7 +203,6 @@ def registered_today(old: RegisteredLayout, data_set: SectionDataSet) -> Registe
         slots=tuple(msgspec.structs.replace(slot, z=z) for z, slot in enumerate(slots)),
         spacing=sign * old.spacing,
         section_thickness_um=old.section_thickness_um,
-        reference_space_id=old.reference_space_id,
     )
 
 

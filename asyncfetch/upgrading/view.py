@@ -157,6 +157,10 @@ class ViewUpgrade:
             self._remove_old(image_id, None)
             return Outcome(None, errors=errors)
         commit = msgspec.structs.replace(old.commit.vouching_for(tuple(layers)), objects=objects)
+        if "registered" in layers and self.registered is not None:
+            # version 1 told the space of a plane in its layout alone
+            recipe = msgspec.structs.replace(commit.recipe, space=self.registered.recipe.space)
+            commit = msgspec.structs.replace(commit, recipe=recipe)
         self._view_writer.commit(commit)
         self._remove_old(image_id, commit)
         return Outcome(commit, is_new=True, errors=errors)
@@ -275,8 +279,7 @@ class ViewUpgrade:
                 recipe=Recipe(),
             )
             self._writer.open_view(layout)
-        if place.names_below(f"{sections_path(*self._key)}/OME"):
-            self._view_writer.finish()
+        self._view_writer.finish()
 
     def _without_record(self, layer: Layer) -> StoreItemError:
         what = "record of the data set" if self._data_set is None else "metadata of the registered image"

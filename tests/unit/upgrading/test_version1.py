@@ -34,7 +34,7 @@ def data_set_along(sign):
 
 
 def laid_out_by_version_1():
-    recipe = Recipe(um=100.0, plane=Plane.CORONAL, box_um=BOX_UM)
+    recipe = Recipe(um=100.0, plane=Plane.CORONAL, box_um=BOX_UM, space=9)
     assert recipe.grid == ReferenceGrid(plane=Plane.CORONAL, um=100.0, box_um=BOX_UM)
     planes = {image_id: (1.0, 0.0, 0.0, float(image_id)) for image_id in NUMBERS}
     return RegisteredLayout(
@@ -42,7 +42,6 @@ def laid_out_by_version_1():
         slots=plan_slots(NUMBERS, planes),
         spacing=4,
         section_thickness_um=25.0,
-        reference_space_id=9,
     )
 
 
