@@ -26,7 +26,14 @@ from asyncfetch.events import (
 )
 from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool
-from asyncfetch.layout.paths import LAYOUT_VERSION, data_set_path, table_path
+from asyncfetch.layout.paths import (
+    LAYOUT_VERSION,
+    SPACE_TRANSFORMS_PATH,
+    atlas_path,
+    data_set_path,
+    structure_centers_path,
+    table_path,
+)
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import reported
 from asyncfetch.mirroring.turns import open_writer, teller
@@ -175,8 +182,21 @@ class _Upgrade:
 
     def _end(self) -> None:
         self._writer.mend_catalogue()
+        for path in self._catalogue_paths():
+            # as it is written today
+            self.place.write_group(path, {"asyncfetch": self.place.ours(path)})
         ours = {name: value for name, value in self.place.ours("").items() if name != UPGRADING}
         self.place.write_group("", {"asyncfetch": ours | new_root()})
+
+    def _catalogue_paths(self) -> list[str]:
+        """Return the groups of the catalogue that say something."""
+        numbered = [
+            f"{folder}/{name}"
+            for folder in (structure_centers_path(), atlas_path())
+            for name in self.place.names_below(folder)
+            if name.isdecimal()
+        ]
+        return [path for path in (*numbered, SPACE_TRANSFORMS_PATH) if self.place.ours(path)]
 
     async def _upgrade_data_set(self, data_set_id: int) -> None:
         data_set = await self._pool.run(self._read, data_set_id)

@@ -40,7 +40,7 @@ from asyncfetch.store.damage import parse_array
 from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_commit, read_registered_layout
 from asyncfetch.store.registered import coordinates_of, write_registered
-from asyncfetch.store.shards import ImageArray, cut_chunks, write_shard
+from asyncfetch.store.shards import ImageArray, cut_chunks, object_of, write_shard
 from asyncfetch.upgrading import version1
 
 if TYPE_CHECKING:
@@ -289,5 +289,6 @@ class ViewUpgrade:
 
 def _stored(place: Place, array: ImageArray) -> Objects:
     """Return the objects of an image that are there."""
-    ends = (place.tail(key, 0) for key in array.keys(0))
-    return sum((Objects(n=1, n_bytes=end[0]) for end in ends if end is not None), Objects())
+    found = ((key, place.get(key)) for key in array.keys(0))
+    index_bytes = array.chunking.index_bytes
+    return sum((object_of(key, data, index_bytes) for key, data in found if data is not None), Objects())

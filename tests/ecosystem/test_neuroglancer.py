@@ -1,4 +1,4 @@
-"""Neuroglancer in a browser without a window: every pixel of its picture, at the place that it was asked for in µm."""
+"""The picture of Neuroglancer in a browser without a window, pixel by pixel where it was asked for, in µm."""
 
 from __future__ import annotations
 
