@@ -205,7 +205,8 @@ def _unsummarized(data):
     if b'"summary"' not in data:
         return data
     value = json.loads(data)
-    value["attributes"]["asyncfetch"].pop("summary", None)
+    ours = value["attributes"]["asyncfetch"]
+    del ours["summary"], ours["checksum"]
     return json.dumps(value, sort_keys=True).encode()
 
 
