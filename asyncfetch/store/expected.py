@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.layout.commit import Commit
+    from asyncfetch.settings import Layer
     from asyncfetch.store.view_writer import ViewWriter
 
 __all__ = ["Expected"]
@@ -103,14 +104,17 @@ class Expected:
     def _opened(self, view: str) -> tuple[ViewWriter | None, list[Commit]]:
         commits = list(read_commits(self._stored, self._data_set.id, view).values())
         registered = read_registered_layout(self._stored, self._data_set.id, view)
-        layers = tuple(dict.fromkeys(layer for commit in commits for layer in commit.layers))
+        layers: tuple[Layer, ...] = tuple(
+            dict.fromkeys(layer for commit in commits for layer in commit.layers)
+        )
         holder = registered or next(iter(commits), None)
         if holder is None:
             return None, commits
         path = registered_path(self._data_set.id, view)
         if registered is not None:
             self._place.write_group(path, {"asyncfetch": registered.to_attributes()})
-            layers = (*(layer for layer in layers if layer != "registered"), "registered")
+            others: tuple[Layer, ...] = tuple(layer for layer in layers if layer != "registered")
+            layers = (*others, "registered")
         try:
             seen = self._data_set.in_space(holder.recipe.space)
             layout = ViewLayout.of_data_set(seen, view, layers=layers, recipe=holder.recipe)

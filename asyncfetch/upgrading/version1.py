@@ -216,7 +216,10 @@ def codec_of(document: dict[str, Any]) -> Codec:
     """Return the compressor of an array of pixels, by the names of its codecs."""
     names = str(document.get("codecs"))
     found: dict[str, Codec] = {"jpegxl": "jpegxl", "'blosc'": "blosc-lz4", "'zstd'": "zstd"}
-    return next((codec for name, codec in found.items() if name in names), "none")
+    for name, codec in found.items():
+        if name in names:
+            return codec
+    return "none"
 
 
 def mend_plane_array(place: Place, data_set_id: int, view: str, layout: RegisteredLayout) -> None:
