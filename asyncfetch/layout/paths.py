@@ -41,6 +41,7 @@ __all__ = [
     "level_chunking",
     "level_shapes",
     "plane_chunking",
+    "planes_path",
     "registered_path",
     "section_path",
     "sections_path",
@@ -113,6 +114,11 @@ def source_key(data_set_id: int, view: str, image_id: int) -> str:
 def registered_path(data_set_id: int, view: str) -> str:
     """Return the path of the registered image's group."""
     return f"{view_path(data_set_id, view)}/registered"
+
+
+def planes_path(data_set_id: int, view: str) -> str:
+    """Return the path of the array of the registered planes."""
+    return f"{registered_path(data_set_id, view)}/scale0/image"
 
 
 def volume_path(data_set_id: int, view: str) -> str:

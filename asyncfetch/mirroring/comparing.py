@@ -14,7 +14,7 @@ from asyncfetch.layout.paths import (
     level_chunking,
     level_shapes,
     plane_chunking,
-    registered_path,
+    planes_path,
     section_path,
 )
 from asyncfetch.store import Problem
@@ -88,7 +88,7 @@ class ComparingSink:
         if self._plane is None:
             layout = self._view.read_registered_layout()
             assert layout is not None, "a plane is planned where there is a layout"
-            path = f"{registered_path(self._view.id, self._view.view)}/scale0/image"
+            path = planes_path(self._view.id, self._view.view)
             self._plane = _Compared(
                 self._view.open_registered,
                 f"{path}/c.0.{z}",

@@ -161,7 +161,7 @@ def plan_view(
                 if plan.grid and plan.grid_to_image and lies_outside(seen, plan):
                     remarks.outside.append(section)
             if settings.has_region:
-                box = _region(_in_space_of(seen, plan, data_set), seen, settings, roi_um)
+                box = _region(plan, seen, settings, roi_um)
                 if box is None or not plan.layers:
                     remarks.beside.append(section)
                     continue
@@ -201,7 +201,7 @@ def _seen(
 
 def _in_space_of(seen: SectionDataSet, plan: SectionPlan, own: SectionDataSet) -> SectionPlan:
     """Return a plan whose section lies in the space of its plane; its commit tells the affine to its own space."""
-    if seen is own or plan.geometry is None or plan.own_geometry is not None:
+    if seen is own or plan.geometry is None:
         return plan
     return msgspec.structs.replace(plan, geometry=seen.geometry(plan.section), own_geometry=plan.geometry)
 

@@ -20,21 +20,19 @@ from asyncfetch.layout.paths import (
     data_set_path,
     level_chunking,
     level_shapes,
-    plane_chunking,
-    registered_path,
+    planes_path,
     section_path,
     sections_path,
     source_folder,
     source_key,
     volume_path,
 )
-from asyncfetch.layout.summary import ViewSummary
 from asyncfetch.store.arrays import image_document, one_chunk_key, open_array
 from asyncfetch.store.blocks import BlockArray
 from asyncfetch.store.checksums import checksum_problem
 from asyncfetch.store.damage import parse_array, parse_group
 from asyncfetch.store.objects import metadata_key
-from asyncfetch.store.records import read_commits
+from asyncfetch.store.records import read_commits, summarize
 from asyncfetch.store.shards import ImageArray, object_of, shard_problem
 from asyncfetch.store.volume import read_volume_layout
 from asyncfetch.text import counted
@@ -123,7 +121,7 @@ def decoding_problems(
     found: list[Problem] = []
     z = None if registered is None else registered.z_by_image.get(commit.image_id)
     if "registered" in commit.layers and z is not None:
-        image = f"{registered_path(commit.data_set_id, commit.view)}/scale0/image"
+        image = planes_path(commit.data_set_id, commit.view)
         found += _unreadable(place, "registered", image, z)
     if "sections" in commit.layers:
         section = section_path(commit.data_set_id, commit.view, commit.image_id)
@@ -160,12 +158,12 @@ def _source_problems(place: Place, commit: SectionSummary, *, with_digest: bool)
 def _plane_problems(
     place: Place, commit: SectionSummary, registered: RegisteredLayout | None, *, full: bool
 ) -> Iterator[Problem]:
-    image = f"{registered_path(commit.data_set_id, commit.view)}/scale0/image"
+    image = planes_path(commit.data_set_id, commit.view)
     z = None if registered is None else registered.z_by_image.get(commit.image_id)
     if registered is None or z is None:
         yield Problem("registered", image, f"has no slot for image {commit.image_id}")
         return
-    array = ImageArray(image, plane_chunking(registered.grid.shape), registered.recipe.codec)
+    array = ImageArray.of_planes(registered, commit.data_set_id, commit.view)
     found = yield from _object_problems(place, "registered", array, z, full=full)
     yield from _sum_problems(commit, "registered", f"{image}/c.0.{z}", found, full=full)
 
@@ -263,7 +261,7 @@ def unvouched_problems(
     for name in place.names_below(sections_path(data_set_id, view)):
         if name.isdecimal() and place.names_below(f"{section_path(data_set_id, view, int(name))}/scale0"):
             look(int(name), "sections", f"{section_path(data_set_id, view, int(name))}/scale0")
-    image = f"{registered_path(data_set_id, view)}/scale0/image"
+    image = planes_path(data_set_id, view)
     images = {} if registered is None else {slot.z: slot.image_id for slot in registered.slots}
     for name in place.names_below(image):
         parts = name.split(".")
@@ -279,10 +277,7 @@ def summary_is_stale(place: Place, data_set_id: int, view: str) -> bool:
     found = summaries.get(view) if isinstance(summaries, dict) else None
     if found is None:
         return False
-    commits = read_commits(place, data_set_id, view)
-    keys = {each: metadata_key(section_path(data_set_id, view, each)) for each in commits}
-    lengths = {each: end[0] for each, key in keys.items() if (end := place.tail(key, 0)) is not None}
-    summary = ViewSummary.of((commit, lengths.get(each, 0)) for each, commit in commits.items())
+    summary = summarize(place, read_commits(place, data_set_id, view).values())
     return bool(found != msgspec.json.decode(msgspec.json.encode(summary)))
 
 

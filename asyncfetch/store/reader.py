@@ -18,6 +18,7 @@ from asyncfetch.layout.paths import (
     atlas_path,
     data_set_path,
     level_shapes,
+    planes_path,
     registered_path,
     section_path,
     sections_path,
@@ -445,7 +446,7 @@ class StoredDataSet:
                 f"data set {self.id}, view {self.view}, is not registered in {self._place.name}; "
                 "mirror it with the layer registered"
             )
-        return open_array(self._place, f"{registered_path(self.id, self.view)}/scale0/image")
+        return open_array(self._place, planes_path(self.id, self.view))
 
     def read_volume_layout(self) -> VolumeLayout | None:
         """Return what the volume of the view is and was made from, None where there is none."""

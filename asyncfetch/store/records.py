@@ -30,6 +30,8 @@ from asyncfetch.settings import View
 from asyncfetch.store.objects import metadata_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asyncfetch.layout.commit import SectionSummary
     from asyncfetch.layout.summary import StoredCommit
     from asyncfetch.store.objects import Place
@@ -49,6 +51,7 @@ __all__ = [
     "read_structure_centers",
     "read_summary",
     "read_views",
+    "summarize",
 ]
 
 type Row = dict[str, Any]
@@ -161,6 +164,17 @@ def read_summary(place: Place, data_set_id: int, view: str) -> dict[int, StoredC
     except (msgspec.ValidationError, IndexError) as error:
         place.damage.add(metadata_key(path), f"has a summary that cannot be read ({error})")
         return None
+
+
+def summarize(place: Place, commits: Iterable[Commit]) -> ViewSummary | None:
+    """Return the summary of commits as they stand in a store; None where one of them is gone."""
+    told = []
+    for commit in commits:
+        end = place.tail(metadata_key(section_path(commit.data_set_id, commit.view, commit.image_id)), 0)
+        if end is None:
+            return None
+        told.append((commit, end[0]))
+    return ViewSummary.of(told)
 
 
 def read_sections(place: Place, data_set_id: int, view: str) -> dict[int, SectionSummary]:

@@ -87,7 +87,8 @@ def begin_registered(
         layout = _joined(stored, wanted, where, place.name, data_set_id)
         is_new = False
         if shift := stored.shift_to(layout):
-            _shift_planes(place, path, stored, shift)
+            place.withdraw_group(path)
+            _shift_planes(place, ImageArray.of_planes(stored, data_set_id, view), stored, shift)
     else:
         layout = wanted
         is_new = not _adopt(place, data_set_id, view, wanted, disown, where)
@@ -109,14 +110,12 @@ def write_registered(place: Place, data_set_id: int, view: str, layout: Register
     place.write_group(path, {"ome": attributes, "asyncfetch": layout.to_attributes()})
 
 
-def _shift_planes(place: Place, path: str, stored: RegisteredLayout, shift: int) -> None:
+def _shift_planes(place: Place, array: ImageArray, stored: RegisteredLayout, shift: int) -> None:
     """Move all planes along, because the data set has sections before the first.
 
     The layout is taken away before, and the array has its new length behind: a run that is killed in between finds
     planes without a layout in an array of another length, and they are made again.
     """
-    place.withdraw_group(path)
-    array = ImageArray(f"{path}/scale0/image", plane_chunking(stored.grid.shape), stored.recipe.codec)
     for z in sorted(stored.z_by_image.values(), reverse=shift > 0):
         for before, after in zip(array.keys(z), array.keys(z + shift), strict=True):
             place.rename(before, after)

@@ -26,7 +26,7 @@ from numcodecs.zstd import Zstd
 from asyncfetch.errors import StoreItemError
 from asyncfetch.imaging import split_colours
 from asyncfetch.layout.commit import Objects
-from asyncfetch.layout.paths import Chunking, chunk_key
+from asyncfetch.layout.paths import Chunking, chunk_key, plane_chunking, planes_path
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.settings import Codec
     from asyncfetch.store.objects import Place
 
@@ -87,6 +88,12 @@ class ImageArray(NamedTuple):
     chunking: Chunking
     codec: Codec
     fill: int = 0
+
+    @classmethod
+    def of_planes(cls, registered: RegisteredLayout, data_set_id: int, view: str) -> ImageArray:
+        """Return the array of the planes of a registered image."""
+        recipe, chunking = registered.recipe, plane_chunking(registered.grid.shape)
+        return cls(planes_path(data_set_id, view), chunking, recipe.codec, recipe.fill)
 
     def key(self, z: int, origin: tuple[int, int]) -> str:
         """Return the key of the object whose corner is at `origin`."""

@@ -14,7 +14,6 @@ from asyncfetch.layout.paths import (
     data_set_path,
     level_chunking,
     level_shapes,
-    plane_chunking,
     registered_path,
     section_path,
     sections_path,
@@ -22,7 +21,6 @@ from asyncfetch.layout.paths import (
     volume_path,
 )
 from asyncfetch.layout.registered import thickness_um_of
-from asyncfetch.layout.summary import ViewSummary
 from asyncfetch.layout.titles import title_of
 from asyncfetch.store.arrays import (
     Axis,
@@ -33,7 +31,7 @@ from asyncfetch.store.arrays import (
 )
 from asyncfetch.store.checking import section_problems
 from asyncfetch.store.objects import metadata_key
-from asyncfetch.store.records import check_commit, read_commit, read_commits, read_summary
+from asyncfetch.store.records import check_commit, read_commit, read_commits, read_summary, summarize
 from asyncfetch.store.sections import SectionLevels
 from asyncfetch.store.shards import ImageArray, write_shard
 
@@ -95,7 +93,7 @@ class ViewWriter:
         self._lock = lock
         self._data_set = data_set
         self._z_by_image = {} if registered is None else registered.z_by_image
-        self._planes = None if registered is None else _array_of(registered, data_set_id, view)
+        self._planes = None if registered is None else ImageArray.of_planes(registered, data_set_id, view)
         self._counting = threading.Lock()
         self._plane_objects: dict[int, Objects] = {}
         self._levels: dict[int, SectionLevels] = {}
@@ -312,8 +310,7 @@ class ViewWriter:
         """
         kept: tuple[Layer, ...] = tuple(layer for layer in commit.layers if layer not in layers)
         if not kept:
-            self._withdraw_summary()
-            self._place.withdraw_group(self._path_of(commit.image_id))
+            self.withdraw(commit.image_id)
             return None
         rest = commit.vouching_for(kept)
         # what a viewer reads stays with the pixels
@@ -378,13 +375,10 @@ class ViewWriter:
         self._place.write_group(path, {"ome": collection})
 
     def _write_summary(self, commits: dict[int, Commit]) -> None:
-        keys = {image_id: metadata_key(self._path_of(image_id)) for image_id in commits}
-        lengths = {image_id: end[0] for image_id, key in keys.items() if (end := self._place.tail(key, 0))}
-        if lengths.keys() != commits.keys():
-            return
-        summary = ViewSummary.of((commit, lengths[image_id]) for image_id, commit in commits.items())
-        self._set_summary(msgspec.to_builtins(summary))
-        self._is_summarized = True
+        summary = summarize(self._place, commits.values())
+        if summary is not None:
+            self._set_summary(msgspec.to_builtins(summary))
+            self._is_summarized = True
 
     def _withdraw_summary(self) -> None:
         """Take the summary of the view away, before a commit of it changes."""
@@ -429,14 +423,3 @@ class ViewWriter:
             known["registered"] = of_plane
         objects = {layer: each for layer, each in known.items() if layer in commit.layers}
         return msgspec.structs.replace(commit, objects=objects)
-
-
-def _image_path(data_set_id: int, view: str) -> str:
-    return f"{registered_path(data_set_id, view)}/scale0/image"
-
-
-def _array_of(registered: RegisteredLayout, data_set_id: int, view: str) -> ImageArray:
-    recipe = registered.recipe
-    return ImageArray(
-        _image_path(data_set_id, view), plane_chunking(registered.grid.shape), recipe.codec, recipe.fill
-    )

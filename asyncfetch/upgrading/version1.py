@@ -30,6 +30,7 @@ from asyncfetch.layout.paths import (
     LAYOUT_VERSION,
     level_chunking,
     level_shapes,
+    planes_path,
     registered_path,
     section_path,
     source_folder,
@@ -224,7 +225,7 @@ def codec_of(document: dict[str, Any]) -> Codec:
 
 def mend_plane_array(place: Place, data_set_id: int, view: str, layout: RegisteredLayout) -> None:
     """Write the metadata of the array of registered planes again where they were lost, or a killed run had others."""
-    path = f"{registered_path(data_set_id, view)}/scale0/image"
+    path = planes_path(data_set_id, view)
     found = place.read(metadata_key(path), parse_array)
     if found is not None and found.get("shape") == [3, *layout.shape]:
         return
@@ -260,7 +261,7 @@ def open_plane(place: Place, old: OldSection, layout: RegisteredLayout) -> zarr.
         The array is damaged, or a shard is missing; Zarr would read that as the fill.
     """
     commit = old.commit
-    path = f"{registered_path(commit.data_set_id, commit.view)}/scale0/image"
+    path = planes_path(commit.data_set_id, commit.view)
     z = layout.z_by_image.get(commit.image_id)
     if z is None:
         raise place.damaged_item(path, f"has no slot for image {commit.image_id}")
@@ -304,7 +305,7 @@ def block_key(path: str, index: Iterable[int]) -> str:
 
 def delete_plane(place: Place, data_set_id: int, view: str, z: int) -> None:
     """Remove a registered plane."""
-    place.delete_below(f"{registered_path(data_set_id, view)}/scale0/image/{_FOLDER}/0/{z}")
+    place.delete_below(f"{planes_path(data_set_id, view)}/{_FOLDER}/0/{z}")
 
 
 def delete_chunks(place: Place, path: str) -> None:

@@ -18,7 +18,6 @@ from asyncfetch.layout.ome import level_positions
 from asyncfetch.layout.paths import (
     level_chunking,
     level_shapes,
-    plane_chunking,
     registered_path,
     section_path,
     sections_path,
@@ -192,9 +191,7 @@ class ViewUpgrade:
             raise self._without_record("registered")
         array = version1.open_plane(self._place, old, self._old)
         image_id = old.commit.image_id
-        recipe, chunking = self.registered.recipe, plane_chunking(self.registered.grid.shape)
-        path = f"{registered_path(*self._key)}/scale0/image"
-        planes = ImageArray(path, chunking, recipe.codec, recipe.fill)
+        planes = ImageArray.of_planes(self.registered, *self._key)
         before, now = self._old.z_by_image[image_id], self.registered.z_by_image[image_id]
         try:
             return self._write_image(array, before, planes, now)
