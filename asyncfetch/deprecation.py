@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OldAttribute", "once_positional", "warn_of_old_name"]
+__all__ = ["OldAttribute", "once_named", "once_positional", "warn_of_old_name"]
 
 
 def warn_of_old_name(old: str, new: str, *, stacklevel: int = 3) -> None:
@@ -44,6 +44,32 @@ class OldAttribute[T]:
         old, new = f"{owner.__name__}.{self._name}", f"{owner.__name__}.{self._method.__name__}()"
         warn_of_old_name(old, f"{new}, because it reads the store")
         return self._method(instance)
+
+
+def once_named[C: type](**new_names: str) -> Callable[[C], C]:
+    """Let a class take arguments under their old names, with a warning; the new name counts where both are given.
+
+    Parameters
+    ----------
+    **new_names : str
+        The new name of each argument, by its old one.
+    """
+
+    def mend(owner: C) -> C:
+        plain: Callable[..., None] = vars(owner)["__init__"]
+
+        @wraps(plain)
+        def init(self: object, *args: Any, **kwargs: Any) -> None:
+            for old in new_names.keys() & kwargs.keys():
+                warn_of_old_name(f"{owner.__name__}({old}=…)", f"{new_names[old]}=…")
+                value = kwargs.pop(old)
+                kwargs.setdefault(new_names[old], value)
+            plain(self, *args, **kwargs)
+
+        type.__setattr__(owner, "__init__", init)
+        return owner
+
+    return mend
 
 
 def once_positional[**P, T](*names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

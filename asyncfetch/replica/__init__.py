@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from asyncfetch.deprecation import warn_of_old_name
 from asyncfetch.replica.app import (
-    Atlas,
+    AtlasSource,
     Replica,
     RequestRecord,
     ServerOptions,
@@ -21,7 +24,7 @@ __all__ = [
     "FAULT_KINDS",
     "QUERY",
     "SYNC",
-    "Atlas",
+    "AtlasSource",
     "DrawnImages",
     "Fault",
     "FaultPlan",
@@ -36,3 +39,14 @@ __all__ = [
     "open_replica",
     "open_replica_process",
 ]
+
+if TYPE_CHECKING:
+    Atlas = AtlasSource
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Return the protocol under the name that the six services have, with a warning."""
+        if name != "Atlas":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warn_of_old_name(f"{__name__}.Atlas", f"{__name__}.AtlasSource")
+        return AtlasSource

@@ -25,7 +25,7 @@ from asyncfetch.replica.images import DrawnImages
 from asyncfetch.replica.log import LOG_PATH, RequestLog, RequestRecord
 from asyncfetch.replica.misbehaving import Misbehaviour
 from asyncfetch.replica.options import ServerOptions, read_options
-from asyncfetch.replica.service import Atlas, Service
+from asyncfetch.replica.service import AtlasSource, Service
 from asyncfetch.replica.traffic import Traffic
 from asyncfetch.sample import sample_atlas
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from asyncfetch.replica.edge import Handler
 
 __all__ = [
-    "Atlas",
+    "AtlasSource",
     "Replica",
     "RequestRecord",
     "ServerOptions",
@@ -60,7 +60,7 @@ class Replica:
     ----------
     base_url : str
         Without a slash at the end, fit for ``Settings.base_url``.
-    atlas : Atlas
+    atlas : AtlasSource
         What it answers from.
     requests : list of RequestRecord
         All requests so far, in the order of their arrival.
@@ -69,7 +69,7 @@ class Replica:
     """
 
     base_url: str
-    atlas: Atlas
+    atlas: AtlasSource
     requests: list[RequestRecord] = field(repr=False)
     images: DrawnImages = field(repr=False)
 
@@ -79,12 +79,12 @@ class Replica:
         return [request for request in self.requests if request.kind == "image"]
 
 
-def create_app(atlas: Atlas | None = None, options: ServerOptions | None = None) -> web.Application:
+def create_app(atlas: AtlasSource | None = None, options: ServerOptions | None = None) -> web.Application:
     """Build the application that answers as the API does.
 
     Parameters
     ----------
-    atlas : Atlas, optional
+    atlas : AtlasSource, optional
         What to answer from; the sample atlas when not given.
     options : ServerOptions, optional
         How to behave.
@@ -94,7 +94,7 @@ def create_app(atlas: Atlas | None = None, options: ServerOptions | None = None)
     for difference in differences:
         options = replace(options, **difference.options)
     service, hosts = _service(atlas or sample_atlas(), options), Hosts(options.allow_hosts)
-    log = RequestLog(options.most_records, options.record_bytes, options.log_path)
+    log = RequestLog(options.max_records, options.record_bytes, options.log_path)
     sender = Sender(options.bytes_per_s, options.total_bytes_per_s)
     traffic = Traffic(
         service.atlas, log, sender, latency_s=options.latency_s, requests_per_s=options.requests_per_s
@@ -112,7 +112,7 @@ def create_app(atlas: Atlas | None = None, options: ServerOptions | None = None)
     return app
 
 
-def _service(atlas: Atlas, options: ServerOptions) -> Service:
+def _service(atlas: AtlasSource, options: ServerOptions) -> Service:
     """Return what answers, and answers truly."""
     images = DrawnImages(
         atlas,
@@ -150,13 +150,13 @@ def _untruths(
 
 @asynccontextmanager
 async def open_replica(
-    atlas: Atlas | None = None, *, host: str = "127.0.0.1", port: int = 0, **options: Any
+    atlas: AtlasSource | None = None, *, host: str = "127.0.0.1", port: int = 0, **options: Any
 ) -> AsyncIterator[Replica]:
     """Serve for as long as the context is open.
 
     Parameters
     ----------
-    atlas : Atlas, optional
+    atlas : AtlasSource, optional
         What to answer from; the sample atlas when not given.
     host : str
         The address to listen on; loopback unless told otherwise.

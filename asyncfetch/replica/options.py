@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args
 
+from asyncfetch.deprecation import once_named
 from asyncfetch.errors import SettingsError
 from asyncfetch.replica.connections import MAX_CONNECTIONS
 from asyncfetch.replica.images import Rounding
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ServerOptions", "read_options"]
 
 
+@once_named(most_records="max_records")
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
     """How the replica behaves.
@@ -62,7 +64,7 @@ class ServerOptions:
         What the redirect of an image puts before the path: ``{host}`` stands for the Host header of the request,
         ``{name}`` for that without the port. As recorded it is ``http://{host}`` (HTTP-1); an empty one makes
         redirects relative.
-    most_records : int or None
+    max_records : int or None
         How many of the latest requests are remembered, up to twice as many for a while; None remembers all.
     record_bytes : int
         What their records may take; beyond it the older half is forgotten.
@@ -91,7 +93,7 @@ class ServerOptions:
     rounding: Rounding = "down"
     has_last_tier: bool = False
     ignored_parameters: tuple[str, ...] = ()
-    most_records: int | None = None
+    max_records: int | None = None
     redirect_base: str = "http://{host}"
     record_bytes: int = 2**27
     differences: tuple[str, ...] = ()
@@ -99,7 +101,7 @@ class ServerOptions:
     def __post_init__(self) -> None:
         if self.latency_s < 0:
             raise SettingsError(f"latency_s cannot be {self.latency_s}", setting="latency_s")
-        for name in ("bytes_per_s", "total_bytes_per_s", "requests_per_s", "most_records"):
+        for name in ("bytes_per_s", "total_bytes_per_s", "requests_per_s", "max_records"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SettingsError(f"{name} must be positive, not {value}", setting=name)

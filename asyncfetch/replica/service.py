@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.replica.images import DrawnImages, Picture, Rounding
 
-__all__ = ["Atlas", "Service"]
+__all__ = ["AtlasSource", "Service"]
 
 # Queries that are evaluated at once, for seconds at most; they run Python and gain nothing from more.
 _MAX_QUERIES = 2
@@ -39,7 +39,7 @@ _IMAGE_HEADERS = {
 }
 
 
-class Atlas(ImageSource, rma.RowSource, Protocol):
+class AtlasSource(ImageSource, rma.RowSource, Protocol):
     """Everything that the replica answers from: records and pixels."""
 
 
@@ -48,7 +48,7 @@ class Service:
 
     Parameters
     ----------
-    atlas : Atlas
+    atlas : AtlasSource
         What to answer from.
     images : DrawnImages
         The drawn pictures of the atlas.
@@ -60,7 +60,7 @@ class Service:
 
     def __init__(
         self,
-        atlas: Atlas,
+        atlas: AtlasSource,
         images: DrawnImages,
         *,
         is_packing: bool = True,

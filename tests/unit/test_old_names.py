@@ -194,3 +194,20 @@ def test_nothing_is_read_or_said_when_the_class_is_looked_at():
 def test_what_reads_the_disk_for_a_stored_data_set_is_a_method_and_keeps_its_old_name(old, new):
     assert callable(getattr(StoredDataSet, new))
     assert getattr(StoredDataSet, old).__doc__ == f"The old form of ``{new}()``."
+
+
+def test_options_of_the_replica_are_taken_under_their_old_names():
+    with pytest.warns(
+        DeprecationWarning, match=r"ServerOptions\(most_records=…\) is now max_records=…$"
+    ) as told:
+        assert replica.ServerOptions(most_records=3).max_records == 3
+    assert told[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="max_records"):
+        assert replica.ServerOptions(most_records=3, max_records=4).max_records == 4
+
+
+def test_the_protocol_of_the_replica_is_found_under_its_old_name():
+    with pytest.warns(DeprecationWarning, match=r"replica\.Atlas is now asyncfetch\.replica\.AtlasSource$"):
+        assert replica.Atlas is replica.AtlasSource
+    with pytest.raises(AttributeError, match=r"asyncfetch\.replica"):
+        replica.nothing  # noqa: B018 - reading it is what is tried

@@ -152,7 +152,7 @@ def serve(
         "n_threads": threads,
         **({} if max_connections is None else {"max_connections": max_connections}),
         "gzip_level": gzip_level,
-        "most_records": _MAX_RECORDS,
+        "max_records": _MAX_RECORDS,
         "redirect_base": redirect_base,
         "record_bytes": _RECORD_BYTES,
         "allow_hosts": tuple(allow_host or ()),

@@ -210,7 +210,7 @@ RENAMED = {
     "log_path": "log",
 }
 #: Of the replica: each is a difference that ``--break`` plays, or what bounds its own records.
-OF_THE_REPLICA = {"rounding", "has_last_tier", "ignored_parameters", "most_records", "record_bytes"}
+OF_THE_REPLICA = {"rounding", "has_last_tier", "ignored_parameters", "max_records", "record_bytes"}
 
 
 @pytest.mark.parametrize(

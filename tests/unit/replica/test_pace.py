@@ -141,7 +141,7 @@ async def test_the_log_has_a_line_of_json_for_each_request(atlas, tmp_path):
 
 @pytest.mark.anyio
 async def test_a_long_run_remembers_the_latest_requests_alone(atlas):
-    async with open_session(atlas, most_records=3) as (replica, session):
+    async with open_session(atlas, max_records=3) as (replica, session):
         for k in range(10):
             async with session.get(f"/nothing/{k}") as reply:
                 assert reply.status == 404
@@ -158,7 +158,7 @@ async def test_nothing_can_be_written(atlas):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["bytes_per_s", "total_bytes_per_s", "requests_per_s", "most_records"])
+@pytest.mark.parametrize("name", ["bytes_per_s", "total_bytes_per_s", "requests_per_s", "max_records"])
 async def test_limits_are_positive(atlas, name):
     with pytest.raises(SettingsError, match=name):
         async with open_replica(atlas, **{name: 0}):
