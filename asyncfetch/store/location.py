@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore, MemoryStore
 
 from asyncfetch.errors import StoreAccessError
 from asyncfetch.store.directory import store_directory
+from asyncfetch.store.folder import FolderBackend
+from asyncfetch.store.memory import MemoryBackend
+from asyncfetch.store.walled import WalledStore
+from asyncfetch.store.zarr_store import ZarrBackend
 
-__all__ = ["Location", "open_zarr_store"]
+if TYPE_CHECKING:
+    from asyncfetch.store.backend import Backend
+
+__all__ = ["Location", "open_backend"]
 
 Location = str | Path | ZarrStore
 
 
-def open_zarr_store(location: Location, *, read_only: bool) -> ZarrStore:
-    """Return the Zarr store of a location; nothing is looked at yet.
+def open_backend(location: Location, *, read_only: bool) -> Backend:
+    """Return what keeps the objects of a location; nothing is looked at yet.
 
     Raises
     ------
@@ -25,11 +33,21 @@ def open_zarr_store(location: Location, *, read_only: bool) -> ZarrStore:
     StoreAccessError
         It is a Zarr store that cannot do what is needed of it.
     """
-    if isinstance(location, ZarrStore):
-        return _checked(location, read_only=read_only)
     if location == "memory":
-        return MemoryStore(read_only=read_only)
-    return LocalStore(store_directory(location), read_only=read_only)
+        return MemoryBackend(MemoryStore(read_only=read_only))
+    if not isinstance(location, ZarrStore):
+        return FolderBackend(WalledStore(store_directory(location), read_only=read_only))
+    store = _checked(location, read_only=read_only)
+    # A subclass may have overridden the asynchronous half alone, so only the classes themselves count.
+    match store:
+        case WalledStore():
+            return FolderBackend(store)
+        case LocalStore() if type(store) is LocalStore:
+            return FolderBackend(WalledStore(store.root, read_only=store.read_only))
+        case MemoryStore() if type(store) is MemoryStore:
+            return MemoryBackend(store)
+        case _:
+            return ZarrBackend(store)
 
 
 def _checked(store: ZarrStore, *, read_only: bool) -> ZarrStore:

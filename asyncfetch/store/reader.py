@@ -57,6 +57,7 @@ from asyncfetch.store.records import (
     read_space_transforms,
     read_views,
 )
+from asyncfetch.store.root import check_root
 from asyncfetch.store.runs import read_runs
 from asyncfetch.store.table import read_table, table_problem
 from asyncfetch.store.volume import read_volume_layout
@@ -96,7 +97,7 @@ def open(location: Location) -> Store:  # noqa: A001 - the public name is asyncf
         There is nothing, or it cannot be read.
     """
     place = Place(location, read_only=True)
-    place.check_root(create=False)
+    check_root(place, create=False)
     return Store(place)
 
 

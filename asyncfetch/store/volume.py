@@ -23,6 +23,7 @@ from asyncfetch.store.arrays import (
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
 from asyncfetch.store.objects import Location, Place, metadata_key
 from asyncfetch.store.records import read_content, read_record
+from asyncfetch.store.root import check_root
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class VolumeWriter:
             There is no store, or it cannot be written.
         """
         place = Place(location)
-        place.check_root(create=False)
+        check_root(place, create=False)
         writer = cls(place, data_set_id, view, layout)
         writer._begin()
         return writer

@@ -31,7 +31,7 @@ from asyncfetch.layout.titles import title_of
 from asyncfetch.store.arrays import mend_source_folder, write_column
 from asyncfetch.store.differences import difference, rewrite
 from asyncfetch.store.lock import StoreLock
-from asyncfetch.store.objects import Location, Place, new_root
+from asyncfetch.store.objects import Location, Place
 from asyncfetch.store.records import (
     check_record,
     read_commits,
@@ -41,6 +41,7 @@ from asyncfetch.store.records import (
     read_structure_centers,
 )
 from asyncfetch.store.registered import begin_registered
+from asyncfetch.store.root import check_root, is_empty, is_made, missing_folders, new_root, remove_folders
 from asyncfetch.store.runs import read_runs
 from asyncfetch.store.table import read_table, table_objects, table_problem
 from asyncfetch.store.view_writer import ViewWriter
@@ -114,35 +115,35 @@ class StoreWriter:
             The place cannot be used.
         """
         place = Place(location)
-        check = partial(place.is_made, of_any_version=True) if of_any_version else place.check_root
+        check = partial(is_made, of_any_version=True) if of_any_version else check_root
         if command is None:
-            check(create=create)
+            check(place, create=create)
             return cls(place)
-        new_folders = place.missing_folders()
+        new_folders = missing_folders(place)
         # what another run is just making is not damage that this one has met
-        is_made = Place(location).is_made(create=create, of_any_version=of_any_version)
+        was_made = is_made(Place(location), create=create, of_any_version=of_any_version)
         held = StoreLock.take(place, command)
         try:
-            check(create=create)
+            check(place, create=create)
             for path in ("", "data_sets"):
                 place.sweep(path)
         except BaseException:
             held.release()
             raise
-        return cls(place, held, None if is_made else new_folders)
+        return cls(place, held, None if was_made else new_folders)
 
     def close(self) -> None:
         """Give the store back, so that another run can write to it; a new one in which nothing is goes away."""
         self._place.remove_leftovers()
         if self._held is None or not self._held.is_held:
             return
-        is_empty = self._new_folders is not None and self._place.is_empty()
-        if is_empty:
+        goes_away = self._new_folders is not None and is_empty(self._place)
+        if goes_away:
             # while the lock is held: another run makes it again once it has that
             self._place.delete("zarr.json")
         self._held.release()
-        if is_empty:
-            self._place.remove_folders(self._new_folders or ())
+        if goes_away:
+            remove_folders(self._new_folders or ())
 
     @property
     def token(self) -> str:

@@ -38,8 +38,9 @@ from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import reported
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.options import MachineOptions, refuse_other_content, settings_of
-from asyncfetch.store.objects import UPGRADING, Place, new_root
+from asyncfetch.store.objects import Place
 from asyncfetch.store.records import read_record, read_views
+from asyncfetch.store.root import UPGRADING, new_root
 from asyncfetch.upgrading import version1
 from asyncfetch.upgrading.view import ViewUpgrade
 from asyncfetch.upgrading.volume import VolumeUpgrade

@@ -11,7 +11,7 @@ from zarr.storage import LocalStore, MemoryStore, ZipStore
 import asyncfetch.store as store
 from asyncfetch.errors import SettingsError, StoreAccessError
 from asyncfetch.store.directory import directory_of
-from asyncfetch.store.location import open_zarr_store
+from asyncfetch.store.location import open_backend
 from asyncfetch.store.objects import Place
 
 
@@ -112,7 +112,7 @@ def test_a_zip_archive_is_read_and_refused_for_writing(tmp_path):
 
 def test_a_store_opened_read_only_is_refused_for_writing(tmp_path):
     with pytest.raises(StoreAccessError, match="opened read-only"):
-        open_zarr_store(LocalStore(tmp_path, read_only=True), read_only=False)
+        open_backend(LocalStore(tmp_path, read_only=True), read_only=False)
 
 
 @pytest.mark.parametrize(

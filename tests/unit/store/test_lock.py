@@ -139,11 +139,11 @@ def test_what_is_no_store_of_ours_is_refused_before_it_is_locked(tmp_path):
 
 
 def test_a_store_that_cannot_be_opened_is_not_kept_locked(tmp_path, monkeypatch):
-    def fail(self, *, create):
+    def fail(place, *, create):
         raise StoreAccessError("as if it had gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "check_root", fail)
+        patch.setattr("asyncfetch.store.writer.check_root", fail)
         with pytest.raises(StoreAccessError):
             hold(tmp_path / "a.zarr")
     hold(tmp_path / "a.zarr").close()
