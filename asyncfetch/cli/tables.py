@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import math
@@ -12,14 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncfetch.cli.reading import read_text
-from asyncfetch.errors import SelectionError, StoreAccessError
+from asyncfetch.errors import SelectionError, SettingsError, StoreAccessError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
-    import pyarrow as pa
-
-__all__ = ["BadRow", "Points", "TableFormat", "read_points", "read_rows", "write_table"]
+__all__ = [
+    "BadRow",
+    "Points",
+    "Table",
+    "TableFormat",
+    "read_points",
+    "read_rows",
+    "require_writable",
+    "write_table",
+]
 
 type TableFormat = Literal["csv", "json", "parquet"]
 _FORMATS: dict[str, TableFormat] = {".json": "json", ".parquet": "parquet", ".pq": "parquet"}
@@ -55,6 +64,28 @@ class Points:
     bad: list[BadRow]
 
 
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length, in the order in which they are written.
+
+    Attributes
+    ----------
+    columns : dict of str to list
+        The values of each column; None where one is missing.
+    types : dict of str to type
+        ``int``, ``float`` or ``str`` for each column, which Parquet keeps.
+    """
+
+    columns: dict[str, list[Any]]
+    types: dict[str, type]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows, each by the names of the columns."""
+        return [
+            dict(zip(self.columns, cells, strict=True)) for cells in zip(*self.columns.values(), strict=True)
+        ]
+
+
 def read_points(location: str, integers: Sequence[str], numbers: Sequence[str]) -> Points:
     """Read columns of a table.
 
@@ -70,9 +101,11 @@ def read_points(location: str, integers: Sequence[str], numbers: Sequence[str]) 
     ------
     SelectionError
         The table cannot be read, or lacks a column.
+    SettingsError
+        It is a Parquet file, and what reads these is not installed.
     """
     try:
-        if _FORMATS.get(Path(location).suffix.lower()) == "parquet":
+        if _format_of(location) == "parquet":
             return _from_parquet(location, integers, numbers)
         return _from_csv(read_text(location, "the table"), location, integers, numbers)
     except (OSError, csv.Error) as error:
@@ -80,12 +113,12 @@ def read_points(location: str, integers: Sequence[str], numbers: Sequence[str]) 
         raise SelectionError(f"the table {location} cannot be read: {reason}") from error
 
 
-def write_table(table: pa.Table, location: str | None, fmt: TableFormat | None) -> None:
+def write_table(table: Table, location: str | None, fmt: TableFormat | None) -> None:
     """Write a table to a file or to stdout.
 
     Parameters
     ----------
-    table : pyarrow.Table
+    table : Table
         Missing values are empty in CSV and null elsewhere.
     location : str, optional
         The file; stdout when not given.
@@ -96,9 +129,10 @@ def write_table(table: pa.Table, location: str | None, fmt: TableFormat | None) 
     ------
     StoreAccessError
         The file cannot be written.
+    SettingsError
+        It is to be Parquet, and what writes that is not installed.
     """
-    fmt = fmt or _FORMATS.get(Path(location or "").suffix.lower(), "csv")
-    data = _encoded(table, fmt)
+    data = _encoded(table, fmt or _format_of(location))
     if location is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
@@ -112,21 +146,48 @@ def write_table(table: pa.Table, location: str | None, fmt: TableFormat | None) 
         ) from error
 
 
-def _encoded(table: pa.Table, fmt: TableFormat) -> bytes:
-    if fmt == "json":
-        return (json.dumps(table.to_pylist(), indent=2) + "\n").encode()
-    sink = io.BytesIO()
+def require_writable(location: str | None, fmt: TableFormat | None) -> None:
+    """Raise the SettingsError of `write_table` before there is anything to write."""
+    if (fmt or _format_of(location)) == "parquet":
+        _pyarrow()
+
+
+def _format_of(location: str | None) -> TableFormat:
+    return _FORMATS.get(Path(location or "").suffix.lower(), "csv")
+
+
+def _encoded(table: Table, fmt: TableFormat) -> bytes:
     if fmt == "parquet":
-        import pyarrow.parquet
+        return _parquet(table)
+    if fmt == "json":
+        return (json.dumps(table.rows(), indent=2) + "\n").encode()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(zip(*table.columns.values(), strict=True))
+    return text.getvalue().encode()
 
-        pyarrow.parquet.write_table(table, sink)
-    else:
-        import pyarrow.csv
 
-        # written apart, because pyarrow would quote the names
-        sink.write((",".join(table.column_names) + "\n").encode())
-        pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=False))
+def _parquet(table: Table) -> bytes:
+    pa = _pyarrow()
+    import pyarrow.parquet
+
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    columns = {name: pa.array(values, types[table.types[name]]) for name, values in table.columns.items()}
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pa.table(columns), sink)
     return sink.getvalue()
+
+
+def _pyarrow() -> ModuleType:
+    """Return pyarrow, which is large and comes as an extra."""
+    try:
+        return importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise SettingsError(
+            "Parquet requires pyarrow; install it with: pip install 'asyncfetch[tables]', or use CSV",
+            setting="format",
+        ) from error
 
 
 def read_rows(text: str) -> list[dict[str, Any]]:
@@ -154,7 +215,7 @@ def _from_csv(text: str, location: str, integers: Sequence[str], numbers: Sequen
 
 
 def _from_parquet(location: str, integers: Sequence[str], numbers: Sequence[str]) -> Points:
-    import pyarrow as pa
+    pa = _pyarrow()
     import pyarrow.parquet
 
     names = [*integers, *numbers]

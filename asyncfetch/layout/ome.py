@@ -7,7 +7,6 @@ s = s_0 · 2^m and its translation (s - s_0) / 2.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from asyncfetch.layout.commit import Commit
     from asyncfetch.layout.registered import RegisteredLayout
 
 __all__ = [
+    "CHANNELS",
     "collection_attributes",
-    "collection_xml",
     "level_positions",
     "level_scale",
     "registered_attributes",
@@ -35,8 +33,8 @@ __all__ = [
 
 _VERSION = "0.5"
 _UNIT = "micrometer"
-_XML = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
-_CHANNELS = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
+#: The label and colour of each channel of a section.
+CHANNELS = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
 _LEVEL = (("expression level", "FFFFFF"),)
 #: Where p, i and r of a reference space run (REC-4): space 10 is space 9 seen in a mirror.
 _ORIENTATIONS = {
@@ -194,53 +192,6 @@ def collection_attributes(names: Sequence[str]) -> tuple[dict[str, Any], dict[st
     )
 
 
-def collection_xml(commits: Sequence[Commit]) -> bytes:
-    """Return ``METADATA.ome.xml``: one Image a section, in the order given.
-
-    The digits of an Image's ID are the name of its group, which is where readers look for it. The three
-    colours are three channels of one sample, as in the array.
-    """
-    root = ET.Element(
-        "OME",
-        {
-            "xmlns": _XML,
-            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
-            "xsi:schemaLocation": f"{_XML} {_XML}/ome.xsd",
-            "Creator": f"asyncfetch {__version__}",
-        },
-    )
-    for commit in commits:
-        _add_image(root, commit)
-    ET.indent(root)
-    document: bytes = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return document
-
-
-def _add_image(root: ET.Element, commit: Commit) -> None:
-    name = str(commit.image_id)
-    image = ET.SubElement(root, "Image", ID=f"Image:{name}", Name=name)
-    pixels = ET.SubElement(
-        image,
-        "Pixels",
-        ID=f"Pixels:{name}",
-        DimensionOrder="XYZCT",
-        Type="uint8",
-        SizeX=str(commit.shape[1]),
-        SizeY=str(commit.shape[0]),
-        SizeZ="1",
-        SizeC="3",
-        SizeT="1",
-    )
-    if commit.resolution_um:
-        pitch = repr(level_scale(commit.resolution_um, commit.downsample)[0])
-        for axis in "XY":
-            pixels.set(f"PhysicalSize{axis}", pitch)
-            pixels.set(f"PhysicalSize{axis}Unit", "µm")
-    for index, (label, _) in enumerate(_CHANNELS):
-        ET.SubElement(pixels, "Channel", ID=f"Channel:{name}:{index}", Name=label, SamplesPerPixel="1")
-    ET.SubElement(pixels, "MetadataOnly")
-
-
 def _dataset(level: int, *, scale: list[float], translation: list[float]) -> dict[str, Any]:
     return {
         "path": f"scale{level}/image",
@@ -287,7 +238,7 @@ def _multiscale(
             "active": True,
             "window": {"min": 0, "max": 255, "start": 0, "end": 255},
         }
-        for label, color in (_CHANNELS if n_channels == 3 else _LEVEL)
+        for label, color in (CHANNELS if n_channels == 3 else _LEVEL)
     ]
     return {
         "version": _VERSION,

@@ -9,7 +9,8 @@ import msgspec
 
 from asyncfetch.errors import StoreLayoutError
 from asyncfetch.layout.commit import Objects
-from asyncfetch.layout.ome import collection_attributes, collection_xml, level_positions, section_attributes
+from asyncfetch.layout.ome import collection_attributes, level_positions, section_attributes
+from asyncfetch.layout.ome_xml import collection_xml
 from asyncfetch.layout.paths import (
     data_set_path,
     level_chunking,

@@ -46,3 +46,36 @@ def test_every_package_that_is_imported_is_a_dependency_of_the_project():
         and not declared & {normalized(name) for name in distributions.get(package, ())}
     }
     assert missing == set()
+
+
+def installed_without_extras(name, found=None):
+    """Return the metadata of a distribution and of all that it requires, by name."""
+    found = {} if found is None else found
+    if normalized(name) in found:
+        return found
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        # required on another system or by an older Python
+        return found
+    found[normalized(name)] = distribution.metadata
+    for requirement in distribution.requires or ():
+        if "extra ==" not in requirement:
+            installed_without_extras(normalized(requirement), found)
+    return found
+
+
+def test_nothing_that_the_package_needs_is_under_the_gpl_or_lgpl():
+    found = installed_without_extras("asyncfetch")
+    assert {"aiohttp", "zarr", "opencv-python-headless"} <= found.keys()
+    words = {
+        name: f"{data.get('License-Expression', '')} {data.get('License', '')} "
+        + " ".join(each for each in data.get_all("Classifier", []) if each.startswith("License"))
+        for name, data in found.items()
+    }
+    assert not [name for name, text in words.items() if not text.strip()]
+    assert not [name for name, text in words.items() if re.search(r"GPL|General Public", text)]
+
+
+def test_the_large_libraries_of_extras_do_not_come_with_the_package():
+    assert not {"pyarrow", "matplotlib", "obstore"} & installed_without_extras("asyncfetch").keys()

@@ -15,14 +15,12 @@ from asyncfetch.cli.options import SERVER, Centers, FailedImages, Record, Ties, 
 from asyncfetch.cli.parsing import joined
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.services import open_atlas
-from asyncfetch.cli.tables import BadRow, Points, read_points, write_table
+from asyncfetch.cli.tables import BadRow, Points, Table, read_points, require_writable, write_table
 from asyncfetch.errors import AsyncFetchError, SettingsError
 from asyncfetch.text import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import pyarrow as pa
 
     from asyncfetch.allen.sync import ImageSync
     from asyncfetch.atlas import Atlas
@@ -33,6 +31,8 @@ __all__ = ["ServiceName", "sync"]
 #: The corners of images lie up to 2 mm outside the box of the reference space; beyond this no section does.
 _FAR_UM = 5000.0
 _FIELDS = ("section_data_set_id", "section_image_id", "section_number", "x", "y")
+#: The columns of positions; all others hold numbers of rows and ids.
+_POSITIONS = frozenset("xypir")
 
 
 class ServiceName(enum.StrEnum):
@@ -121,10 +121,8 @@ class _Answers:
     def fail(self, positions: Iterable[int], error: AsyncFetchError) -> None:
         self.bad += [BadRow(self._work.points.lines[position], error.message) for position in positions]
 
-    def table(self) -> pa.Table:
+    def table(self) -> Table:
         """Return the answers in the order of the rows in: one row out for each row in and target."""
-        import pyarrow as pa
-
         by_position = {
             position: record
             for positions, records in self._parts
@@ -133,34 +131,25 @@ class _Answers:
         rows = self._work.points.rows
         if self._work.service is ServiceName.IMAGE_TO_REFERENCE:
             points = [(rows[position], by_position[position]) for position in sorted(by_position)]
-            columns: dict[str, Any] = {"row": pa.array([row for row, _ in points], pa.int64())}
-            return pa.table(
-                columns
-                | {
-                    pir: pa.array([getattr(record, xyz) for _, record in points], pa.float64())
-                    for pir, xyz in zip("pir", "xyz", strict=True)
-                }
-            )
-        found = [
-            (rows[position], target, record)
-            for position in sorted(by_position)
-            for target, record in self._by_target(position, by_position[position])
-        ]
-        columns = {
-            "row": pa.array([row for row, _, _ in found], pa.int64()),
-            str(self._work.shape.target_column): pa.array([target for _, target, _ in found], pa.int64()),
-        }
-        types = {"x": pa.float64(), "y": pa.float64()}
-        fields: tuple[str, ...] = _FIELDS
-        if self._work.service is ServiceName.IMAGE_TO_IMAGE_2D:
-            fields = ("section_image_id", "x", "y")
-        return pa.table(
-            columns
-            | {
-                name: pa.array([getattr(record, name) for _, _, record in found], types.get(name, pa.int64()))
-                for name in fields
+            columns = {"row": [row for row, _ in points]}
+            columns |= {
+                pir: [getattr(record, xyz) for _, record in points]
+                for pir, xyz in zip("pir", "xyz", strict=True)
             }
-        )
+        else:
+            found = [
+                (rows[position], target, record)
+                for position in sorted(by_position)
+                for target, record in self._by_target(position, by_position[position])
+            ]
+            columns = {
+                "row": [row for row, _, _ in found],
+                str(self._work.shape.target_column): [target for _, target, _ in found],
+            }
+            is_2d = self._work.service is ServiceName.IMAGE_TO_IMAGE_2D
+            fields = ("section_image_id", "x", "y") if is_2d else _FIELDS
+            columns |= {name: [getattr(record, name) for _, _, record in found] for name in fields}
+        return Table(columns, {name: float if name in _POSITIONS else int for name in columns})
 
     def _by_target(self, position: int, record: Any) -> list[tuple[int, ImageSync]]:
         if self._work.service is ServiceName.STRUCTURE_TO_IMAGE:
@@ -243,6 +232,7 @@ def sync(
         "atlas": atlas,
     }
     wanted_format = _format(fmt, as_json=as_json)
+    require_writable(output, wanted_format)
     work = _gather(service, asked, table)
     if store is not None and given["base_url"] is not None:
         raise SettingsError(
@@ -379,14 +369,14 @@ def _raise_if_alone(work: _Work, error: AsyncFetchError) -> None:
         raise error
 
 
-def _tell_far_points(work: _Work, answered: pa.Table) -> None:
+def _tell_far_points(work: _Work, answered: Table) -> None:
     """Say on stderr how many points lie where no section can be: the formulas hold there, and mean nothing."""
     import numpy as np
 
     from asyncfetch.geometry import REFERENCE_BOXES_UM
 
     if work.service is ServiceName.IMAGE_TO_REFERENCE:
-        found = [answered[name].to_numpy() for name in "pir"]
+        found = [np.asarray(answered.columns[name], dtype=np.float64) for name in "pir"]
     elif work.service is ServiceName.REFERENCE_TO_IMAGE:
         found = [np.asarray(work.points.columns[name], dtype=np.float64) for name in "xyz"]
     else:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import csv
 import io
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from asyncfetch.cli.tables import BadRow, read_points, write_table
-from asyncfetch.errors import SelectionError, StoreAccessError
+from asyncfetch.cli.tables import BadRow, Table, read_points, require_writable, write_table
+from asyncfetch.errors import SelectionError, SettingsError, StoreAccessError
 
 
 def test_csv_rows_that_cannot_be_used_are_named_by_their_line(tmp_path):
@@ -72,11 +74,35 @@ def test_a_table_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_tables_are_written_as_their_ending_says(tmp_path):
-    table = pa.table({"row": pa.array([1, 2]), "x": pa.array([0.1 + 0.2, None])})
+    table = Table({"row": [1, 2], "x": [0.1 + 0.2, None]}, {"row": int, "x": float})
     for name in ("out.csv", "out.json", "out.parquet"):
         write_table(table, str(tmp_path / name), None)
     assert (tmp_path / "out.csv").read_text() == "row,x\n1,0.30000000000000004\n2,\n"
     assert '"x": 0.30000000000000004' in (tmp_path / "out.json").read_text()
-    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").equals(table)
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").equals(
+        pa.table({"row": pa.array([1, 2]), "x": pa.array([0.1 + 0.2, None])})
+    )
     with pytest.raises(StoreAccessError):
         write_table(table, str(tmp_path / "missing" / "out.csv"), None)
+
+
+def test_words_with_commas_quotes_and_lines_come_back_from_csv(tmp_path):
+    names = ['Slc17a7, "Vglut1"', "two\nlines", "=1+1"]
+    write_table(Table({"name": names}, {"name": str}), str(tmp_path / "out.csv"), None)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["name"], *([name] for name in names)]
+
+
+def test_parquet_without_pyarrow_is_refused_with_what_to_install_before_anything_is_asked(
+    tmp_path, monkeypatch
+):
+    # an entry of None makes the import fail as where it is not installed
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for call in (
+        lambda: require_writable(None, "parquet"),
+        lambda: require_writable("out.pq", None),
+        lambda: read_points(str(tmp_path / "points.parquet"), [], ["x"]),
+    ):
+        with pytest.raises(SettingsError, match=r"pip install 'asyncfetch\[tables\]', or use CSV$"):
+            call()
+    require_writable("out.csv", None)
