@@ -24,7 +24,7 @@ import numpy as np
 from asyncfetch.errors import NotFoundError, SelectionError
 from asyncfetch.geometry import Box, last_tier, tier_shape
 from asyncfetch.imaging import jpeg
-from asyncfetch.replica.looks import PLAIN_LEVELS, Look, apply_look, read_look
+from asyncfetch.replica.display import PLAIN_LEVELS, Display, apply_display, read_display
 from asyncfetch.replica.threads import Threads
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ _MAX_TIERS = 32
 VIEWS = ("expression", "projection", "tumor_feature_annotation", "tumor_feature_boundary")
 # What the disk cache holds depends on the drawing; this number is raised when the drawing changes.
 _DRAWING = 2
-_PLAIN = Look()
+_PLAIN = Display()
 # What drawing takes at its peak: the pixels and the JPEG; or those as drawn and as shown; or the floating-point numbers
 # of what is drawn in one piece.
 _PLAIN_BYTES_PER_PIXEL, _SHOWN_BYTES_PER_PIXEL, _WHOLE_BYTES_PER_PIXEL = 4, 12, 28
 _DRAWN_IN_BLOCKS = {"image", "expression", "projection"}
-# A look takes floating-point numbers for each pixel that it is applied to at once.
+# A display takes floating-point numbers for each pixel that it is applied to at once.
 _ROWS_PER_LOOK = 256
 _OUTLINE_COLOURS = ((20, 20, 20), (200, 30, 30), (30, 60, 200), (20, 140, 60))
 
@@ -135,7 +135,7 @@ class Picture:
     quality : int
     is_gray_mask : bool
         The expression level in grey instead of jet colours (``filter=colormap&filterVals=…,0``).
-    look : Look
+    display : Display
         How values are shown.
     tier_shape : tuple of int
         Height and width of the whole image at that tier.
@@ -152,7 +152,7 @@ class Picture:
     height: int
     quality: int = DEFAULT_QUALITY
     is_gray_mask: bool = False
-    look: Look = _PLAIN
+    display: Display = _PLAIN
     tier_shape: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
     is_whole: bool = field(default=False, compare=False, repr=False)
 
@@ -171,7 +171,7 @@ class Picture:
             parameters["quality"] = self.quality
         if self.is_gray_mask:
             parameters |= {"filter": "colormap", "filterVals": "0,1,0,256,0"}
-        parameters |= self.look.parameters()
+        parameters |= self.display.parameters()
         return f"{IMAGE_SERVICE}?{urlencode(parameters, safe='/,')}"
 
     @property
@@ -239,7 +239,7 @@ def read_picture(
     quality = min(max(_number(parameters, "quality", DEFAULT_QUALITY), 0), 100)
     values = parameters.get("filterVals", "")
     is_gray_mask = view == "expression" and parameters.get("filter") == "colormap" and values.endswith(",0")
-    look = read_look(parameters)
+    display = read_display(parameters)
     picture = Picture(
         row["id"],
         view,
@@ -250,7 +250,7 @@ def read_picture(
         height,
         quality=quality,
         is_gray_mask=is_gray_mask,
-        look=look._replace(colormap=None) if is_gray_mask else look,
+        display=display._replace(colormap=None) if is_gray_mask else display,
         tier_shape=(tier_height, tier_width),
         is_whole=is_whole,
     )
@@ -382,8 +382,8 @@ class DrawnImages:
         if row is None:
             return 0
         n_source = self._source.n_source_pixels(picture.image_id, picture.view)
-        is_plain = picture.look == _PLAIN and picture.view in {"image", "expression"}
-        is_in_blocks = picture.view in _DRAWN_IN_BLOCKS and picture.look.annotation is None
+        is_plain = picture.display == _PLAIN and picture.view in {"image", "expression"}
+        is_in_blocks = picture.view in _DRAWN_IN_BLOCKS and picture.display.annotation is None
         per_pixel = (
             _PLAIN_BYTES_PER_PIXEL
             if is_plain
@@ -417,13 +417,13 @@ class DrawnImages:
         view = "expression_level" if picture.is_gray_mask else picture.view
         pixels = self._source.draw(picture.image_id, downsample=picture.downsample, box=box, view=view)
         levels = self._source.image_levels(picture.image_id) if view == "image" else None
-        if picture.look != _PLAIN:
+        if picture.display != _PLAIN:
             # each pixel by itself, so that bands of rows give the same as the whole
             bands = (pixels[k : k + _ROWS_PER_LOOK] for k in range(0, len(pixels), _ROWS_PER_LOOK))
-            shown = [apply_look(band, picture.look, levels or PLAIN_LEVELS) for band in bands]
+            shown = [apply_display(band, picture.display, levels or PLAIN_LEVELS) for band in bands]
             pixels = np.concatenate(shown)
-        if picture.look.annotation is not None:
-            pixels = self._annotated(pixels, picture, box, picture.look.annotation)
+        if picture.display.annotation is not None:
+            pixels = self._annotated(pixels, picture, box, picture.display.annotation)
         with self._counting:
             self.n_drawn += 1
         return jpeg.encode(pixels, quality=picture.quality)

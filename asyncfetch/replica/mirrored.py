@@ -24,8 +24,8 @@ import numpy as np
 from asyncfetch.atlas import ATLAS_DATA_SETS
 from asyncfetch.errors import ImageError, NotFoundError, SelectionError, StoreItemError
 from asyncfetch.imaging import decode, halve
+from asyncfetch.replica.display import Display
 from asyncfetch.replica.images import DEFAULT_QUALITY
-from asyncfetch.replica.looks import Look
 from asyncfetch.replica.schema import ASSOCIATIONS
 from asyncfetch.sample import recorded
 from asyncfetch.sample.tables import general_tables
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["MirroredAtlas"]
 
 _CACHE_BYTES = 2**28
-_PLAIN = Look()
+_PLAIN = Display()
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class MirroredAtlas:
             picture.is_whole
             and picture.downsample == commit.downsample
             and picture.quality == (DEFAULT_QUALITY if commit.quality is None else commit.quality)
-            and picture.look == _PLAIN
+            and picture.display == _PLAIN
             and not picture.is_gray_mask
         )
         return self._sent(commit) if is_same else None

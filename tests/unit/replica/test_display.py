@@ -8,8 +8,8 @@ from asyncfetch.allen import COLORMAPS
 from asyncfetch.errors import SelectionError
 from asyncfetch.imaging import decode
 from asyncfetch.replica import DrawnImages
+from asyncfetch.replica.display import Display, apply_display, colour, luminosity, read_display
 from asyncfetch.replica.images import picture_box, read_picture
-from asyncfetch.replica.looks import Look, apply_look, colour, luminosity, read_look
 from asyncfetch.sample import sample_atlas
 
 ATLAS_IMAGE, BETWEEN = 948576002, 948576102
@@ -30,7 +30,7 @@ async def picture(source, image_id, **parameters):
 
 
 def test_a_window_takes_its_ends_to_black_and_white():
-    shown = apply_look(RAMP, Look(levels=(0, 255, 100, 200, 50, 51)))
+    shown = apply_display(RAMP, Display(levels=(0, 255, 100, 200, 50, 51)))
     np.testing.assert_array_equal(shown[..., 0], RAMP[..., 0])
     assert (shown[0, 100, 1], shown[0, 200, 1], shown[0, 150, 1]) == (0, 255, 128)
     assert (shown[0, 50, 2], shown[0, 51, 2]) == (0, 255)
@@ -38,25 +38,25 @@ def test_a_window_takes_its_ends_to_black_and_white():
 
 def test_the_window_that_an_image_is_drawn_with_changes_nothing():
     levels = (0, 923, 10, 987, 0, 4095)
-    np.testing.assert_array_equal(apply_look(RAMP, Look(levels=levels), levels), RAMP)
-    darker = apply_look(RAMP, Look(levels=(0, 4095) * 3), levels)
+    np.testing.assert_array_equal(apply_display(RAMP, Display(levels=levels), levels), RAMP)
+    darker = apply_display(RAMP, Display(levels=(0, 4095) * 3), levels)
     assert darker[0, 255].tolist() == [57, 61, 255]
 
 
 def test_gains_and_contrast_are_what_they_say():
-    assert apply_look(RAMP, Look(gains=(1, 0.5, 0)))[0, 200].tolist() == [200, 100, 0]
-    assert apply_look(RAMP, Look(contrast=(0.5, 0.2)))[0, 200].tolist() == [151, 151, 151]
-    both = apply_look(RAMP, Look(gains=(0.5, 0.5, 0.5), contrast=(1, 1)))
+    assert apply_display(RAMP, Display(gains=(1, 0.5, 0)))[0, 200].tolist() == [200, 100, 0]
+    assert apply_display(RAMP, Display(contrast=(0.5, 0.2)))[0, 200].tolist() == [151, 151, 151]
+    both = apply_display(RAMP, Display(gains=(0.5, 0.5, 0.5), contrast=(1, 1)))
     assert both.min() == 255
 
 
 @pytest.mark.parametrize("number", COLORMAPS.values())
 def test_every_colour_map_is_black_up_to_its_threshold(number):
-    shown = apply_look(RAMP, Look(colormap=(0.5, 0.5, 0, 256, number)))
+    shown = apply_display(RAMP, Display(colormap=(0.5, 0.5, 0, 256, number)))
     assert shown.shape == (1, 256, 3)
     assert not shown[0, :128].any()
     assert shown[0, 160].any()
-    gray = apply_look(RAMP[..., :1], Look(colormap=(0.5, 0.5, 0, 256, number)))
+    gray = apply_display(RAMP[..., :1], Display(colormap=(0.5, 0.5, 0, 256, number)))
     np.testing.assert_array_equal(gray, shown)
 
 
@@ -72,24 +72,24 @@ def test_the_maps_differ():
 
 
 @pytest.mark.parametrize(
-    "look",
+    "display",
     [
-        Look(),
-        Look(levels=(0, 923, 0, 987, 0, 4095)),
-        Look(gains=(1.0, 0.25, 0.0), contrast=(0.5, 0.125)),
-        Look(colormap=(0.5, 0.75, 0.0, 256.0, 3.0)),
-        Look(annotation=0),
-        Look(annotation=181276165),
+        Display(),
+        Display(levels=(0, 923, 0, 987, 0, 4095)),
+        Display(gains=(1.0, 0.25, 0.0), contrast=(0.5, 0.125)),
+        Display(colormap=(0.5, 0.75, 0.0, 256.0, 3.0)),
+        Display(annotation=0),
+        Display(annotation=181276165),
     ],
 )
-def test_a_look_survives_the_redirect(look):
-    assert read_look(look.parameters()) == look
+def test_a_display_survives_the_redirect(display):
+    assert read_display(display.parameters()) == display
 
 
 def test_the_two_spellings_of_a_colour_map_are_one():
-    short = read_look({"filter": "colormap", "filterVals": "0.25,1,0,256,2"})
-    long = read_look({"colormap": "0.5,0.25,0,256,2"})
-    pixels = [apply_look(RAMP, look) for look in (short, long)]
+    short = read_display({"filter": "colormap", "filterVals": "0.25,1,0,256,2"})
+    long = read_display({"colormap": "0.5,0.25,0,256,2"})
+    pixels = [apply_display(RAMP, display) for display in (short, long)]
     np.testing.assert_array_equal(*pixels)
 
 
@@ -107,7 +107,7 @@ def test_the_two_spellings_of_a_colour_map_are_one():
 )
 def test_values_that_say_nothing_are_refused(parameters):
     with pytest.raises(SelectionError):
-        read_look(parameters)
+        read_display(parameters)
 
 
 @pytest.mark.anyio

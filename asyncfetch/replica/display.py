@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PLAIN_LEVELS", "Look", "apply_look", "colour", "read_look"]
+__all__ = ["PLAIN_LEVELS", "Display", "apply_display", "colour", "read_display"]
 
 #: The window of images whose data set has no Equalization.
 PLAIN_LEVELS = (0, 255, 0, 255, 0, 255)
@@ -36,7 +36,7 @@ PLAIN_LEVELS = (0, 255, 0, 255, 0, 255)
 type Shares = tuple[float, ...]
 
 
-class Look(NamedTuple):
+class Display(NamedTuple):
     """How a picture is to be shown; None leaves a step out.
 
     Attributes
@@ -60,7 +60,7 @@ class Look(NamedTuple):
     annotation: int | None = None
 
     def parameters(self) -> dict[str, str]:
-        """Return the look as parameters of an address, from which `read_look` makes it again."""
+        """Return the display as parameters of an address, from which `read_display` makes it again."""
         named = {
             "range": self.levels,
             "rgb": self.gains,
@@ -79,7 +79,7 @@ class Look(NamedTuple):
         return found
 
 
-def read_look(parameters: Mapping[str, str]) -> Look:
+def read_display(parameters: Mapping[str, str]) -> Display:
     """Read the parameters that say how a picture is to be shown.
 
     Raises
@@ -100,11 +100,11 @@ def read_look(parameters: Mapping[str, str]) -> Look:
     if parameters.get("annotation", "").lower() == "true":
         atlas = _numbers(parameters, "atlas", 1) or (0.0,)
         annotation = int(atlas[0])
-    return Look(None if levels is None else tuple(map(int, levels)), gains, contrast, colormap, annotation)
+    return Display(None if levels is None else tuple(map(int, levels)), gains, contrast, colormap, annotation)
 
 
-def apply_look(
-    pixels: NDArray[np.uint8], look: Look, drawn_levels: tuple[int, ...] = PLAIN_LEVELS
+def apply_display(
+    pixels: NDArray[np.uint8], display: Display, drawn_levels: tuple[int, ...] = PLAIN_LEVELS
 ) -> NDArray[np.uint8]:
     """Return pixels as they are to be shown; outlines are not drawn here.
 
@@ -112,7 +112,7 @@ def apply_look(
     ----------
     pixels : (h, w, c) array of uint8
         As drawn.
-    look : Look
+    display : Display
         What to do.
     drawn_levels : tuple of int
         The source levels that 0 and 255 of each channel stand for.
@@ -122,16 +122,18 @@ def apply_look(
     (h, w, c) array of uint8
         With 3 channels where a colour map was applied.
     """
-    if look.levels is not None:
-        pixels = _through(pixels, [_windowed(look.levels, drawn_levels, k) for k in range(pixels.shape[2])])
-    if look.gains is not None:
+    if display.levels is not None:
+        pixels = _through(
+            pixels, [_windowed(display.levels, drawn_levels, k) for k in range(pixels.shape[2])]
+        )
+    if display.gains is not None:
         ramp = np.arange(256, dtype=np.float64)
-        pixels = _through(pixels, [ramp * look.gains[k % 3] for k in range(pixels.shape[2])])
-    if look.contrast is not None:
-        gain, bias = look.contrast
+        pixels = _through(pixels, [ramp * display.gains[k % 3] for k in range(pixels.shape[2])])
+    if display.contrast is not None:
+        gain, bias = display.contrast
         pixels = _through(pixels, [np.arange(256, dtype=np.float64) * gain + 255 * bias] * pixels.shape[2])
-    if look.colormap is not None:
-        pixels = colour(luminosity(pixels), int(look.colormap[4]), threshold=_threshold(look.colormap))
+    if display.colormap is not None:
+        pixels = colour(luminosity(pixels), int(display.colormap[4]), threshold=_threshold(display.colormap))
     return pixels
 
 
