@@ -23,6 +23,7 @@ from asyncfetch.settings import (
     Interpolation,
     Layer,
     MemoryBytes,
+    Ngff,
     NotNegative,
     PitchUm,
     Positive,
@@ -95,6 +96,7 @@ class MirrorOptions(RecipeOptions, RequestOptions, total=False):
     downsample: Halvings | None
     layers: tuple[Layer, ...]
     views: tuple[View, ...]
+    ngff: Ngff | None
     fetch: Fetch
     roi: tuple[int, int, int, int] | Structure | None
     roi_um: tuple[Range, Range, Range] | None

@@ -26,6 +26,7 @@ __all__ = [
     "ENVIRONMENT_PREFIX",
     "Codec",
     "Layer",
+    "Ngff",
     "Settings",
     "View",
     "parse_size",
@@ -40,6 +41,7 @@ View = Literal["image", "expression", "projection", "tumor_feature_annotation", 
 Codec = Literal["zstd", "blosc-lz4", "jpegxl", "none"]
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 Fetch = Literal["auto", "images", "tiles"]
+Ngff = Literal["0.5", "0.6"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -62,6 +64,7 @@ _RULES = {
     "codec": f"one of {', '.join(get_args(Codec))}",
     "interpolation": f"one of {', '.join(get_args(Interpolation))}",
     "fetch": f"one of {', '.join(get_args(Fetch))}",
+    "ngff": f"one of {', '.join(get_args(Ngff))}",
     "roi": "x,y,width,height in full-resolution pixels, width and height greater than 0, or structure:ACRONYM",
     "roi_um": "p0:p1,i0:i1,r0:r1 in micrometres of the reference space, each range growing",
     "roi_space": "a reference space: 9, or 10 for the one that is flipped from left to right",
@@ -88,6 +91,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "codec": get_args(Codec),
     "interpolation": get_args(Interpolation),
     "fetch": get_args(Fetch),
+    "ngff": get_args(Ngff),
 }
 #: What the options of the command line call settings of another name.
 _OTHER_NAMES = {
@@ -192,6 +196,9 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
         Grey level of registered planes beside the image.
     space : int or None
         The reference space that planes are registered in, 9 or 10; None means that of each data set.
+    ngff : "0.5", "0.6" or None
+        The version of NGFF (OME-Zarr) that the images of a new store follow: 0.6 places sections in the reference space
+        by a scene. None means that of the store, which is 0.5 for a new one.
     fetch : str
         Whether sections come as whole ``images`` or as ``tiles``, boxes of an image; ``auto`` takes tiles for regions
         and for images whose pixels are more than ``memory_bytes``.
@@ -233,6 +240,7 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
     numeric_expression: bool = False
     fill: Grey = 0
     space: Literal[9, 10] | None = None
+    ngff: Ngff | None = None
     fetch: Fetch = "auto"
     roi: tuple[int, int, int, int] | Structure | None = None
     roi_um: tuple[Range, Range, Range] | None = None

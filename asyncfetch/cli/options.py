@@ -123,6 +123,14 @@ SETTING_OPTIONS = (
     ),
     SettingOption(
         RECIPE,
+        "ngff",
+        "--ngff",
+        "VERSION",
+        "NGFF (OME-Zarr) version of a new store: 0.5, or 0.6 with a scene of sections.",
+        "that of the store, 0.5 for a new one",
+    ),
+    SettingOption(
+        RECIPE,
         "parallel",
         "--parallel/--no-parallel",
         "",

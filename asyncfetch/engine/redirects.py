@@ -102,6 +102,9 @@ class Service:
             It is not followed; the words say why and what to do.
         """
         try:
+            if "\\" in location:
+                # libraries differ in what host such an address names
+                raise ValueError
             target = here.join(URL(location)).with_fragment(None)
             host = host_of(target)
         except (ValueError, UnicodeError):

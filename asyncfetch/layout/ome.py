@@ -28,6 +28,7 @@ __all__ = [
     "level_scale",
     "registered_attributes",
     "section_attributes",
+    "space_axes",
     "volume_attributes",
 ]
 
@@ -137,7 +138,7 @@ def registered_attributes(name: str, layout: RegisteredLayout) -> dict[str, Any]
     dataset = _dataset(
         0, scale=[1.0, z_step_um, um, um], translation=[0.0, z_origin_um, origin_um, origin_um]
     )
-    axes = _space_axes((plane.slice_axis, plane.y_axis, plane.x_axis), layout.reference_space_id)
+    axes = space_axes((plane.slice_axis, plane.y_axis, plane.x_axis), layout.reference_space_id)
     if z_um is None:
         del axes[0]["unit"]
     metadata = {
@@ -180,7 +181,7 @@ def volume_attributes(
             f"between {counted(n_sections, 'section')}; a level is the mean of 2 x 2 x 2 voxels of the one before"
         ),
     }
-    axes = _space_axes((0, 1, 2), reference_space_id)
+    axes = space_axes((0, 1, 2), reference_space_id)
     return _multiscale(name, datasets, axes, kind="mean", metadata=metadata, n_channels=n_channels)
 
 
@@ -202,7 +203,7 @@ def _dataset(level: int, *, scale: list[float], translation: list[float]) -> dic
     }
 
 
-def _space_axes(reference_axes: tuple[int, int, int], reference_space_id: int | None) -> list[dict[str, Any]]:
+def space_axes(reference_axes: tuple[int, int, int], reference_space_id: int | None) -> list[dict[str, Any]]:
     """Return z, y and x of an image in the reference space, each with its orientation (NGFF RFC-4)."""
     directions = _ORIENTATIONS.get(reference_space_id or 0)
     axes: list[dict[str, Any]] = []

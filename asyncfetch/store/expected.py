@@ -16,7 +16,7 @@ from asyncfetch.layout.paths import registered_path, section_path, table_path
 from asyncfetch.layout.registered import ViewLayout
 from asyncfetch.store.objects import Place, metadata_key
 from asyncfetch.store.records import read_commits, read_registered_layout
-from asyncfetch.store.root import check_root
+from asyncfetch.store.root import check_root, choose_ngff, ngff_of
 from asyncfetch.store.volume import VolumeWriter, read_volume_layout
 from asyncfetch.store.writer import StoreWriter
 
@@ -63,6 +63,7 @@ class Expected:
         self._buffers: dict[str, Buffer] = {}
         self._place = Place(MemoryStore(self._buffers))
         check_root(self._place, create=True)
+        choose_ngff(self._place, ngff_of(place))
         self._writer = StoreWriter(self._place)
 
     def objects(self) -> Iterator[tuple[str, bytes]]:

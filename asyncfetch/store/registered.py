@@ -16,10 +16,12 @@ from asyncfetch.layout.ome import registered_attributes
 from asyncfetch.layout.paths import plane_chunking, registered_path
 from asyncfetch.layout.recipe import Recipe
 from asyncfetch.layout.registered import RegisteredLayout
+from asyncfetch.layout.scene import as_06, reference_system
 from asyncfetch.store.arrays import Axis, delete_levels, image_document, mend_array_metadata, mend_coordinates
 from asyncfetch.store.damage import parse_array
 from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_commits, read_registered_layout
+from asyncfetch.store.root import ngff_of
 from asyncfetch.store.shards import ImageArray
 
 if TYPE_CHECKING:
@@ -107,6 +109,8 @@ def write_registered(place: Place, data_set_id: int, view: str, layout: Register
     path = registered_path(data_set_id, view)
     _write_arrays(place, path, layout)
     attributes = registered_attributes(f"{title}, registered {layout.grid.um:g} µm", layout)
+    if ngff_of(place) == "0.6":
+        attributes = as_06(attributes, reference_system(layout.reference_space_id))
     place.write_group(path, {"ome": attributes, "asyncfetch": layout.to_attributes()})
 
 

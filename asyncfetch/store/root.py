@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarr.storage import LocalStore
 
-from asyncfetch.errors import StoreAccessError, StoreLayoutError
+from asyncfetch.errors import SettingsError, StoreAccessError, StoreLayoutError
 from asyncfetch.layout.paths import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.checksums import CHECKSUM, checksum_problem
 from asyncfetch.store.folder import PARTIAL
@@ -17,12 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from asyncfetch.settings import Ngff
     from asyncfetch.store.objects import Place
 
-__all__ = ["UPGRADING", "check_root", "is_empty", "is_made", "missing_folders", "new_root", "remove_folders"]
+__all__ = [
+    "UPGRADING",
+    "check_root",
+    "choose_ngff",
+    "is_empty",
+    "is_made",
+    "missing_folders",
+    "new_root",
+    "ngff_of",
+    "remove_folders",
+]
 
 #: The field of ``attributes.asyncfetch`` of the root by which a store says that its upgrade has not ended.
 UPGRADING = "upgrading"
+#: The field by which it says which version of NGFF its images follow, where that is not 0.5.
+_NGFF = "ngff"
 
 
 def check_root(place: Place, *, create: bool) -> None:
@@ -39,7 +52,7 @@ def check_root(place: Place, *, create: bool) -> None:
     if not is_made(place, create=create):
         place.write_group("", {"asyncfetch": new_root()}, keep=True)
     elif not place.store.read_only and _layout_of(place.attributes("")) != LAYOUT_VERSION:
-        place.write_group("", {"asyncfetch": new_root()})
+        place.write_group("", {"asyncfetch": new_root() | _ngff_of_images(place)})
 
 
 def is_made(place: Place, *, create: bool, of_any_version: bool = False) -> bool:
@@ -101,8 +114,49 @@ def is_made(place: Place, *, create: bool, of_any_version: bool = False) -> bool
 
 def is_empty(place: Place) -> bool:
     """Tell whether there is nothing but the root that `check_root` makes, and perhaps a lock."""
-    is_bare = place.ours("") == new_root() and not place.others_in("")
+    ours = {name: value for name, value in place.ours("").items() if name != _NGFF}
+    is_bare = ours == new_root() and not place.others_in("")
     return is_bare and set(place.names_below("")) <= {"zarr.json", LOCK_PATH}
+
+
+def ngff_of(place: Place) -> Ngff:
+    """Return the version of NGFF that the images of a store follow."""
+    return "0.6" if place.ours("").get(_NGFF) == "0.6" else "0.5"
+
+
+def choose_ngff(place: Place, version: Ngff) -> None:
+    """Let the images of a store follow a version of NGFF.
+
+    Raises
+    ------
+    SettingsError
+        There are images, which follow another one.
+    """
+    stands = ngff_of(place)
+    if version == stands:
+        return
+    if place.names_below("data_sets"):
+        raise SettingsError(
+            f"the images of {place.name} follow NGFF {stands}, which is chosen when a store is made; mirror into a "
+            f"new one with --ngff {version}, or leave --ngff out",
+            setting="ngff",
+        )
+    ours = {name: value for name, value in place.ours("").items() if name != _NGFF}
+    place.write_group("", {"asyncfetch": ours | ({} if version == "0.5" else {_NGFF: version})})
+
+
+def _ngff_of_images(place: Place) -> dict[str, Any]:
+    """Return the field of a root that was lost, as the first image tells it."""
+    for data_set in place.names_below("data_sets"):
+        for view in place.names_below(f"data_sets/{data_set}"):
+            path = f"data_sets/{data_set}/{view}"
+            images = [f"{path}/registered", f"{path}/sections"]
+            images += [f"{path}/sections/{name}" for name in place.names_below(f"{path}/sections")[:1]]
+            for image in images:
+                ome = (place.attributes(image) or {}).get("ome")
+                if isinstance(ome, dict) and "version" in ome:
+                    return {_NGFF: "0.6"} if ome["version"] == "0.6" else {}
+    return {}
 
 
 def missing_folders(place: Place) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,7 @@ from asyncfetch.layout.paths import (
     volume_path,
 )
 from asyncfetch.layout.registered import thickness_um_of
+from asyncfetch.layout.scene import SECTION, as_06, scene_attributes
 from asyncfetch.layout.titles import title_of
 from asyncfetch.store.arrays import (
     Axis,
@@ -33,6 +35,7 @@ from asyncfetch.store.arrays import (
 from asyncfetch.store.checking import section_problems
 from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import check_commit, read_commit, read_commits, read_summary, summarize
+from asyncfetch.store.root import ngff_of
 from asyncfetch.store.sections import SectionLevels
 from asyncfetch.store.shards import ImageArray, write_shard
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.commit import Commit, SectionSummary
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.layout.volume import VolumeLayout
-    from asyncfetch.settings import Codec, Layer
+    from asyncfetch.settings import Codec, Layer, Ngff
     from asyncfetch.store.objects import Place
     from asyncfetch.store.shards import Chunk
 
@@ -103,6 +106,10 @@ class ViewWriter:
 
     def __repr__(self) -> str:
         return f"ViewWriter({self._place.name!r}, {self.data_set_id}, {self.view!r})"
+
+    @cached_property
+    def _ngff(self) -> Ngff:
+        return ngff_of(self._place)
 
     @property
     def slots(self) -> dict[int, int]:
@@ -285,13 +292,14 @@ class ViewWriter:
                     "the thickness of its sections is not known; mirror it again",
                     location=self._place.name,
                 )
-            attributes["ome"] = section_attributes(
+            ome = section_attributes(
                 f"{title_of(self._data_set, self.view)}, section {commit.section_number}",
                 n_levels=len(level_shapes(commit.shape)),
                 downsample=commit.downsample,
                 resolution_um=commit.resolution_um,
                 section_thickness_um=thickness_um_of(self._data_set),
             )
+            attributes["ome"] = as_06(ome, SECTION) if self._ngff == "0.6" else ome
         self._write(commit, attributes)
 
     def disown(self, commit: Commit, layers: Collection[Layer]) -> Commit | None:
@@ -364,9 +372,12 @@ class ViewWriter:
 
     def _write_collection(self, commits: list[Commit]) -> None:
         path = sections_path(self.data_set_id, self.view)
-        if not commits:
+        scene = None
+        if self._ngff == "0.6" and self._data_set is not None:
+            scene = scene_attributes(commits, self._data_set)
+        if not commits or scene is not None:
             self._place.delete_parts(f"{path}/OME", {"METADATA.ome.xml"})
-            self._place.write_group(path, {"ome": None})
+            self._place.write_group(path, {"ome": scene})
             return
         collection, series = collection_attributes([str(commit.image_id) for commit in commits])
         xml = collection_xml(commits)

@@ -10,6 +10,7 @@ import numpy as np
 from asyncfetch.allen import SectionDataSet, parse_data_set
 from asyncfetch.layout.ome import volume_attributes
 from asyncfetch.layout.paths import volume_path
+from asyncfetch.layout.scene import as_06, reference_system
 from asyncfetch.layout.titles import title_of
 from asyncfetch.layout.volume import VolumeLayout
 from asyncfetch.store.arrays import (
@@ -23,7 +24,7 @@ from asyncfetch.store.arrays import (
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
 from asyncfetch.store.objects import Location, Place, metadata_key
 from asyncfetch.store.records import read_content, read_record
-from asyncfetch.store.root import check_root
+from asyncfetch.store.root import check_root, ngff_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,6 +126,8 @@ class VolumeWriter:
             n_sections=len(layout.planes),
             reference_space_id=layout.reference_space_id,
         )
+        if ngff_of(self._place) == "0.6":
+            attributes = as_06(attributes, reference_system(layout.reference_space_id))
         self._place.write_group(self._path, {"ome": attributes, "asyncfetch": msgspec.to_builtins(layout)})
 
 

@@ -41,7 +41,15 @@ from asyncfetch.store.records import (
     read_structure_centers,
 )
 from asyncfetch.store.registered import begin_registered
-from asyncfetch.store.root import check_root, is_empty, is_made, missing_folders, new_root, remove_folders
+from asyncfetch.store.root import (
+    check_root,
+    choose_ngff,
+    is_empty,
+    is_made,
+    missing_folders,
+    new_root,
+    remove_folders,
+)
 from asyncfetch.store.runs import read_runs
 from asyncfetch.store.table import read_table, table_objects, table_problem
 from asyncfetch.store.view_writer import ViewWriter
@@ -57,7 +65,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.commit import Commit
     from asyncfetch.layout.registered import ViewLayout
     from asyncfetch.layout.table import Column
-    from asyncfetch.settings import Layer
+    from asyncfetch.settings import Layer, Ngff
 
 __all__ = ["StoreWriter"]
 
@@ -159,6 +167,16 @@ class StoreWriter:
     def store(self) -> ZarrStore:
         """The Zarr store that is written to; `asyncfetch.open` takes it, too."""
         return self._place.store
+
+    def choose_ngff(self, version: Ngff) -> None:
+        """Let the images of the store follow a version of NGFF.
+
+        Raises
+        ------
+        SettingsError
+            There are images, which follow another one.
+        """
+        choose_ngff(self._place, version)
 
     @property
     def centred_spaces(self) -> set[int]:

@@ -38,6 +38,7 @@ PAGES = Path(__file__).parents[3] / "docs" / "reference"
 #: A value of each setting that is not its default, as it is typed and as it arrives.
 TYPED = {
     "space": ("9", 9),
+    "ngff": ("0.6", "0.6"),
     "base_url": ("http://localhost:1", "http://localhost:1"),
     "trusted_hosts": ("a.example,b.example", ("a.example", "b.example")),
     "proxy": ("none", "none"),
