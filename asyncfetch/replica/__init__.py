@@ -1,4 +1,4 @@
-"""The replica of the API: a server that answers from the sample atlas, from a mirror or from a recording."""
+"""The replica of the API: a server that answers from the sample atlas, a generated product, a mirror or a recording."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from asyncfetch.replica.app import (
 )
 from asyncfetch.replica.differences import DIFFERENCES
 from asyncfetch.replica.faults import FAULT_KINDS, QUERY, SYNC, Fault, FaultPlan, FaultRule, FaultScript
+from asyncfetch.replica.generated import GeneratedAtlas
 from asyncfetch.replica.images import DrawnImages, Picture
 from asyncfetch.replica.mirrored import MirroredAtlas
 
@@ -30,6 +31,7 @@ __all__ = [
     "FaultPlan",
     "FaultRule",
     "FaultScript",
+    "GeneratedAtlas",
     "MirroredAtlas",
     "Picture",
     "Replica",

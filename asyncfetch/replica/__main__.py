@@ -1,7 +1,8 @@
 """The replica in a process of its own: ``python -m asyncfetch.replica '{"port": 0}'``.
 
 The base URL goes to stdout as one line; the argument is a JSON object of the options of ``open_replica``, and
-``store`` where a mirrored store is to be served instead of the sample atlas.
+``store`` or ``generated`` where a mirrored store, or a product of so many data sets, is to be served instead of the
+sample atlas.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import threading
 import anyio
 
 from asyncfetch import store
-from asyncfetch.replica.app import open_replica
+from asyncfetch.replica.app import AtlasSource, open_replica
+from asyncfetch.replica.generated import GeneratedAtlas
 from asyncfetch.replica.mirrored import MirroredAtlas
 
 _END_S = 1.0
@@ -23,8 +25,12 @@ _END_S = 1.0
 
 async def _serve(text: str) -> None:
     options = json.loads(text)
-    location = options.pop("store", None)
-    atlas = None if location is None else MirroredAtlas(store.open(location))
+    location, n_data_sets = options.pop("store", None), options.pop("generated", None)
+    atlas: AtlasSource | None = None
+    if location is not None:
+        atlas = MirroredAtlas(store.open(location))
+    elif n_data_sets is not None:
+        atlas = GeneratedAtlas(n_data_sets)
     faults = options.get("faults") or {}
     if isinstance(faults, dict) and not isinstance(faults.get("faults"), list):
         # Keys of JSON are text; those of images are numbers.

@@ -236,8 +236,8 @@ async def open_replica_process(**options: Any) -> AsyncIterator[str]:
     Parameters
     ----------
     **options
-        Those of :class:`ServerOptions`, as JSON has them (no callables), ``host`` and ``port``, and ``store``:
-        a mirrored store to serve instead of the sample atlas.
+        Those of :class:`ServerOptions`, as JSON has them (no callables), ``host`` and ``port``, and ``store`` or
+        ``generated``: a mirrored store, or a product of so many data sets, to serve instead of the sample atlas.
 
     Yields
     ------

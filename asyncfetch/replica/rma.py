@@ -18,11 +18,16 @@ import fnmatch
 import math
 import threading
 import time
+from array import array
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
 
 from asyncfetch.allen.rma import Pipe, Query, Service, parse_criteria
 from asyncfetch.errors import QueryError
 from asyncfetch.replica.schema import ASSOCIATIONS, MEMBERS, TABLES
+from asyncfetch.replica.tables import HeldLinks, HeldTable, Links, Picked, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +44,8 @@ _VISITS_PER_MADE_ROW = 10
 _MAX_SECONDS = 20.0
 # Rows in a reply that does not ask for a number.
 _DEFAULT_ROWS = 50
+# Queries over whole tables of which it is remembered which rows match, eight bytes a row: further pages follow.
+_QUERIES_KEPT = 8
 _OPTIONS = ("num_rows", "start_row", "order", "only", "except", "tabular", "count")
 
 #: Services that the API's queries can call. The replica computes none: each answers as one without a result.
@@ -64,6 +71,7 @@ CONNECTED_SERVICES = frozenset(
 type Row = dict[str, Any]
 type Names = Mapping[str, tuple[str, ...]]
 type Test = Callable[[Row], bool]
+type _Includes = Sequence[tuple[str, Association, _Join]]
 
 
 class RowSource(Protocol):
@@ -71,11 +79,11 @@ class RowSource(Protocol):
 
     @property
     def tables(self) -> Mapping[str, Sequence[Row]]:
-        """The rows of every model."""
+        """The rows of every model; a `Table` where they are made when they are asked for."""
         ...
 
     @property
-    def links(self) -> Mapping[str, Sequence[tuple[int, int]]]:
+    def links(self) -> Mapping[str, Sequence[tuple[int, int]] | Links]:
         """The join tables of many-to-many associations."""
         ...
 
@@ -184,10 +192,9 @@ class Evaluator:
     def __init__(self, source: RowSource) -> None:
         self._source = source
         self._effort = _Effort()
-        self._sorted: dict[str, list[Row]] = {}
-        self._columns: dict[str, frozenset[str]] = {}
-        self._indices: dict[tuple[str, str], dict[Any, list[Row]]] = {}
-        self._link_indices: dict[tuple[str, str], dict[int, list[int]]] = {}
+        self._tables: dict[str, Table] = {}
+        self._links: dict[str, Links] = {}
+        self._matches: OrderedDict[Query, tuple[Sequence[int], int]] = OrderedDict()
 
     def answer(self, query: Query) -> Row:
         """Return the envelope with the rows that a query asks for.
@@ -229,11 +236,9 @@ class Evaluator:
 
     def columns(self, model: str) -> frozenset[str]:
         """Return the columns that the rows of a model have."""
-        if model not in self._columns:
-            self._columns[model] = frozenset(name for row in self.rows(model) for name in row)
-        return self._columns[model]
+        return self.rows(model).columns
 
-    def rows(self, model: str) -> list[Row]:
+    def rows(self, model: str) -> Table:
         """Return all rows of a model in the order of their ids.
 
         Raises
@@ -243,27 +248,22 @@ class Evaluator:
         """
         if model not in TABLES:
             raise QueryError(f"there is no model {model} in the replica")
-        if model not in self._sorted:
-            tables = self._source.tables
-            rows = (row for member in MEMBERS.get(model, (model,)) for row in tables.get(member, ()))
-            self._sorted[model] = sorted(rows, key=lambda row: row["id"])
-        return self._sorted[model]
+        if model not in self._tables:
+            members = (self._source.tables.get(member, ()) for member in MEMBERS.get(model, (model,)))
+            filled = [rows for rows in members if rows]
+            if len(filled) == 1 and isinstance(filled[0], Table):
+                self._tables[model] = filled[0]
+            else:
+                self._tables[model] = HeldTable(row for rows in filled for row in rows)
+        return self._tables[model]
 
     def _select(self, query: Query, names: Names, *, is_last: bool) -> Answer:
         options = query.options
         self.rows(query.model)  # an unknown model is the first thing to be told
         join = _Join(self, query.model, query.filters, query.associations, names)
-        rows: list[Row] = []
-        n_joined = 0
-        candidates = self._candidates(query, names)
-        self.spend(len(candidates) * max(1, len(query.filters)))
-        for row in candidates:
-            n = join.n_matches(row)
-            if n:
-                rows.append(row)
-                n_joined += n
         includes = [_Join.of_step(self, query.model, step, names) for step in query.includes]
-        self._sort(query, rows, join, includes)
+        found, n_joined = self._matching(query, names, join, includes)
+        rows: Sequence[Row] = found
         if options.tabular:
             table = _Table(query.model, options.tabular)
             rows = [table.row(each) for row in rows for each in join.joined(row, includes)]
@@ -272,29 +272,59 @@ class Evaluator:
         if num_rows is None:
             num_rows = _DEFAULT_ROWS if is_last else "all"
         start = options.start_row
-        page = rows[start : None if num_rows == "all" else start + num_rows]
+        page = list(rows[start : None if num_rows == "all" else start + num_rows])
         if not options.tabular:
             columns = _Columns(query.model, options.only, options.excepting)
             page = [self._with_includes(query.model, row, includes, columns) for row in page]
         return Answer(query.model, page, start, n_joined if options.count else len(page))
 
-    def _candidates(self, query: Query, names: Names) -> list[Row]:
-        """Return the rows that can pass, by an index where a condition on an id allows it."""
+    def _matching(self, query: Query, names: Names, join: _Join, includes: _Includes) -> tuple[Picked, int]:
+        """Return the rows that pass, in their order, and how many joined rows they stand in."""
+        found = self._candidates(query, names)
+        if found is not None:
+            return self._tried(query, found, join, includes)
         rows = self.rows(query.model)
+        if names:
+            # what they stand for is not in the query
+            return self._tried(query, rows, join, includes)
+        options = msgspec.structs.replace(query.options, start_row=0, num_rows=None)
+        asked = msgspec.structs.replace(query, options=options)
+        kept = self._matches.get(asked)
+        if kept is None:
+            picked, n_joined = self._tried(query, rows, join, includes)
+            kept = self._matches[asked] = (picked.positions, n_joined)
+            while len(self._matches) > _QUERIES_KEPT:
+                self._matches.popitem(last=False)
+        return Picked(rows, kept[0]), kept[1]
+
+    def _tried(
+        self, query: Query, rows: Sequence[Row], join: _Join, includes: _Includes
+    ) -> tuple[Picked, int]:
+        """Try each row, and return those that pass as `_matching` does."""
+        self.spend(len(rows) * max(1, len(query.filters)))
+        positions = array("q")
+        n_joined = 0
+        for position, row in enumerate(rows):
+            n = join.n_matches(row)
+            if n:
+                positions.append(position)
+                n_joined += n
+        return Picked(rows, self._sorted(query, rows, positions, join, includes)), n_joined
+
+    def _candidates(self, query: Query, names: Names) -> list[Row] | None:
+        """Return the rows that can pass, where a condition on an id tells which; None where all can."""
         for one in query.filters:
             table, _, name = one.field.rpartition(".")
             is_own = table in {"", TABLES[query.model], query.model}
             if is_own and one.operator in {"eq", "in"} and (name == "id" or name.endswith("_id")):
                 values = _values(one, names)
                 if all(value.isdecimal() for value in values) and name in self.columns(query.model):
-                    index = self.by_field(query.model, name)
-                    found = {row["id"]: row for value in values for row in index.get(int(value), ())}
+                    rows = self.rows(query.model)
+                    found = {row["id"]: row for value in values for row in rows.where(name, int(value))}
                     return [found[row_id] for row_id in sorted(found)]
-        return rows
+        return None
 
-    def _with_includes(
-        self, model: str, row: Row, includes: Sequence[tuple[str, Association, _Join]], columns: _Columns
-    ) -> Row:
+    def _with_includes(self, model: str, row: Row, includes: _Includes, columns: _Columns) -> Row:
         self._effort.spend(_VISITS_PER_MADE_ROW)
         full = columns.of(model, row)
         for name, way, join in includes:
@@ -310,63 +340,50 @@ class Evaluator:
         """Count rows that a query visits or makes; QueryError is raised where they become too many."""
         self._effort.spend(n_rows)
 
-    def targets(self, row: Row, way: Association) -> list[Row]:
+    def targets(self, row: Row, way: Association) -> Sequence[Row]:
         """Return the rows that an association leads to from a row."""
         targets = self._targets(row, way)
         self._effort.spend(len(targets) + 1)
         return targets
 
-    def _targets(self, row: Row, way: Association) -> list[Row]:
+    def _targets(self, row: Row, way: Association) -> Sequence[Row]:
+        rows = self.rows(way.model)
         if way.kind == "belongs_to":
-            return self.by_field(way.model, "id").get(row.get(way.key), [])
+            key = row.get(way.key)
+            return () if key is None else rows.where("id", key)
         if way.kind == "has":
-            return self.by_field(way.model, way.key).get(row["id"], [])
-        targets = self.by_field(way.model, "id")
-        ids = self._by_link(way.key, way.kind).get(row[way.own], [])
-        return [target for target_id in ids for target in targets.get(target_id, [])]
+            return rows.where(way.key, row["id"])
+        ids = self._links_of(way.key).others(way.kind, row[way.own])
+        return [target for target_id in ids for target in rows.where("id", target_id)]
 
-    def by_field(self, model: str, name: str) -> dict[Any, list[Row]]:
-        """Return the rows of a model by the value of a column, nulls left out."""
-        index = self._indices.get((model, name))
-        if index is None:
-            index = {}
-            for row in self.rows(model):
-                if row.get(name) is not None:
-                    index.setdefault(row[name], []).append(row)
-            self._indices[model, name] = index
-        return index
+    def _links_of(self, name: str) -> Links:
+        if name not in self._links:
+            links = self._source.links.get(name, ())
+            self._links[name] = links if isinstance(links, Links) else HeldLinks(links)
+        return self._links[name]
 
-    def _by_link(self, link: str, side: str) -> dict[int, list[int]]:
-        index = self._link_indices.get((link, side))
-        if index is None:
-            index = {}
-            for left, right in self._source.links.get(link, ()):
-                own, other = (left, right) if side == "left" else (right, left)
-                index.setdefault(own, []).append(other)
-            self._link_indices[link, side] = index
-        return index
-
-    def _sort(
-        self,
-        query: Query,
-        rows: list[Row],
-        join: _Join,
-        includes: Sequence[tuple[str, Association, _Join]],
-    ) -> None:
+    def _sorted(
+        self, query: Query, rows: Sequence[Row], positions: Sequence[int], join: _Join, includes: _Includes
+    ) -> Sequence[int]:
+        """Return the positions of rows in the order that is asked for; rows come by their ids."""
+        own = {"", TABLES[query.model]}
+        if query.options.order in {(), *(((f"{table}.id".lstrip("."), False),) for table in own)}:
+            return positions
         # Stable sorts from the last key to the first.
         for column, is_descending in reversed(query.options.order):
             table, _, name = column.rpartition(".")
-            if table in {"", TABLES[query.model]}:
-                if rows and name not in self.columns(query.model):
+            if table in own:
+                if positions and name not in self.columns(query.model):
                     raise QueryError(f"cannot order by {column}: there is no such column")
-                keyed = [(row.get(name), row) for row in rows]
+                keyed = [(rows[each].get(name), each) for each in positions]
             else:
-                joined = (next(join.joined(row, includes)) for row in rows)
-                keyed = [(_cell(each, column), row) for each, row in zip(joined, rows, strict=True)]
-            present = [(value, row) for value, row in keyed if value is not None]
-            absent = [row for value, row in keyed if value is None]
+                joined = (next(join.joined(rows[each], includes)) for each in positions)
+                keyed = [(_cell(row, column), each) for row, each in zip(joined, positions, strict=True)]
+            present = [(value, each) for value, each in keyed if value is not None]
+            absent = [each for value, each in keyed if value is None]
             present.sort(key=lambda pair: pair[0], reverse=is_descending)
-            rows[:] = [row for _, row in present] + absent
+            positions = array("q", [each for _, each in present] + absent)
+        return positions
 
 
 class _Join:
@@ -409,7 +426,7 @@ class _Join:
     def joined(
         self,
         row: Row,
-        includes: Sequence[tuple[str, Association, _Join]] = (),
+        includes: _Includes = (),
         *,
         is_outer: bool = False,
     ) -> Iterator[dict[str, Row]]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from asyncfetch.allen.sync import SyncRequest, parse_sync_request, sync_json, sync_xml
 from asyncfetch.atlas import Atlas, Catalogue, space_transforms_of
+from asyncfetch.errors import QueryError
+from asyncfetch.replica.tables import Links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from asyncfetch.replica.rma import RowSource
 
 __all__ = ["SyncServices", "catalogue_of"]
+
+
+#: Sections whose rows are read at once, 4 kB each.
+_MAX_SECTIONS = 200_000
 
 
 class SyncServices:
@@ -69,8 +75,20 @@ class SyncServices:
 
 
 def catalogue_of(source: RowSource) -> Catalogue:
-    """Read the rows that the six services need."""
+    """Read the rows that the six services need, all at once.
+
+    Raises
+    ------
+    QueryError
+        There are too many.
+    """
     tables = source.tables
+    n_sections = sum(len(tables.get(model, ())) for model in ("SectionImage", "AtlasImage"))
+    if n_sections > _MAX_SECTIONS:
+        raise QueryError(
+            f"Error in query: the replica computes the services over at most {_MAX_SECTIONS} sections, "
+            f"and has {n_sections}"
+        )
     flat = {row["section_image_id"]: row for row in tables.get("Alignment2d", ())}
     solid = {row["aligned_id"]: row for row in tables.get("Alignment3d", ())}
     data_sets = [
@@ -83,11 +101,12 @@ def catalogue_of(source: RowSource) -> Catalogue:
         for model in ("SectionImage", "AtlasImage")
         for row in tables.get(model, ())
     ]
+    plates = source.links.get("atlas_data_sets_atlases", ())
     return Catalogue.from_rows(
         data_sets,
         images,
         structure_centers=tables.get("StructureCenter", ()),
-        atlas_data_sets={atlas: of for of, atlas in source.links.get("atlas_data_sets_atlases", ())},
+        atlas_data_sets={} if isinstance(plates, Links) else {atlas: of for of, atlas in plates},
         space_transforms=space_transforms_of(tables.get("ReferenceToReferenceTransform", ())),
     )
 

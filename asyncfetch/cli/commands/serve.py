@@ -17,7 +17,7 @@ from asyncfetch.text import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asyncfetch.replica import Atlas
+    from asyncfetch.replica import AtlasSource
 
 __all__ = ["serve"]
 
@@ -71,6 +71,13 @@ def serve(
             help="Differ from an assumption about the API, such as RMA-4=cap4; list shows all. May be repeated.",
         ),
     ] = None,
+    generated: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Serve a made-up product of N data sets with tiny images as product 1, to try large runs.",
+        ),
+    ] = None,
     replay: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Answer only from a recording made with --record."),
@@ -116,26 +123,20 @@ def serve(
     if differences and "list" in differences:
         _list_differences()
         return
+    named = {"a STORE": store, "--replay": replay, "--generated": generated}
+    given = [name for name, value in named.items() if value is not None]
+    if len(given) > 1:
+        raise SettingsError(
+            f"{' and '.join(given[:2])} cannot be combined; give one of them", setting=given[1].lstrip("-")
+        )
     if replay is not None:
-        if store is not None:
-            raise SettingsError("a STORE and --replay cannot be combined; give one of them", setting="replay")
         _warn_beyond_loopback(host)
         anyio.run(_replay, replay, host, port, allow_host or ())
         return
-    from asyncfetch.replica import FaultScript, MirroredAtlas, open_replica
-    from asyncfetch.sample import sample_atlas
+    from asyncfetch.replica import FaultScript, open_replica
     from asyncfetch.settings import parse_size
 
-    atlas: Atlas
-    if store is None:
-        atlas, what = sample_atlas(), "the sample atlas"
-    else:
-        from asyncfetch import store as stores
-
-        opened = stores.open(store)
-        atlas, what = MirroredAtlas(opened), store
-        # the command may run for weeks
-        tell_damage(opened.damage, store)
+    atlas, what = _atlas(store, generated)
     options: dict[str, Any] = {
         "latency_s": latency_ms / 1000,
         "bytes_per_s": None if bandwidth is None else parse_size(bandwidth, setting="bandwidth"),
@@ -170,6 +171,29 @@ def serve(
                     break
 
     anyio.run(body)
+
+
+def _atlas(store: str | None, n_data_sets: int | None) -> tuple[AtlasSource, str]:
+    """Return what to answer from, and what it is called."""
+    from asyncfetch.replica import GeneratedAtlas, MirroredAtlas
+
+    if n_data_sets is not None:
+        made = GeneratedAtlas(n_data_sets)
+        return (
+            made,
+            f"{counted(made.n_data_sets, 'generated data set')} with {counted(made.n_sections, 'section')}",
+        )
+    if store is not None:
+        from asyncfetch import store as stores
+
+        opened = stores.open(store)
+        mirrored = MirroredAtlas(opened)
+        # the command may run for weeks
+        tell_damage(opened.damage, store)
+        return mirrored, store
+    from asyncfetch.sample import sample_atlas
+
+    return sample_atlas(), "the sample atlas"
 
 
 def _warn_beyond_loopback(host: str) -> None:
