@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zarr.storage import LocalStore
 
 from asyncfetch.errors import SettingsError, StoreAccessError, StoreLayoutError
+from asyncfetch.layout.citation import SOURCE
 from asyncfetch.layout.paths import LAYOUT_VERSION, LOCK_PATH
 from asyncfetch.store.checksums import CHECKSUM, checksum_problem
 from asyncfetch.store.folder import PARTIAL
@@ -26,6 +27,7 @@ __all__ = [
     "choose_ngff",
     "is_empty",
     "is_made",
+    "lost_root",
     "missing_folders",
     "new_root",
     "ngff_of",
@@ -52,7 +54,7 @@ def check_root(place: Place, *, create: bool) -> None:
     if not is_made(place, create=create):
         place.write_group("", {"asyncfetch": new_root()}, keep=True)
     elif not place.store.read_only and _layout_of(place.attributes("")) != LAYOUT_VERSION:
-        place.write_group("", {"asyncfetch": new_root() | _ngff_of_images(place)})
+        place.write_group("", {"asyncfetch": lost_root(place)})
 
 
 def is_made(place: Place, *, create: bool, of_any_version: bool = False) -> bool:
@@ -174,7 +176,12 @@ def remove_folders(folders: Iterable[Path]) -> None:
 
 def new_root() -> dict[str, Any]:
     """Return ``attributes.asyncfetch`` of the root of a new store."""
-    return {"layout": LAYOUT_VERSION, "tool": "asyncfetch"}
+    return {"layout": LAYOUT_VERSION, "tool": "asyncfetch", "data": SOURCE}
+
+
+def lost_root(place: Place) -> dict[str, Any]:
+    """Return ``attributes.asyncfetch`` of a root whose metadata were lost; the unfinished runs are not in it."""
+    return new_root() | _ngff_of_images(place)
 
 
 def _holds_data_sets(place: Place, *, of_any_version: bool) -> bool:

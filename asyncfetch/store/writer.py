@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from asyncfetch.allen import parse_data_set, row_id
+from asyncfetch.layout.citation import citation_of
 from asyncfetch.layout.paths import (
     SPACE_TRANSFORMS_PATH,
     atlas_path,
@@ -46,6 +47,7 @@ from asyncfetch.store.root import (
     choose_ngff,
     is_empty,
     is_made,
+    lost_root,
     missing_folders,
     new_root,
     remove_folders,
@@ -243,9 +245,10 @@ class StoreWriter:
             before = self._place.ours(path) if self._place.is_unchanged(path) else {}
             if before.get("record") != layout.record:
                 check_record(layout.data_set_id, layout.record)
-                content = before | {"record": layout.record}
-                self._place.write_group(data_set_path(layout.data_set_id), {"asyncfetch": content})
             data_set = parse_data_set(layout.record)
+            content = before | {"record": layout.record, "citation": citation_of(data_set)}
+            if content != before:
+                self._place.write_group(path, {"asyncfetch": content})
             if layout.registered is not None:
                 unplaced = ViewWriter(self._place, self._lock, *key, None, None)
                 registered = begin_registered(
@@ -320,7 +323,7 @@ class StoreWriter:
         """Write what the root says again, with the unfinished runs that can be read."""
         with self._lock:
             runs = self.runs()
-            ours = new_root() | ({"runs": runs} if runs else {})
+            ours = lost_root(self._place) | ({"runs": runs} if runs else {})
             self._place.write_group("", {"asyncfetch": ours})
 
     def sweep(self, keys: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import anyio
 import pytest
@@ -70,7 +71,19 @@ def test_a_mirror_is_told_listed_and_never_fetched_twice(at_replica, replica_pro
     assert "unfinished" not in status.out
     assert at_replica("status", "out.zarr", "--json").json["views"][0]["n_committed"] == 10
     assert "coronal planes of 80 x 114 voxels" in at_replica("info", "out.zarr").out
-    assert at_replica("info", "out.zarr", "--json").json["data_sets"][0]["registered"]["image"]["um"] == 100
+    described = at_replica("info", "out.zarr", "--json").json
+    assert described["data_sets"][0]["registered"]["image"]["um"] == 100
+    # the same words as in the store, for those who read it without asyncfetch
+    root, data_set = (
+        json.loads(Path("out.zarr", folder, "zarr.json").read_bytes())["attributes"]["asyncfetch"]
+        for folder in ("", "data_sets/900000005")
+    )
+    assert described["data"] == root["data"]
+    assert described["data_sets"][0]["citation"] == data_set["citation"]
+    assert data_set["citation"].endswith(
+        ", https://api.brain-map.org/api/v2/data/SectionDataSet/900000005.json"
+    )
+    assert data_set["citation"].startswith("Allen Institute for Brain Science, Allen Brain Atlas, ")
     sections = at_replica("info", "out.zarr", "--dataset", 900000005)
     assert len(sections.out.splitlines()) == 11
     assert len(at_replica("info", "out.zarr", "--dataset", 900000005, "--json").json) == 10

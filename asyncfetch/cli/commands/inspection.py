@@ -104,6 +104,8 @@ def info(
 
     Lists the data sets with their registered grids and volumes, or, with --dataset, the sections of one.
     """
+    from asyncfetch.layout.citation import SOURCE
+
     opened = open_store(out)
     if data_set_id is not None and data_set_id not in opened.read_data_set_ids():
         raise NotFoundError(f"{opened.location} holds no data set {data_set_id}; mirror it first")
@@ -112,7 +114,7 @@ def info(
         return
     described = [_describe(opened, each) for each in opened.read_data_set_ids()]
     if as_json:
-        print_json({"store": opened.location, "data_sets": described})
+        print_json({"store": opened.location, "data": SOURCE, "data_sets": described})
         return
     for each in described:
         echo(f"data set {each['id']}: {', '.join(each['views']) or 'no views'}")
@@ -128,11 +130,17 @@ def info(
                 f"  {view}: volume of {n_p} x {n_i} x {n_r} voxels (p, i, r) at {made['um']:g} µm, "
                 f"from {counted(made['n_planes'], 'plane')}"
             )
+        echo(f"  cite as: {shown(each['citation'], _MAX_CELL)}")
     if not described:
         echo(f"{opened.location} holds no data sets yet")
+    else:
+        echo(f"terms of use: {SOURCE['terms_of_use']}; citation policy: {SOURCE['citation_policy']}")
 
 
 def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
+    from asyncfetch.allen import parse_data_set
+    from asyncfetch.layout.citation import citation_of
+
     data_set = opened.data_set(data_set_id)
     registered, volumes = {}, {}
     for view in data_set.read_views():
@@ -155,6 +163,7 @@ def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
         "views": list(data_set.read_views()),
         "registered": registered,
         "volumes": volumes,
+        "citation": citation_of(parse_data_set(data_set.record)),
     }
 
 
