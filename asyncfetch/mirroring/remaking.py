@@ -13,6 +13,7 @@ from asyncfetch.geometry import Box
 from asyncfetch.imaging import Jobs, read_header
 from asyncfetch.layers.pixels import Pixels
 from asyncfetch.layers.pyramid import LevelJobs
+from asyncfetch.layout.recipe import CHOSEN
 from asyncfetch.mirroring.comparing import ComparingLevels
 from asyncfetch.mirroring.volume_source import open_source
 from asyncfetch.planning import plan_view
@@ -67,21 +68,15 @@ def plans_of(
 def _settings_of(commit: Commit) -> Settings:
     recipe = commit.recipe
     asked = commit.downsample if commit.asked_downsample is None else commit.asked_downsample
-    chosen: dict[str, Any] = {
+    chosen = {name: getattr(recipe, name) for name in CHOSEN}
+    # a section without a plane tells neither pitch nor space
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    chosen |= {
         "views": (msgspec.convert(commit.view, type=View),),
         "layers": commit.layers,
         "downsample": asked,
-        "codec": recipe.codec,
-        "interpolation": recipe.interpolation,
-        "parallel": recipe.parallel,
-        "fill": recipe.fill,
-        "numeric_expression": recipe.numeric_expression,
         "fetch": "images",
     }
-    if recipe.um is not None:
-        chosen["um"] = recipe.um
-    if recipe.space is not None:
-        chosen["space"] = recipe.space
     if commit.view == "expression" and not recipe.numeric_expression:
         chosen.pop("interpolation")
     return Settings(**chosen)

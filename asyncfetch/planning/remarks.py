@@ -29,12 +29,15 @@ class Remarks(msgspec.Struct):
         Those that lie outside of the reference space.
     too_deep : list of SectionImage
         Those that do not have the tier that was asked for.
+    of_another_codec : list of SectionImage
+        Those whose pixels are stored in another codec, and stay so.
     """
 
     n_sections: int = 0
     beside: list[SectionImage] = msgspec.field(default_factory=list)
     outside: list[SectionImage] = msgspec.field(default_factory=list)
     too_deep: list[SectionImage] = msgspec.field(default_factory=list)
+    of_another_codec: list[SectionImage] = msgspec.field(default_factory=list)
 
     def sentences(self, data_set: SectionDataSet, settings: Settings) -> tuple[str, ...]:
         """Return what there is to tell of a data set."""
@@ -55,6 +58,11 @@ class Remarks(msgspec.Struct):
             told.append(
                 f"tier {settings.downsample} is beyond the last tier of {self._some(self.too_deep)} {of_set}; what "
                 "comes instead is known by its size"
+            )
+        if self.of_another_codec:
+            told.append(
+                f"{self._some(self.of_another_codec)} {of_set} stay in the codec they are stored in; to write them "
+                f"again, use asyncfetch rebuild with --layers sections --codec {settings.codec}"
             )
         return tuple(told)
 

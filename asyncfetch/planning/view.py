@@ -172,6 +172,8 @@ def plan_view(
                 continue
         if (changed := _changed(plan, stored, settings)) is None:
             committed.append(section.id)
+            if stored is not None and "sections" in plan.layers and stored.recipe.codec != recipe.codec:
+                remarks.of_another_codec.append(section)
         else:
             to_fetch.append(changed.with_blocks())
     return ViewPlan(

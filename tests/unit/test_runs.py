@@ -16,6 +16,7 @@ OF_THE_USER = {
     "max_jobs",
     "memory_bytes",
     "min_speed_bytes_per_s",
+    "ngff",
     "outage_patience_s",
     "page_rows",
     "proxy",

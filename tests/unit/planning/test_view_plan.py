@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -307,3 +308,17 @@ def test_auto_cuts_an_image_into_boxes_from_the_first_byte_beyond_the_memory():
     # the other two ways do not look at the size
     assert blocks_with(needed - 1, "images") == ()
     assert len(blocks_with(2**32, "tiles")) > 1
+
+
+def test_pixels_that_stay_in_another_codec_than_the_one_asked_for_are_told_of():
+    settings = Settings(layers=("source", "sections"), codec="blosc-lz4")
+    stored = [
+        commit_of(section, layers=("source", "sections"), codec="zstd")
+        for section in DATA_SET.section_images[:2]
+    ]
+    commits = {commit.image_id: commit for commit in stored}
+    (note,) = plan(settings, commits=commits).notes
+    assert note.startswith("2 sections (image:12, …) of data set 479 stay in the codec they are stored in; ")
+    assert note.endswith("asyncfetch rebuild with --layers sections --codec blosc-lz4")
+    assert not plan(msgspec.structs.replace(settings, codec="zstd"), commits=commits).notes
+    assert not plan(msgspec.structs.replace(settings, layers=("source",)), commits=commits).notes
