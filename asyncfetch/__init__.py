@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asyncfetch import blocking
     from asyncfetch.allen import ImageRequest, Query
     from asyncfetch.client import Client
+    from asyncfetch.exporting import ExportReport, export
     from asyncfetch.mirroring import (
         Estimate,
         Report,
@@ -40,6 +41,7 @@ __all__ = [
     "AsyncFetchError",
     "Client",
     "Estimate",
+    "ExportReport",
     "ImageRequest",
     "Query",
     "Report",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "blocking",
     "estimate",
+    "export",
     "mirror",
     "open",
     "rebuild",
@@ -74,6 +77,7 @@ _HOMES = {
         ("estimate", "mirror", "rebuild", "resume", "verify", "volume"),
         "asyncfetch.mirroring",
     ),
+    **dict.fromkeys(("ExportReport", "export"), "asyncfetch.exporting"),
     "upgrade": "asyncfetch.upgrading",
 }
 

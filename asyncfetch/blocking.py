@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
-from asyncfetch import mirroring, upgrading
+from asyncfetch import exporting, mirroring, upgrading
 from asyncfetch.allen import ImageRequest, Query
 from asyncfetch.client import BlockingClient as Client
 from asyncfetch.deprecation import once_positional
 from asyncfetch.errors import AsyncFetchError
 from asyncfetch.events import ignore
+from asyncfetch.exporting import ExportReport
 from asyncfetch.mirroring import Estimate, Report, VerifyReport, VolumeReport
 from asyncfetch.settings import Settings
 from asyncfetch.store import Store, open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from asyncfetch.engine import Transport
     from asyncfetch.errors import StoreBusyError
     from asyncfetch.events import Listener
+    from asyncfetch.exporting import ExportOptions
     from asyncfetch.mirroring.runner import Executor
     from asyncfetch.options import MachineOptions, MirrorOptions, RebuildOptions, RequestOptions
     from asyncfetch.planning import SectionPlan
@@ -48,6 +50,7 @@ __all__ = [
     "AsyncFetchError",
     "Client",
     "Estimate",
+    "ExportReport",
     "ImageRequest",
     "Query",
     "Report",
@@ -56,6 +59,7 @@ __all__ = [
     "VerifyReport",
     "VolumeReport",
     "estimate",
+    "export",
     "mirror",
     "open",
     "rebuild",
@@ -251,6 +255,36 @@ def estimate(
             settings=settings,
             on_event=on_event,
             transport=transport,
+            **options,
+        )
+    )
+
+
+def export(
+    location: Location,
+    selection: str | Iterable[str] | None = None,
+    *,
+    format: str,  # noqa: A002 - the word of the command line
+    folder: str | os.PathLike[str],
+    settings: Settings | None = None,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    **options: Unpack[ExportOptions],
+) -> ExportReport:
+    """Write what a store holds as files that other programs read.
+
+    Parameters, result and errors are those of `asyncfetch.export`.
+    """
+    return _wait_for(
+        partial(
+            exporting.export,
+            location,
+            selection,
+            format=format,
+            folder=folder,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
             **options,
         )
     )

@@ -16,7 +16,9 @@ __all__ = [
     "DataSetCompleted",
     "DataSetPlanned",
     "Event",
+    "FileExported",
     "HostPaused",
+    "ItemNotExported",
     "Listener",
     "ListingDiffered",
     "OutageBegan",
@@ -262,6 +264,29 @@ class ShardMade(Event, frozen=True, tag="shard_made"):
     n_done: int
     n_shards: int
     elapsed_s: float
+
+
+class FileExported(Event, frozen=True, tag="file_exported"):
+    """A file of an export that is there; ``is_new`` unless an earlier run wrote it.
+
+    ``item`` is the selection that it is of, and ``name`` its path below the folder of the export.
+    """
+
+    name: str
+    item: str
+    view: str | None
+    is_new: bool
+    size_bytes: int
+    elapsed_s: float
+
+
+class ItemNotExported(Event, frozen=True, tag="item_not_exported"):
+    """An item that could not be exported, and why."""
+
+    item: str
+    view: str | None
+    error: str
+    cause: str
 
 
 class RunFinished(Event, frozen=True, tag="run_finished"):

@@ -48,6 +48,7 @@ _PANELS = {
         "rebuild": ("rebuild", "Make layers again from the stored JPEGs, offline."),
         "upgrade": ("upgrade", "Turn a store of an earlier layout version into today's."),
         "volume": ("volume", "Fill the space between registered planes, as a volume."),
+        "export": ("export", "Write what a store holds as files for other programs."),
         "preview": ("pictures", "Draw all planes of a data set, or cuts of its volume."),
     },
     "Convert positions": {

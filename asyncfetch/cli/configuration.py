@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.settings import Settings
 
-__all__ = ["Given", "settings_from", "spread_settings"]
+__all__ = ["Given", "as_typed", "settings_from", "spread_settings"]
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def settings_from(config: Path | None, **arguments: Any) -> Settings:
         return Settings.from_layers(arguments, environment, table)
     except SettingsError as error:
         # the other layers are sound, so it was an argument
-        raise SettingsError(_as_typed(error.message, error.setting or ""), setting=error.setting) from None
+        raise SettingsError(as_typed(error.message, error.setting or ""), setting=error.setting) from None
 
 
-def _as_typed(message: str, setting: str) -> str:
+def as_typed(message: str, setting: str) -> str:
     """Return what is wrong with a setting in the words of its option: ``um = 0`` was typed as ``--um 0``."""
     flag = flag_of(setting)
     for start in (f"{setting} = ", f"{setting} "):

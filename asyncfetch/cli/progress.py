@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asyncfetch.cli.console import tell
 from asyncfetch.events import (
     DataSetPlanned,
+    FileExported,
     HostPaused,
+    ItemNotExported,
     OutageBegan,
     OutageEnded,
     OutageProbed,
@@ -37,13 +39,15 @@ _MAX_JOIN_S = 1.0
 
 
 @contextmanager
-def show_progress(*, quiet: bool = False) -> Iterator[Listener]:
+def show_progress(*, quiet: bool = False, items: str = "sections") -> Iterator[Listener]:
     """Show the events of a run on stderr while the block runs.
 
     Parameters
     ----------
     quiet : bool
         Show nothing.
+    items : str
+        What is counted: ``sections`` or ``files``.
 
     Yields
     ------
@@ -54,10 +58,10 @@ def show_progress(*, quiet: bool = False) -> Iterator[Listener]:
     if quiet:
         yield lambda _event: None
     elif console.is_terminal:
-        with _LiveLine(console) as listener:
+        with _LiveLine(console, items) as listener:
             yield listener
     else:
-        yield _PlainLines(tell)
+        yield _PlainLines(tell, items)
 
 
 class _Tally:
@@ -70,6 +74,7 @@ class _Tally:
         self.n_failed = 0
         self.pixels = 0
         self.received_bytes = 0
+        self.written_bytes = 0
 
     def count(self, event: Event) -> None:
         if isinstance(event, DataSetPlanned):
@@ -77,7 +82,10 @@ class _Tally:
         elif isinstance(event, SectionCommitted):
             self.n_done += 1
             self.pixels += event.pixels
-        elif isinstance(event, SectionFailed):
+        elif isinstance(event, FileExported):
+            self.n_done += 1
+            self.written_bytes += event.size_bytes if event.is_new else 0
+        elif isinstance(event, SectionFailed | ItemNotExported):
             self.n_failed += 1
         elif isinstance(event, RequestFinished):
             self.received_bytes += event.size_bytes
@@ -85,8 +93,10 @@ class _Tally:
     @property
     def figures(self) -> str:
         elapsed_s = max(time.monotonic() - self.started_s, 1e-3)
-        megabytes = self.received_bytes / 1e6
-        text = f"{megabytes:.1f} MB, {megabytes / elapsed_s:.1f} MB/s, {self.pixels / 1e6 / elapsed_s:.1f} MPix/s"
+        megabytes = (self.received_bytes + self.written_bytes) / 1e6
+        text = f"{megabytes:.1f} MB, {megabytes / elapsed_s:.1f} MB/s"
+        if not self.written_bytes:
+            text += f", {self.pixels / 1e6 / elapsed_s:.1f} MPix/s"
         return f"{text}, {self.n_failed} failed" if self.n_failed else text
 
 
@@ -101,6 +111,8 @@ def _story(event: Event) -> str | None:
         return f"waiting: {event.cause}"
     if isinstance(event, SectionFailed):
         return f"image {event.image_id} failed: {event.cause}"
+    if isinstance(event, ItemNotExported):
+        return f"{event.item}{f' {event.view}' if event.view else ''} failed: {event.cause}"
     if isinstance(event, RequestRetried):
         return f"retrying in {lasting(event.delay_s)} (attempt {event.attempt} failed): {event.cause}"
     if isinstance(event, HostPaused):
@@ -121,8 +133,9 @@ def _story(event: Event) -> str | None:
 class _PlainLines:
     """Plain lines: what is worth one, and every few seconds how far the run is."""
 
-    def __init__(self, print_line: Callable[[str], None]) -> None:
+    def __init__(self, print_line: Callable[[str], None], items: str) -> None:
         self._print = print_line
+        self._items = items
         self._tally = _Tally()
         self._next_s = self._tally.started_s + _LINE_EVERY_S
 
@@ -132,19 +145,20 @@ class _PlainLines:
             self._print(story)
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + _LINE_EVERY_S
-            self._print(
-                f"{self._tally.n_done}/{counted(self._tally.n_sections, 'section')}, {self._tally.figures}"
-            )
+            # of files nobody knows how many there will be
+            n_done, n_all = self._tally.n_done, self._tally.n_sections
+            done = f"{n_done}/{n_all}" if n_all or self._items == "sections" else f"{n_done}"
+            self._print(f"{done} {self._items}, {self._tally.figures}")
 
 
 class _LiveLine:
     """One line of progress at the bottom of a terminal."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, items: str) -> None:
         self._console = console
         self._tally = _Tally()
         self._progress = Progress(
-            TextColumn("sections"),
+            TextColumn(items),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
@@ -152,7 +166,7 @@ class _LiveLine:
             console=console,
             transient=True,
         )
-        self._task = self._progress.add_task("sections", total=None, figures="")
+        self._task = self._progress.add_task(items, total=None, figures="")
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -212,6 +212,7 @@ def run_to_report[T](
     log_json: str | None = None,
     metrics: str | None = None,
     go_on: str = "`asyncfetch resume`",
+    items: str = "sections",
 ) -> T:
     """Run with progress; the first interrupt drains, the second stops.
 
@@ -225,6 +226,8 @@ def run_to_report[T](
         As for `open_listeners`.
     go_on : str
         What continues a run that was stopped.
+    items : str
+        What it works on.
 
     Raises
     ------
@@ -236,7 +239,8 @@ def run_to_report[T](
     from asyncfetch.cli.listeners import open_listeners
     from asyncfetch.cli.progress import show_progress
 
-    with open_listeners(log_json, metrics) as also, show_progress(quiet=quiet) as show:
+    done = "complete" if items == "files" else "committed"
+    with open_listeners(log_json, metrics) as also, show_progress(quiet=quiet, items=items) as show:
 
         def listener(event: Event) -> None:
             show(event)
@@ -244,6 +248,6 @@ def run_to_report[T](
 
         return run_until_interrupted(
             lambda drain: run(listener, drain),
-            on_first="stopping when the sections in flight are done; interrupt again to stop at once",
-            on_second=f"stopped; what is committed stays, and {go_on} continues from there",
+            on_first=f"stopping when the {items} in flight are done; interrupt again to stop at once",
+            on_second=f"stopped; what is {done} stays, and {go_on} continues from there",
         )

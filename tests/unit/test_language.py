@@ -24,8 +24,8 @@ OPENINGS = words(
     two three four ten how what whatever when where whether which who whose why in"""
     # nouns that have no plural here, and adjectives
     """ data memory metadata ngff pixels progress stdout text tls verification work affine decoded displacement
-    integer jpeg large long old plain public registered regular single small stored wanted whole allensdk atldld
-    expression limit"""
+    integer jpeg large long nifti nrrd old plain public registered regular single small stored wanted whole allensdk
+    atldld expression limit ome-tiff"""
 )
 #: What follows a verb and hardly ever a plural: "Draws each plane …".
 OBJECTS = words("a an the all any each every it its one them")

@@ -26,7 +26,7 @@ from asyncfetch.options import (
 )
 from asyncfetch.settings import Settings
 
-CALLS = ("estimate", "mirror", "rebuild", "resume", "upgrade", "verify", "volume")
+CALLS = ("estimate", "export", "mirror", "rebuild", "resume", "upgrade", "verify", "volume")
 #: What a call is about; everything else goes by keyword.
 ABOUT = {"selection", "location", "data_set_id"}
 

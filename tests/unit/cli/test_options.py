@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.testing
 
-from asyncfetch import mirroring, upgrading
+from asyncfetch import exporting, mirroring, upgrading
 from asyncfetch.allen import ImageRequest
 from asyncfetch.atlas import Atlas
 from asyncfetch.cli import app, register_commands
@@ -196,6 +196,7 @@ NOT_OPTIONS = {
 RENAMED = {
     "location": "out",
     "selection": "selection",
+    "folder": "output",
     "numbers": "dismiss",
     "ids": "data_set",
     "range": "bounds",
@@ -223,6 +224,7 @@ OF_THE_REPLICA = {"rounding", "has_last_tier", "ignored_parameters", "max_record
         ("rebuild", mirroring.rebuild, set()),
         ("upgrade", upgrading.upgrade, set()),
         ("volume", mirroring.volume, set()),
+        ("export", exporting.export, set()),
         ("verify", mirroring.verify, set()),
         ("runs", mirroring.dismiss_runs, set()),
         ("search", data_sets_query, set()),
