@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import pytest
 
+from tests.object_storage import ObjectStorage
+
 # what leads to servers elsewhere: the tests are about loopback, and none of them is to meet a proxy of this machine
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]
@@ -240,17 +242,35 @@ def _without_times(data: bytes) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
 
 
+@pytest.fixture(scope="module")
+def object_storage(tmp_path_factory):
+    """An S3 server on loopback with an empty bucket, for the tests of a module together."""
+    pytest.importorskip("moto")
+    with ObjectStorage(tmp_path_factory.mktemp("object-storage")) as storage:
+        yield storage
+
+
+@pytest.fixture
+def in_storage(object_storage, monkeypatch):
+    """The S3 server, with what reaches it in the environment; it behaves again when the test ends."""
+    for name, value in object_storage.environment.items():
+        monkeypatch.setenv(name, value)
+    yield object_storage
+    for fault in ("slow", "break", "full"):
+        object_storage.tell(fault, 0)
+
+
 @pytest.fixture(scope="session")
 def stored_objects():
-    """Return what reads all objects of a store in a folder, by name; times of commits are left out."""
+    """Return what reads all objects of a store by name, in a folder or as they are; times of commits are left out."""
 
-    def read(folder: Path) -> dict[str, bytes]:
+    def read(store: Path | dict[str, bytes]) -> dict[str, bytes]:
+        if not isinstance(store, dict):
+            paths = [path for path in sorted(store.rglob("*")) if path.is_file()]
+            store = {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
         return {
-            str(path.relative_to(folder)): _without_times(path.read_bytes())
-            if path.name == "zarr.json"
-            else path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
+            name: _without_times(data) if name.rpartition("/")[2] == "zarr.json" else data
+            for name, data in store.items()
         }
 
     return read

@@ -42,6 +42,16 @@ class Backend(Protocol):
         ...
 
     @property
+    def can_list(self) -> bool:
+        """Whether names can be asked for; elsewhere only what is known by name can be read."""
+        ...
+
+    @property
+    def n_at_once(self) -> int:
+        """How many requests are worth sending at once: 1 where each takes microseconds."""
+        ...
+
+    @property
     def leaves_partials(self) -> bool:
         """Whether a write that was killed can leave a temporary file."""
         ...
@@ -80,6 +90,10 @@ class Backend(Protocol):
 
     def names_below(self, path: str) -> list[str]:
         """Return the names directly below a path, sorted; none if it does not exist."""
+        ...
+
+    def sizes_below(self, path: str) -> dict[str, int] | None:
+        """Return the sizes of all objects below a path by key; None where asking each by itself costs less."""
         ...
 
     def leftovers(self, path: str, *, deep: bool) -> list[str]:

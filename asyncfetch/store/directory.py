@@ -1,11 +1,11 @@
-"""What a location names, as it was typed: a directory, or an address that cannot be opened."""
+"""What a location names, as it was typed: a directory, or the address of object storage."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from asyncfetch.errors import SettingsError
@@ -13,28 +13,70 @@ from asyncfetch.errors import SettingsError
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["directory_of", "store_directory"]
+__all__ = ["CloudAddress", "cloud_address", "directory_of", "store_directory"]
 
 #: Two letters at least, so that ``C:`` is a drive of Windows.
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 #: What a path keeps of an address: ``Path("s3://bucket/a.zarr")`` is ``s3:/bucket/a.zarr``.
 _WAS_ADDRESS = re.compile(r"(?P<scheme>s3|gs|gcs|az|abfss?|https?|ftp|memory|file):", re.IGNORECASE)
 _DRIVE = re.compile(r"/[A-Za-z]:")
-#: The class of obstore that reaches each kind of object storage.
-_OBSTORE = {
-    "s3": "S3Store",
-    "gs": "GCSStore",
-    "gcs": "GCSStore",
-    "az": "AzureStore",
-    "abfs": "AzureStore",
-    "abfss": "AzureStore",
-    "http": "HTTPStore",
-    "https": "HTTPStore",
-}
+#: The kinds of storage that can be reached by an address, and their schemes.
+_KINDS = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "http": "http", "https": "http"}
 #: What names a file that holds a store (RFC-9 of NGFF calls it .ozx), and not a directory.
 _ARCHIVES = {".zip", ".ozx"}
-#: Of these nothing can be written.
-_READ_ONLY = {"http", "https"}
+
+
+class CloudAddress(NamedTuple):
+    """Where a store lies in object storage, or on a web server.
+
+    Attributes
+    ----------
+    kind : str
+        ``s3``, ``gs``, ``az`` or ``http``.
+    bucket : str
+        The bucket or container; the host of a web server.
+    prefix : str
+        What the names of all objects begin with, without slashes around it; may be empty.
+    text : str
+        The address as messages show it.
+    """
+
+    kind: str
+    bucket: str
+    prefix: str
+    text: str
+
+
+def cloud_address(location: object) -> CloudAddress | None:
+    """Return the address that a location names, None where it names none of object storage.
+
+    Raises
+    ------
+    SettingsError
+        It holds a password or a query, no bucket, or a name that no object can have.
+    """
+    found = _ADDRESS.match(location) if isinstance(location, str) else None
+    kind = None if found is None else _KINDS.get(found["scheme"].lower())
+    if found is None or kind is None:
+        return None
+    scheme, rest = found["scheme"].lower(), str(location)[found.end() :]
+    bucket, _, prefix = rest.partition("/")
+    prefix = prefix.strip("/")
+    shown = f"{scheme}://{bucket.rpartition('@')[2]}" + (f"/{prefix}" if prefix else "")
+    if "@" in bucket:
+        raise SettingsError(
+            f"{shown} was given with a user or a password, which would be written into reports; give those in the "
+            "environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            setting="out",
+        )
+    if not bucket:
+        raise SettingsError(f"{location} does not name a bucket; write {scheme}://BUCKET/PATH", setting="out")
+    if re.search(r"[?#\\\0]", rest) or any(part in {"", ".", ".."} for part in prefix.split("/") if prefix):
+        raise SettingsError(
+            f"{shown} cannot name a store: a path in a bucket has no empty parts, no '..', and none of ? # \\",
+            setting="out",
+        )
+    return CloudAddress(kind, bucket, prefix, shown)
 
 
 def store_directory(location: str | Path) -> Path:
@@ -120,15 +162,18 @@ def _refuse(text: str, scheme: str) -> NoReturn:
         raise SettingsError(
             f'{text} cannot be opened; from Python, "memory" is a new store in memory', setting="out"
         )
-    if scheme not in _OBSTORE:
+    if scheme in _KINDS:
         raise SettingsError(
-            f"{text} cannot be opened: {scheme}:// is not a kind of address that is known here; give a directory",
+            f"{text} is an address where a directory is needed; an address of object storage is given as text (str), "
+            "not as a Path",
             setting="out",
         )
-    what = "can only be read, and only" if scheme in _READ_ONLY else "can only be used"
+    known = (
+        "az://CONTAINER/PATH"
+        if scheme in {"abfs", "abfss"}
+        else "a directory, or s3://, gs://, az:// or https://"
+    )
     raise SettingsError(
-        f"{text} cannot be opened by its address: object storage {what} from Python, with a Zarr store as the "
-        f"location (pip install obstore; zarr.storage.ObjectStore(obstore.store.{_OBSTORE[scheme]}(...))); "
-        "give a directory",
+        f"{text} cannot be opened: {scheme}:// is not a kind of address that is known here; give {known}",
         setting="out",
     )

@@ -44,6 +44,8 @@ class FolderBackend:
     """
 
     is_near = True
+    can_list = True
+    n_at_once = 1
     leaves_partials = True
 
     def __init__(self, store: WalledStore) -> None:
@@ -129,6 +131,9 @@ class FolderBackend:
             return sorted(os.listdir(self._wall.path(path)))  # noqa: PTH208 - no path for each name
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def sizes_below(self, path: str) -> None:
+        """Return nothing: sizes are asked for one by one."""
 
     def leftovers(self, path: str, *, deep: bool) -> list[str]:
         """Return the keys of the temporary files that killed writes left below a path, however deep or just there."""

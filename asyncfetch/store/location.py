@@ -1,4 +1,4 @@
-"""Where a store can lie: a directory, memory, or a Zarr store of the caller's."""
+"""Where a store can lie: a directory, memory, object storage, or a Zarr store of the caller's."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarr.abc.store import Store as ZarrStore
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
-from asyncfetch.errors import StoreAccessError
-from asyncfetch.store.directory import store_directory
+from asyncfetch.errors import SettingsError, StoreAccessError
+from asyncfetch.store.bucket_store import BucketStore
+from asyncfetch.store.directory import cloud_address, store_directory
 from asyncfetch.store.folder import FolderBackend
 from asyncfetch.store.memory import MemoryBackend
+from asyncfetch.store.object_storage import ObjectStorageBackend
 from asyncfetch.store.walled import WalledStore
+from asyncfetch.store.web import WebBackend
 from asyncfetch.store.zarr_store import ZarrBackend
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from asyncfetch.store.backend import Backend
+    from asyncfetch.store.directory import CloudAddress
 
 __all__ = ["Location", "open_backend"]
 
@@ -35,6 +41,9 @@ def open_backend(location: Location, *, read_only: bool) -> Backend:
     """
     if location == "memory":
         return MemoryBackend(MemoryStore(read_only=read_only))
+    address = cloud_address(location)
+    if address is not None:
+        return _cloud_backend(address, read_only=read_only)
     if not isinstance(location, ZarrStore):
         return FolderBackend(WalledStore(store_directory(location), read_only=read_only))
     store = _checked(location, read_only=read_only)
@@ -46,13 +55,45 @@ def open_backend(location: Location, *, read_only: bool) -> Backend:
             return FolderBackend(WalledStore(store.root, read_only=store.read_only))
         case MemoryStore() if type(store) is MemoryStore:
             return MemoryBackend(store)
+        case ObjectStore() if type(store) is ObjectStore and type(store.store).__name__ != "LocalStore":
+            bucket = _bucket_module(str(store)).Bucket(store.store, str(store))
+            return ObjectStorageBackend(bucket, read_only=store.read_only)
+        case BucketStore():
+            return _backend_of(store)
         case _:
             return ZarrBackend(store)
 
 
+def _cloud_backend(address: CloudAddress, *, read_only: bool) -> Backend:
+    if address.kind == "http" and not read_only:
+        raise SettingsError(
+            f"{address.text} can only be read; write to a directory, or to s3://, gs:// or az://",
+            setting="out",
+        )
+    return _backend_of(BucketStore(_bucket_module(address.text).open_bucket(address), read_only=read_only))
+
+
+def _backend_of(store: BucketStore) -> Backend:
+    make = ObjectStorageBackend if store.bucket.can_list else WebBackend
+    return make(store.bucket, read_only=store.read_only)
+
+
+def _bucket_module(name: str) -> ModuleType:
+    try:
+        from asyncfetch.store import bucket
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "obstore":
+            raise
+        raise SettingsError(
+            f"{name} is in object storage, which requires obstore; install it with: pip install 'asyncfetch[cloud]'",
+            setting="out",
+        ) from error
+    return bucket
+
+
 def _checked(store: ZarrStore, *, read_only: bool) -> ZarrStore:
     name = str(store)
-    if not store.supports_listing:
+    if not store.supports_listing and not isinstance(store, BucketStore):
         raise StoreAccessError(
             f"{name} cannot list what it holds; copy it to a directory and give that", location=name
         )

@@ -5,7 +5,7 @@ readers of Zarr take it for an empty group while a run is at work. It is removed
 
 In a directory the file is locked as well, which the system undoes when the process ends, however it ends. Where files
 cannot be locked, and in other Zarr stores, making the object tells who was first, and what it says of its holder tells
-whether that is still alive.
+whether that is still alive. In object storage the lock is a lease (`asyncfetch.store.lease`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,19 @@ import msgspec
 from zarr.buffer import cpu
 from zarr.core.sync import sync
 
+from asyncfetch.errors import StoreError
 from asyncfetch.layout.paths import LOCK_PATH
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
-from asyncfetch.store.lock_file import LOCK_KEY, busy_error, holder_in, lock_open_file, silent_s_of
+from asyncfetch.store.lease import LEASE_S, Lease
+from asyncfetch.store.lock_file import (
+    LOCK_KEY,
+    busy_error,
+    document_of,
+    holder_in,
+    lock_open_file,
+    silent_s_of,
+)
+from asyncfetch.store.object_storage import ObjectStorageBackend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +69,11 @@ class StoreLock:
         self.holder = Holder.of_this_process(command)
         self._place = place
         self._file: int | None = None
+        self._lease = (
+            Lease(place.backend.bucket, self.holder)
+            if isinstance(place.backend, ObjectStorageBackend)
+            else None
+        )
         self._pid = os.getpid()
         self._done = threading.Event()
         self._showing = threading.Thread(target=self._show, daemon=True, name="asyncfetch-lock")
@@ -82,11 +97,18 @@ class StoreLock:
         lock = cls(place, command)
         with place.mapped_errors():
             for _ in range(_MAX_TRIES):
-                if lock._try_file() if place.folder is not None else lock._try_object():
+                if lock._try():
                     _held.add(lock)
+                    if lock._lease is not None:
+                        place.guard = lock._lease.check
                     lock._showing.start()
                     return lock
         raise busy_error(place.name, place.folder, None, None)
+
+    def _try(self) -> bool:
+        if self._lease is not None:
+            return self._lease.take()
+        return self._try_file() if self._place.folder is not None else self._try_object()
 
     @property
     def is_held(self) -> bool:
@@ -100,8 +122,11 @@ class StoreLock:
         self._done.set()
         self._showing.join()
         _held.discard(self)
-        with contextlib.suppress(OSError):
-            if self._place.folder is None:
+        with contextlib.suppress(OSError, StoreError):
+            if self._lease is not None:
+                self._place.guard = None
+                self._lease.release()
+            elif self._place.folder is None:
                 if _is(holder_in(self._place.get(LOCK_KEY)), self.holder):
                     self._place.delete(LOCK_KEY)
             else:
@@ -132,11 +157,13 @@ class StoreLock:
         """Show from time to time that the run is alive, to those who cannot see its process."""
         while not self._done.wait(_SHOWN_EVERY_S):
             with contextlib.suppress(Exception):  # a store that fails is noticed by the run itself
-                if self._place.folder is not None:
+                if self._lease is not None:
+                    self._lease.renew()
+                elif self._place.folder is not None:
                     os.utime(self._place.folder / LOCK_KEY)
                 else:
                     now = datetime.now(UTC).isoformat(timespec="seconds")
-                    self._place.set(LOCK_KEY, _document(msgspec.structs.replace(self.holder, seen=now)))
+                    self._place.set(LOCK_KEY, document_of(msgspec.structs.replace(self.holder, seen=now)))
 
     def _try_file(self) -> bool:
         """Try to get the file; return whether it is ours, or has to be tried again."""
@@ -156,7 +183,7 @@ class StoreLock:
                 return False
             if not is_new:
                 self._check_elsewhere(path)
-            _write(number, _document(self.holder))
+            _write(number, document_of(self.holder))
             if can_lock:
                 # it stays open, because closing it would undo the lock
                 self._file, number = number, None
@@ -198,7 +225,7 @@ class StoreLock:
     def _try_object(self) -> bool:
         """Try to get the object of a store that is not a directory."""
         place = self._place
-        document = _document(
+        document = document_of(
             msgspec.structs.replace(self.holder, seen=datetime.now(UTC).isoformat(timespec="seconds"))
         )
         sync(place.store.set_if_not_exists(LOCK_KEY, cpu.Buffer.from_bytes(document)))
@@ -231,17 +258,9 @@ def read_holder(place: Place) -> tuple[Holder | None, bool | None]:
     else:
         silent_s = _since(holder.seen or holder.since)
     alive = holder.is_alive(silent_s)
+    if alive is None and isinstance(place.backend, ObjectStorageBackend):
+        return holder, silent_s <= LEASE_S
     return holder, (None if silent_s > SILENT_AFTER_S else True) if alive is None else alive
-
-
-def _document(holder: Holder) -> bytes:
-    return msgspec.json.encode(
-        {
-            "zarr_format": 3,
-            "node_type": "group",
-            "attributes": {"asyncfetch": {"writer": holder}},
-        }
-    )
 
 
 def _is(one: Holder | None, other: Holder | None) -> bool:

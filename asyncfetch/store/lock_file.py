@@ -17,7 +17,7 @@ import msgspec
 
 from asyncfetch.errors import StoreBusyError
 from asyncfetch.layout.paths import LOCK_PATH
-from asyncfetch.store.directory import store_directory
+from asyncfetch.store.directory import cloud_address, store_directory
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
 from asyncfetch.store.wall import Wall
 from asyncfetch.text import lasting
@@ -30,7 +30,15 @@ else:
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LOCK_KEY", "busy_error", "holder_in", "lock_open_file", "refuse_if_busy", "silent_s_of"]
+__all__ = [
+    "LOCK_KEY",
+    "busy_error",
+    "document_of",
+    "holder_in",
+    "lock_open_file",
+    "refuse_if_busy",
+    "silent_s_of",
+]
 
 LOCK_KEY = f"{LOCK_PATH}/zarr.json"
 _BUSY = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
@@ -48,9 +56,9 @@ def refuse_if_busy(location: str | Path) -> None:
     StoreBusyError
         A run on this machine has the store.
     SettingsError
-        The location names no directory.
+        The location cannot name a store.
     """
-    if location == "memory":
+    if location == "memory" or cloud_address(location) is not None:
         return
     folder = store_directory(location)
     with contextlib.suppress(OSError):
@@ -66,7 +74,12 @@ def refuse_if_busy(location: str | Path) -> None:
 
 
 def busy_error(
-    name: str, folder: Path | None, holder: Holder | None, silent_s: float | None
+    name: str,
+    folder: Path | None,
+    holder: Holder | None,
+    silent_s: float | None,
+    *,
+    lease_s: float | None = None,
 ) -> StoreBusyError:
     """Return what a run is told that is refused.
 
@@ -80,6 +93,8 @@ def busy_error(
         Who has it; None for somebody who has not said so yet.
     silent_s : float or None
         For how long the holder has not shown itself.
+    lease_s : float, optional
+        After how long of that the lock ends by itself.
     """
     lock = folder / LOCK_PATH if folder is not None else f"the object {LOCK_KEY}"
     if holder is None:
@@ -88,7 +103,9 @@ def busy_error(
             location=name,
         )
     advice = "wait for it with --wait (wait=True in Python)"
-    if holder.is_alive(silent_s) is None:
+    if lease_s is not None:
+        advice += f"; if that process has ended, the store is free within {lasting(lease_s)}"
+    elif holder.is_alive(silent_s) is None:
         is_silent = silent_s is not None and silent_s > SILENT_AFTER_S
         silent = f", which has not shown itself for {lasting(silent_s or 0)}" if is_silent else ""
         advice += f"; if that process{silent} has ended, remove {lock}"
@@ -99,6 +116,13 @@ def busy_error(
         host=holder.host,
         pid=holder.pid,
         since=holder.since,
+    )
+
+
+def document_of(holder: Holder) -> bytes:
+    """Return the object of a lock: the metadata of an empty group that name the holder."""
+    return msgspec.json.encode(
+        {"zarr_format": 3, "node_type": "group", "attributes": {"asyncfetch": {"writer": holder}}}
     )
 
 

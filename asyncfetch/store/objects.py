@@ -11,6 +11,7 @@ import contextlib
 import errno
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,7 +52,8 @@ class Place:
     Parameters
     ----------
     location : str, Path or zarr Store
-        A directory, ``"memory"`` for a new store in memory, or a Zarr store.
+        A directory, an address of object storage such as ``s3://bucket/a.zarr``, ``"memory"`` for a new store in
+        memory, or a Zarr store.
     read_only : bool
         Refuse to write.
 
@@ -63,12 +65,15 @@ class Place:
         What messages call the place.
     damage : Damage
         What was met that cannot be read and therefore counts as missing.
+    guard : callable or None
+        Is called before every change, and raises where this run may not make it.
     """
 
     def __init__(self, location: Location, *, read_only: bool = False) -> None:
         self.backend = open_backend(location, read_only=read_only)
         self.name = self.backend.name
         self.damage = Damage()
+        self.guard: Callable[[], None] | None = None
         self._copies = threading.Lock()
         self._without_copy: set[str] = set()
 
@@ -89,6 +94,11 @@ class Place:
     def is_near(self) -> bool:
         """Whether looking at an object takes microseconds: a folder or memory of this process."""
         return self.backend.is_near
+
+    @property
+    def can_list(self) -> bool:
+        """Whether names can be asked for; elsewhere only what is known by name can be read."""
+        return self.backend.can_list
 
     @contextlib.contextmanager
     def mapped_errors(self, key: str | None = None) -> Iterator[None]:
@@ -197,6 +207,17 @@ class Place:
         """Return the names directly below a path, sorted; none if it does not exist."""
         with self.mapped_errors():
             return self.backend.names_below(path)
+
+    def sizes_below(self, path: str) -> dict[str, int] | None:
+        """Return the sizes of all objects below a path by key; None where `tail` costs less."""
+        return self.backend.sizes_below(path)
+
+    def map[T, R](self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Call a function of this place for each item, for several at once where each call waits for a server."""
+        if self.backend.n_at_once == 1:
+            return [function(each) for each in items]
+        with ThreadPoolExecutor(self.backend.n_at_once) as pool:
+            return list(pool.map(function, items))
 
     def read[T](self, key: str, parse: Callable[[bytes], T], limit_bytes: int = MAX_OBJECT_BYTES) -> T | None:
         """Return an object as parsed; None where it is missing, or damaged, which `damage` then remembers."""
@@ -327,6 +348,8 @@ class Place:
         Zarr's consolidated metadata, which its readers believe without looking further.
         """
         checked_key(key, self.name)
+        if self.guard is not None:
+            self.guard()
         if not key.endswith(_GROUP):
             return
         folders = key.split("/")[:-1]

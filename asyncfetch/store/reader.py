@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
@@ -135,9 +136,9 @@ class Store:
         """Return the ids of the data sets in the store, sorted; those whose record cannot be read are left out."""
         names = self._place.names_below("data_sets")
         ids = sorted(int(name) for name in names if name.isdecimal())
-        for data_set_id in ids:
-            if data_set_id not in self._sound_ids and read_record(self._place, data_set_id) is not None:
-                self._sound_ids.add(data_set_id)
+        unknown = [each for each in ids if each not in self._sound_ids]
+        records = self._place.map(partial(read_record, self._place), unknown)
+        self._sound_ids |= {each for each, record in zip(unknown, records, strict=True) if record is not None}
         return tuple(each for each in ids if each in self._sound_ids)
 
     def list_data_set_ids(self) -> tuple[int, ...]:

@@ -144,7 +144,7 @@ def read_commits(place: Place, data_set_id: int, view: str) -> dict[int, Commit]
     """Return the commits of a view by image id, in order of section number and id."""
     path = sections_path(data_set_id, view)
     names = (name for name in place.names_below(path) if name.isdecimal())
-    found = (read_commit(place, data_set_id, view, int(name)) for name in names)
+    found = place.map(lambda name: read_commit(place, data_set_id, view, int(name)), names)
     commits = [commit for commit in found if commit is not None]
     commits.sort(
         key=lambda commit: (commit.section_number is None, commit.section_number or 0, commit.image_id)
@@ -167,14 +167,23 @@ def read_summary(place: Place, data_set_id: int, view: str) -> dict[int, StoredC
 
 
 def summarize(place: Place, commits: Iterable[Commit]) -> ViewSummary | None:
-    """Return the summary of commits as they stand in a store; None where one of them is gone."""
-    told = []
+    """Return the summary of the commits of a view as they stand in a store; None where one of them is gone."""
+    told: list[tuple[Commit, int]] = []
+    sizes: dict[str, int] | None = None
     for commit in commits:
-        end = place.tail(metadata_key(section_path(commit.data_set_id, commit.view, commit.image_id)), 0)
-        if end is None:
+        if not told:
+            sizes = place.sizes_below(sections_path(commit.data_set_id, commit.view))
+        key = metadata_key(section_path(commit.data_set_id, commit.view, commit.image_id))
+        size = _size(place, key) if sizes is None else sizes.get(key)
+        if size is None:
             return None
-        told.append((commit, end[0]))
+        told.append((commit, size))
     return ViewSummary.of(told)
+
+
+def _size(place: Place, key: str) -> int | None:
+    end = place.tail(key, 0)
+    return None if end is None else end[0]
 
 
 def read_sections(place: Place, data_set_id: int, view: str) -> dict[int, SectionSummary]:

@@ -80,7 +80,7 @@ def is_made(place: Place, *, create: bool, of_any_version: bool = False) -> bool
     if isinstance(place.store, LocalStore):
         _check_directory(place, place.store.root, create=create)
     # before the metadata are read, because another run may be making the store
-    names = place.names_below("")
+    names = place.names_below("") if place.can_list else []
     attributes = place.attributes("")
     layout = _layout_of(attributes)
     # a number that was changed is damage where the sections below name another
@@ -88,7 +88,7 @@ def is_made(place: Place, *, create: bool, of_any_version: bool = False) -> bool
     if layout is not None and not (is_changed and _holds_data_sets(place, of_any_version=of_any_version)):
         _check_layout(place, layout, of_any_version=of_any_version, is_upgrading=_is_upgrading(attributes))
         return True
-    if _holds_data_sets(place, of_any_version=of_any_version):
+    if place.can_list and _holds_data_sets(place, of_any_version=of_any_version):
         if "zarr.json" not in place.damage.found:
             place.damage.add("zarr.json", "is missing or does not name the layout of the store")
         return True

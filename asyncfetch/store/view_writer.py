@@ -103,6 +103,9 @@ class ViewWriter:
         self._levels: dict[int, SectionLevels] = {}
         self._kept_objects: dict[int, dict[Layer, Objects]] = {}
         self._is_summarized: bool | None = None
+        # the images of which something may be there, where asking for each costs more than a list of all
+        self._present: set[int] | None = None
+        self._is_listed = False
 
     def __repr__(self) -> str:
         return f"ViewWriter({self._place.name!r}, {self.data_set_id}, {self.view!r})"
@@ -173,6 +176,19 @@ class ViewWriter:
             for no others, it stays until the next `commit` takes its place.
         """
         self._withdraw_summary()
+        commit = None if self._is_absent(image_id) else self._remove(image_id, keep)
+        z = self._z_by_image.get(image_id)
+        with self._counting:
+            kept = {} if commit is None else commit.objects
+            self._kept_objects[image_id] = {layer: each for layer, each in kept.items() if layer in keep}
+            self._levels.pop(image_id, None)
+            if z is not None:
+                self._plane_objects.pop(z, None)
+                if "registered" not in keep:
+                    self._plane_objects[z] = Objects()
+
+    def _remove(self, image_id: int, keep: Collection[Layer]) -> Commit | None:
+        """Remove what there is of a section, and return the commit that vouches for what is kept."""
         group = self._path_of(image_id)
         commit = read_commit(self._place, self.data_set_id, self.view, image_id) if keep else None
         stays = commit is not None and set(commit.layers) <= set(keep)
@@ -186,14 +202,32 @@ class ViewWriter:
         if "registered" not in keep and z is not None and self._planes is not None:
             for key in self._planes.keys(z):
                 self._place.delete(key)
-        with self._counting:
-            kept = {} if commit is None else commit.objects
-            self._kept_objects[image_id] = {layer: each for layer, each in kept.items() if layer in keep}
-            self._levels.pop(image_id, None)
-            if z is not None:
-                self._plane_objects.pop(z, None)
-                if "registered" not in keep:
-                    self._plane_objects[z] = Objects()
+        return commit
+
+    def _is_absent(self, image_id: int) -> bool:
+        """Tell whether a list of the view says that nothing is there of a section; from now on there may be."""
+        with self._lock:
+            if not self._is_listed:
+                self._present, self._is_listed = self._listed(), True
+            if self._present is None or image_id in self._present:
+                return False
+            self._present.add(image_id)
+            return True
+
+    def _listed(self) -> set[int] | None:
+        """Return the images of which anything is there; None where looking for each costs less than a list."""
+        sizes = self._place.sizes_below(f"{data_set_path(self.data_set_id)}/{self.view}")
+        if sizes is None:
+            return None
+        sections = f"{sections_path(self.data_set_id, self.view)}/"
+        names = {key.removeprefix(sections).partition("/")[0] for key in sizes if key.startswith(sections)}
+        names |= {key.rpartition("/")[2].removesuffix(".jpg") for key in sizes if key.endswith(".jpg")}
+        of_planes = {
+            image_id
+            for image_id, z in self._z_by_image.items()
+            if self._planes is not None and not sizes.keys().isdisjoint(self._planes.keys(z))
+        }
+        return of_planes | {int(name) for name in names if name.isdecimal()}
 
     def write_source(self, image_id: int, jpeg: bytes) -> None:
         """Write the server's JPEG, byte for byte, as a plain file.

@@ -31,6 +31,8 @@ class ZarrBackend:
 
     folder: Path | None = None
     is_near = False
+    can_list = True
+    n_at_once = 1
     # such as a local store within a wrapper
     leaves_partials = True
 
@@ -91,6 +93,9 @@ class ZarrBackend:
         if path:
             checked_key(path, self.name)
         return sorted(sync(_names_in(self.store, path)))
+
+    def sizes_below(self, path: str) -> None:
+        """Return nothing: sizes are asked for one by one."""
 
     def leftovers(self, path: str, *, deep: bool) -> list[str]:
         """Return nothing."""

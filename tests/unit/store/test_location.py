@@ -10,7 +10,7 @@ from zarr.storage import LocalStore, MemoryStore, ZipStore
 
 import asyncfetch.store as store
 from asyncfetch.errors import SettingsError, StoreAccessError
-from asyncfetch.store.directory import directory_of
+from asyncfetch.store.directory import cloud_address, directory_of
 from asyncfetch.store.location import open_backend
 from asyncfetch.store.objects import Place
 
@@ -46,11 +46,11 @@ def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch, kind):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("s3://bucket/brains.zarr", r"from Python.*obstore\.store\.S3Store"),
-        (Path("s3://bucket/brains.zarr"), "S3Store"),
-        ("gs://bucket/a", "GCSStore"),
-        ("az://container/a", "AzureStore"),
-        ("https://example.org/a.zarr", "can only be read, and only from Python"),
+        (Path("s3://bucket/brains.zarr"), r"is an address.*given as text"),
+        ("s3://", "does not name a bucket"),
+        ("s3://bucket/a/../b", "cannot name a store"),
+        ("s3://anna:secret@bucket/a", "user or a password"),
+        ("abfs://container/a", "give az://CONTAINER/PATH"),
         ("memory://", 'from Python, "memory"'),
         ("hdfs://host/a", "hdfs:// is not a kind of address"),
         ("file://server/share/a.zarr", "on the host server"),
@@ -68,6 +68,27 @@ def test_what_cannot_be_opened_is_refused_by_name_and_never_becomes_a_folder(
         with pytest.raises(SettingsError, match=words):
             make(typed)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("s3://bucket/a/b.zarr/", ("s3", "bucket", "a/b.zarr", "s3://bucket/a/b.zarr")),
+        ("S3://bucket", ("s3", "bucket", "", "s3://bucket")),
+        ("gcs://bucket/a", ("gs", "bucket", "a", "gcs://bucket/a")),
+        ("https://h:8443/a", ("http", "h:8443", "a", "https://h:8443/a")),
+        ("brains.zarr", None),
+        ("file:///a", None),
+        (Path("a"), None),
+    ],
+)
+def test_an_address_is_taken_apart(typed, address):
+    assert cloud_address(typed) == address
+
+
+def test_a_web_server_is_refused_for_writing_before_anything_is_asked():
+    with pytest.raises(SettingsError, match=r"https://example\.org/a\.zarr can only be read"):
+        store.StoreWriter.open("https://example.org/a.zarr")
 
 
 @pytest.mark.parametrize("kind", ["obstore", "fsspec", "memory", "local"])
