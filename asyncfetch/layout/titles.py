@@ -10,7 +10,7 @@ from asyncfetch.errors import AlignmentError
 if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
 
-__all__ = ["title_of"]
+__all__ = ["age_of", "title_of"]
 
 #: Genes that are named; a set has one, or one per colour.
 _MAX_GENES = 3
@@ -36,11 +36,17 @@ def title_of(data_set: SectionDataSet, view: str) -> str:
     # neither the id of the plane nor an alignment may tell
     with contextlib.suppress(AlignmentError):
         words.append(str(data_set.plane))
-    age = _inner(data_set.record, "specimen", "donor", "age", "name")
-    words += [age] if isinstance(age, str) and age else []
+    age = age_of(data_set)
+    words += [age] if age else []
     words += [] if view == "image" else [view.replace("_", " ")]
     number = f"data set {data_set.id}"
     return f"{' '.join(words)} ({number})" if words else number
+
+
+def age_of(data_set: SectionDataSet) -> str:
+    """Return how old the mouse was, such as ``P56``; empty where the record does not tell."""
+    age = _inner(data_set.record, "specimen", "donor", "age", "name")
+    return age if isinstance(age, str) else ""
 
 
 def _inner(row: Any, *names: str) -> Any:

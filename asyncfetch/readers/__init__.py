@@ -1,0 +1,1 @@
+"""Readers for other programs: what a store holds, as xarray and napari show it."""
