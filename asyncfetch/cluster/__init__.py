@@ -1,0 +1,3 @@
+"""Many machines: one run of whole data sets on the workers of a Dask cluster, under one rate and one window."""
+
+from __future__ import annotations
