@@ -14,7 +14,7 @@ from asyncfetch.allen import (
     section_images_query,
 )
 from asyncfetch.client.images import ImageQueries
-from asyncfetch.client.pages import MAX_SECTIONS
+from asyncfetch.client.pages import MAX_SECTIONS, Known
 from asyncfetch.client.queries import CatalogueQueries
 from asyncfetch.client.rows import RowQueries
 from asyncfetch.client.stream import open_sections
@@ -80,6 +80,7 @@ class Client(RowQueries, CatalogueQueries, ImageQueries):
         self.pool = Pool(self.settings.workers, idle_bytes=budget // 8, total_bytes=budget // 2)
         self._engine = Engine(self.settings, transport, on_event)
         self._emit = on_event
+        self._known = Known()
         self.sync = SyncServices(self._engine, self.settings)
         self._stack = AsyncExitStack()
 

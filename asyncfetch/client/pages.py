@@ -5,7 +5,9 @@ The rule, which holds whatever the service says about its own pages (RMA-4, RMA-
 - a page starts where the rows that came ended, not where they were expected to end, so that pages that are shorter
   than asked cost nothing but requests;
 - a listing ends at a page without new rows. ``total_rows`` may be missing, count joined rows, or count the rows of the
-  page, so that reaching it proves nothing; only where all ids that a query names have come can there be no more;
+  page, so that reaching it alone proves nothing. There can be no more where all ids that a query names have come. Nor
+  where a page completes the total, once that was seen to count more than a page, and is shorter than asked and than
+  another page of the model, so that no cap made it short;
 - a full page that holds nothing but the last row again is one of a join that repeats it, and not the end; whether a
   service counts its starts in joined rows or not is seen by where its pages begin;
 - a page begins with the last row of the one before; where that is another row, rows have moved, and the listing begins
@@ -28,7 +30,7 @@ from asyncfetch.text import counted
 if TYPE_CHECKING:
     from asyncfetch.allen import Page, Query
 
-__all__ = ["MAX_ROWS", "MAX_SECTIONS", "Listing", "OddRow"]
+__all__ = ["MAX_ROWS", "MAX_SECTIONS", "Known", "Listing", "OddRow"]
 
 type Row = dict[str, Any]
 #: A row that is not a record: its position in the listing, from 0, and what came.
@@ -53,6 +55,29 @@ class Difference(NamedTuple):
     n_came: int
 
 
+class Known:
+    """What the pages that came so far have shown of the service that gives them.
+
+    Attributes
+    ----------
+    most_rows : dict of str to int
+        The most rows of one page, by model.
+    counts_all : bool
+        Whether a total was announced that counts more than the rows of its page.
+    """
+
+    def __init__(self) -> None:
+        self.most_rows: dict[str, int] = {}
+        self.counts_all = False
+
+    def is_short(self, model: str, n_rows: int, n_asked: int, total: int | None) -> bool:
+        """Take a page down, and tell whether it is short for no other reason than that there are no more rows."""
+        most_rows = self.most_rows.get(model, 0)
+        self.most_rows[model] = max(most_rows, n_rows)
+        self.counts_all |= total is not None and total > n_rows > 0
+        return self.counts_all and n_rows < min(n_asked, most_rows)
+
+
 class Listing:
     """The state of one listing: feed it the answer to each `query`, until `is_over`.
 
@@ -66,6 +91,8 @@ class Listing:
         Takes the rows that are not records; without it they are an error.
     max_rows : int
         The most rows that the listing can have.
+    known : Known, optional
+        What other listings have shown of the service.
 
     Attributes
     ----------
@@ -81,12 +108,14 @@ class Listing:
         page_rows: int,
         odd_rows: list[OddRow] | None = None,
         max_rows: int = MAX_ROWS,
+        known: Known | None = None,
     ) -> None:
         options = query.options
         self._query = query if options.order or options.tabular or not query.model else query.order("id")
         self._page_rows = page_rows
         self._odd_rows = odd_rows
         self._max_rows = max_rows
+        self._known = Known() if known is None else known
         self._first_row = options.start_row
         self._end_row = options.start_row + options.num_rows if isinstance(options.num_rows, int) else None
         self._wanted_ids = _wanted_ids(query)
@@ -169,9 +198,14 @@ class Listing:
         # a total that is that of the page says least at the last one
         self._last_total, self._total = total, max(total or 0, self._total or 0) or None
         self._n_raw = max(self._n_raw, self._page_end)
-        is_full = self._measure(page.rows, self._n_asked + n_before)
+        n_asked = self._n_asked + n_before
+        is_short = self._known.is_short(self._query.model, len(page.rows), n_asked, total)
+        is_full = self._measure(page.rows, n_asked)
         rows = rows if self._end_row is None else rows[: self._end_row - self._start_row]
-        return self._take_rows(rows, is_full=is_full)
+        new = self._take_rows(rows, is_full=is_full)
+        # no cap made it short, and nothing that was announced is missing
+        self.is_over |= is_short and total == self._start_row and not self._counts_joined
+        return new
 
     def _measure(self, rows: list[Any], n_asked: int) -> bool:
         """Note how much pages hold; tell whether this one is as full as any, and not the one before again."""

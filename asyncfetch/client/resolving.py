@@ -14,19 +14,20 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 
 from asyncfetch.allen import (
-    data_set_query,
     parse_data_set,
     parse_section_image,
     row_id,
     section_image_query,
     shown_value,
 )
-from asyncfetch.client.pages import MAX_SECTIONS
-from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query, section_images_where
+from asyncfetch.client.batches import SETS_PER_REQUEST, Batches
+from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query
 from asyncfetch.client.spelling import find_spelling
+from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, NotFoundError, RecordError
 from asyncfetch.failures import Failure
 from asyncfetch.text import shown
@@ -37,14 +38,13 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
     from asyncfetch.allen import SectionDataSet
+    from asyncfetch.client.batches import Batch
     from asyncfetch.client.client import Client
     from asyncfetch.client.pages import OddRow
     from asyncfetch.client.selection import Selection
 
 __all__ = ["Resolved", "ResolvedAtlas", "ResolvedDataSet", "ResolvingNote", "resolve_selections"]
 
-#: Data sets of genes and products whose records are asked for at once: some 500 section images.
-_SETS_PER_REQUEST = 25
 #: Single images whose data sets are asked for at once: URLs of a kilobyte.
 _IMAGES_PER_REQUEST = 100
 _MAX_NAME = 80
@@ -111,24 +111,29 @@ async def resolve_selections(
         Takes what is found; closed at the end. Each data set is sent once.
     """
     async with send:
-        resolver = _Resolver(client, send)
+        with failing_alone():
+            async with anyio.create_task_group() as tasks:
+                await _Resolver(client, send, Batches(client, tasks)).resolve(selections)
+
+
+class _Resolver:
+    def __init__(self, client: Client, send: MemoryObjectSendStream[Resolved], batches: Batches) -> None:
+        self._client = client
+        self._send = send
+        self._batches = batches
+        self._sought: set[int] = set()
+
+    async def resolve(self, selections: Iterable[Selection]) -> None:
         by_kind: dict[str, list[Selection]] = {}
         for selection in selections:
             by_kind.setdefault(selection.kind, []).append(selection)
         for selection in by_kind.get("dataset", ()):
-            await resolver.resolve_data_set(int(selection.id), (str(selection),))
+            await self.resolve_data_set(int(selection.id), (str(selection),))
         for selection in (*by_kind.get("gene", ()), *by_kind.get("product", ())):
-            await resolver.resolve_all(selection)
+            await self.resolve_all(selection)
         for selection in by_kind.get("atlas", ()):
-            await resolver.resolve_atlas(selection)
-        await resolver.resolve_images(by_kind.get("image", ()))
-
-
-class _Resolver:
-    def __init__(self, client: Client, send: MemoryObjectSendStream[Resolved]) -> None:
-        self._client = client
-        self._send = send
-        self._sought: set[int] = set()
+            await self.resolve_atlas(selection)
+        await self.resolve_images(by_kind.get("image", ()))
 
     async def resolve_data_set(
         self, data_set_id: int, items: tuple[str, ...], image_ids: frozenset[int] | None = None
@@ -233,6 +238,7 @@ class _Resolver:
                         return
                     advice = "name failed data sets by their ids"
         except AsyncFetchError as error:
+            await self._give_the_rest()
             await self._fail((str(selection),), error)
             return
         url = self._client.settings.base_url
@@ -258,10 +264,11 @@ class _Resolver:
                 elif data_set_id not in self._sought:
                     self._sought.add(data_set_id)
                     waiting.append(data_set_id)
-                if len(waiting) == _SETS_PER_REQUEST:
+                if len(waiting) == SETS_PER_REQUEST:
                     await self._resolve_several(waiting, item)
                     waiting = []
         await self._resolve_several(waiting, item)
+        await self._give_the_rest()
         for _, odd in odd_rows:
             await self._fail_row(item, "data sets", odd, "is not a record")
         return not is_empty or bool(odd_rows)
@@ -309,27 +316,28 @@ class _Resolver:
                 await self._give(ResolvedDataSet(data_set=data_set, items=items, atlas_id=atlas_id))
 
     async def _resolve_several(self, data_set_ids: list[int], item: str) -> None:
-        if not data_set_ids:
-            return
-        odd_rows: list[OddRow] = []
-        try:
-            listed = await self._client.rows(data_set_query(data_set_ids), odd_rows=[])
-            rows = {data_set_id: row for row in reversed(listed) if (data_set_id := row_id(row))}
-            images: dict[int | None, list[Row]] = {}
-            query = section_images_where(data_set_ids)
-            async with self._client.open_rows(query, odd_rows=odd_rows, max_rows=MAX_SECTIONS) as sections:
-                async for image in sections:
-                    images.setdefault(row_id(image, "data_set_id"), []).append(image)
-        except AsyncFetchError as error:
-            if error.is_transient:
-                for data_set_id in data_set_ids:
-                    await self._fail((f"dataset:{data_set_id}",), error)
+        """Ask for data sets, and give those that were asked for before and are there."""
+        if data_set_ids:
+            self._batches.ask(data_set_ids, item)
+        async for batch in self._batches.due():
+            await self._give_batch(batch)
+
+    async def _give_the_rest(self) -> None:
+        async for batch in self._batches.rest():
+            await self._give_batch(batch)
+
+    async def _give_batch(self, batch: Batch) -> None:
+        data_set_ids, item, refusal = batch.ids, batch.item, batch.error
+        if refusal is not None:
+            if refusal.is_transient:
+                await self._fail((f"dataset:{data_set_id}" for data_set_id in data_set_ids), refusal)
                 return
             # one of them may be what the API cannot answer
             self._sought.difference_update(data_set_ids)
             for data_set_id in data_set_ids:
                 await self.resolve_data_set(data_set_id, (f"dataset:{data_set_id}",))
             return
+        rows, images = batch.rows, batch.images
         for data_set_id in data_set_ids:
             items = (f"dataset:{data_set_id}",)
             its_images = images.pop(data_set_id, ())
@@ -343,7 +351,7 @@ class _Resolver:
                 await self._fail(items, error)
             else:
                 await self._give(ResolvedDataSet(data_set=data_set, items=items))
-        for _, odd in odd_rows:
+        for _, odd in batch.odd_rows:
             await self._fail_row(item, "section images", odd, "is not a record")
         for image in itertools.chain.from_iterable(images.values()):
             what = f"is of data set {shown_value(image.get('data_set_id'))}, which was not asked for"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from asyncfetch.allen import Page, Query
-    from asyncfetch.client.pages import OddRow
+    from asyncfetch.client.pages import Known, OddRow
     from asyncfetch.engine import Acceptance, Reply
     from asyncfetch.events import Listener
     from asyncfetch.imaging import Pool
@@ -58,6 +58,7 @@ class RowQueries(ABC):
     pool: Pool
     _engine: Engine
     _emit: Listener
+    _known: Known
 
     async def rows(
         self, query: Query, *, fmt: ReplyFormat = "json", odd_rows: list[OddRow] | None = None
@@ -99,7 +100,8 @@ class RowQueries(ABC):
         One page waits while another is used; nothing more is asked for. Rows with an ``id`` that came before are
         dropped; where they had other content, that is the event :class:`asyncfetch.events.RowsContradicted`. The
         listing ends at a page without new rows, or once all ids came that the query names: a page may be shorter than
-        asked (RMA-4), and ``total_rows`` may be missing or wrong (RMA-5). A page begins with the last row of the one
+        asked (RMA-4), and ``total_rows`` may be missing or wrong (RMA-5). It also ends at a page that is shorter than
+        others of the same model and completes what was announced. A page begins with the last row of the one
         before; where that is another row, rows were added or taken away meanwhile, and the listing begins again, so
         that none is missing. What came and what was announced are compared at the end; a difference that joins do not
         explain is the event :class:`asyncfetch.events.ListingDiffered`.
@@ -121,7 +123,7 @@ class RowQueries(ABC):
         send, receive = anyio.create_memory_object_stream[list[Row] | AsyncFetchError](0)
         try:
             async with receive, anyio.create_task_group() as group:
-                listing = Listing(query, self.settings.page_rows, odd_rows, max_rows)
+                listing = Listing(query, self.settings.page_rows, odd_rows, max_rows, self._known)
                 group.start_soon(self._send_pages, listing, fmt, send)
                 yield _Rows(receive)
                 group.cancel_scope.cancel()

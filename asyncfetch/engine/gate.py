@@ -4,7 +4,8 @@ A request passes three things in this order, and holds nothing that it is not ab
 
 1. the byte budget (:meth:`Gate.reserve`), by those who need decoded bytes: reserved before anything is opened;
 2. a **permit** (:meth:`Gate.permit`): for as many images at once as the window says, and one beyond them that only
-   metadata may take, so that metadata never starve and the images' workers never wait for rows;
+   metadata may take, so that metadata never starve and the images' workers never wait for rows. While no image is in
+   flight, more metadata may be: their goodput would tell the window nothing soon;
 3. a **start**: the host's health allows it, and the rate has a turn.
 
 Whoever waits stands in a queue; metadata stand before images, flows share in turn, and within a flow the first come are
@@ -429,9 +430,11 @@ class Gate:
     def _has_room(self, kind: Kind, inside: dict[Kind, int]) -> bool:
         n_images, n_metadata, size = inside["image"], inside["metadata"], self.window.size
         if kind == "image":
-            return n_images < size and n_images + n_metadata <= size
+            # the first one does not wait for all the metadata that may be in flight without images
+            is_first = not n_images and n_metadata <= self.window.metadata_size
+            return n_images < size and (is_first or n_images + n_metadata <= size)
         # a window that was cut may hold more images than it has permits
-        return n_metadata == 0 or n_images + n_metadata <= size
+        return n_metadata == 0 or n_images + n_metadata <= (size if n_images else self.window.metadata_size)
 
     def __repr__(self) -> str:
         inside, waiting, starts = self.permits.inside, self.permits.waiting, self._starts

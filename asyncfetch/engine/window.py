@@ -38,6 +38,9 @@ __all__ = ["FixedWindow", "Window", "WindowChange", "WindowReason"]
 WindowReason = Literal["probe", "kept", "stepped back", "cut", "cut taken back", "refused"]
 
 _FIRST_SIZE = 4
+# Pages of metadata in flight while no image is. They are few and of all sizes, so that their goodput tells little;
+# at 10 requests a second so many make up for two seconds of latency.
+_METADATA_ALONE = 24
 # What a step must bring: 5 % more on the way up, no more than 2 % less on the way down.
 _GAIN_UP = 1.05
 _GAIN_DOWN = 0.98
@@ -100,6 +103,11 @@ class FixedWindow:
 
     def __init__(self, size: int) -> None:
         self.size = size
+
+    @property
+    def metadata_size(self) -> int:
+        """How many requests for metadata may be in flight while none for an image is."""
+        return self.size
 
     def filled(self, is_full: bool, now: float) -> None:
         """Note whether every permit is taken and somebody waits for one."""
@@ -214,6 +222,12 @@ class Window(FixedWindow):
         self._refused_at = -math.inf
         self._changed_at = math.inf
         self._unrefused: _Unrefused | None = None
+
+    @property
+    def metadata_size(self) -> int:
+        """How many requests for metadata may be in flight while none for an image is, unless some were refused."""
+        is_at_ease = self._ceiling is None and self.size >= _FIRST_SIZE
+        return max(self.size, min(_METADATA_ALONE, self.most)) if is_at_ease else self.size
 
     def filled(self, is_full: bool, now: float) -> None:
         """Note whether every permit is taken and somebody waits for one."""

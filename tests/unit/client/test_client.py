@@ -46,8 +46,7 @@ async def test_pages_are_joined_in_their_order(service):
     async with Client(settings=FREE, transport=service) as client:
         assert await client.rows(GENES) == service.tables["Gene"]
     assert [criteria.split("rma::options")[1] for criteria in service.criteria] == [
-        f"[num_rows$eq{n}][start_row$eq{start}][order$eq'genes.id']"
-        for start, n in ((0, 3), (2, 4), (5, 4), (7, 4))
+        f"[num_rows$eq{n}][start_row$eq{start}][order$eq'genes.id']" for start, n in ((0, 3), (2, 4), (5, 4))
     ]
     assert service.is_closed
 
@@ -59,7 +58,7 @@ async def test_a_last_page_that_is_full_is_followed_by_an_empty_one(service):
     assert len(service.criteria) == 2
 
 
-@pytest.mark.parametrize(("announced", "n_requests"), [(0, 4), (2, 4), (8, 4), (1000, 4)])
+@pytest.mark.parametrize(("announced", "n_requests"), [(0, 4), (2, 4), (8, 3), (1000, 4)])
 async def test_whatever_total_is_announced_all_rows_come(service, announced, n_requests):
     service.tables["Gene"] = genes(*range(8))
     service.announced = announced

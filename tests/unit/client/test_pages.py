@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from asyncfetch.allen import Page, Query
-from asyncfetch.client.pages import Listing
+from asyncfetch.client.pages import Known, Listing
 from asyncfetch.errors import ReplyError
 
 GENES = Query("Gene").order("genes.id")
@@ -316,3 +316,31 @@ def test_a_row_that_changes_while_it_is_the_seam_of_two_pages_is_told():
 def test_rows_that_a_join_repeats_do_not_contradict_each_other(cap):
     rows = [each for each in genes(*range(8)) for _ in range(3)]
     assert contradicted(Server(rows, cap=cap)) == (genes(*range(8)), [])
+
+
+def known_of(*servers):
+    known = Known()
+    for server in servers:
+        listed(server, known=known)
+    return known
+
+
+def test_a_listing_ends_without_an_empty_page_where_longer_pages_and_true_totals_are_known():
+    known = known_of(Server(genes(*range(10))))
+    server = Server(genes(*range(5)))
+    assert listed(server, known=known)[0] == genes(*range(5))
+    assert server.asked == [(0, 6)]
+
+
+@pytest.mark.parametrize("total", ["page", None, 4])
+def test_no_announcement_of_a_capped_page_ends_a_listing(total):
+    known = known_of(Server(genes(*range(10)), cap=4))
+    server = Server(genes(*range(9)), cap=4, total=total)
+    assert listed(server, known=known)[0] == genes(*range(9))
+
+
+def test_a_total_that_may_be_that_of_the_page_ends_no_listing():
+    known = known_of(Server(genes(*range(10)), total="page"))
+    server = Server(genes(*range(5)), total="page")
+    assert listed(server, known=known)[0] == genes(*range(5))
+    assert len(server.asked) == 2

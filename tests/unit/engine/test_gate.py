@@ -108,6 +108,37 @@ async def test_metadata_go_ahead_of_waiting_images():
         group.cancel_scope.cancel()
 
 
+async def test_without_images_more_metadata_are_in_flight_than_the_window_has_places():
+    async with anyio.create_task_group() as group:
+        gate = free_gate(jobs="auto")
+        visitors = Visitors(gate, group)
+        await visitors.send(*(f"m{k}" for k in range(20)))
+        assert len(visitors.inside) == 20 > 2 * gate.window.size
+        # an image waits for none of them, and from then on the window holds for all
+        await visitors.send("i1", "m20")
+        assert "i1" in visitors.inside
+        assert "m20" not in visitors.inside
+        group.cancel_scope.cancel()
+
+
+async def test_after_a_refusal_metadata_keep_to_the_window():
+    async with anyio.create_task_group() as group:
+        gate = free_gate(jobs="auto")
+        gate.window.refused(0.0, 0.0)
+        visitors = Visitors(gate, group)
+        await visitors.send(*(f"m{k}" for k in range(30)))
+        assert len(visitors.inside) <= gate.window.size + 1
+        group.cancel_scope.cancel()
+
+
+async def test_a_fixed_number_of_jobs_holds_for_metadata_too():
+    async with anyio.create_task_group() as group:
+        visitors = Visitors(free_gate(jobs=2), group)
+        await visitors.send(*(f"m{k}" for k in range(9)))
+        assert len(visitors.inside) <= 3
+        group.cancel_scope.cancel()
+
+
 async def test_cancelled_waiters_leave_no_hole_and_change_no_order():
     gate = free_gate(jobs=1)
     async with anyio.create_task_group() as group:
