@@ -26,7 +26,7 @@ from asyncfetch.deprecation import once_positional
 from asyncfetch.errors import AsyncFetchError
 from asyncfetch.events import ignore
 from asyncfetch.exporting import ExportReport
-from asyncfetch.mirroring import Estimate, Report, VerifyReport, VolumeReport
+from asyncfetch.mirroring import Estimate, PackReport, Report, VerifyReport, VolumeReport
 from asyncfetch.settings import Settings
 from asyncfetch.store import Store, open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
 
@@ -52,6 +52,7 @@ __all__ = [
     "Estimate",
     "ExportReport",
     "ImageRequest",
+    "PackReport",
     "Query",
     "Report",
     "Settings",
@@ -62,8 +63,10 @@ __all__ = [
     "export",
     "mirror",
     "open",
+    "pack",
     "rebuild",
     "resume",
+    "unpack",
     "upgrade",
     "verify",
     "volume",
@@ -191,6 +194,40 @@ def upgrade(
             wait=wait,
             **options,
         )
+    )
+
+
+def pack(
+    location: Location,
+    data_set_ids: Collection[int] | None = None,
+    *,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    wait: bool = False,
+) -> PackReport:
+    """Turn data sets that are finished into one zip each, which is read as the folder was.
+
+    Parameters, result and errors are those of `asyncfetch.pack`.
+    """
+    return _wait_for(
+        partial(mirroring.pack, location, data_set_ids, on_event=on_event, drain=drain, wait=wait)
+    )
+
+
+def unpack(
+    location: Location,
+    data_set_ids: Collection[int] | None = None,
+    *,
+    on_event: Listener = ignore,
+    drain: anyio.Event | None = None,
+    wait: bool = False,
+) -> PackReport:
+    """Turn packed data sets into the folders that they were, byte for byte.
+
+    Parameters, result and errors are those of `asyncfetch.unpack`.
+    """
+    return _wait_for(
+        partial(mirroring.unpack, location, data_set_ids, on_event=on_event, drain=drain, wait=wait)
     )
 
 

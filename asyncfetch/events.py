@@ -14,7 +14,9 @@ from asyncfetch.deprecation import warn_of_old_name
 __all__ = [
     "BudgetGranted",
     "DataSetCompleted",
+    "DataSetPacked",
     "DataSetPlanned",
+    "DataSetUnpacked",
     "Event",
     "FileExported",
     "HostPaused",
@@ -244,6 +246,22 @@ class DataSetCompleted(Event, frozen=True, tag="data_set_completed"):
     """A data set whose tables and collection metadata are written."""
 
     data_set_id: int
+
+
+class DataSetPacked(Event, frozen=True, tag="data_set_packed"):
+    """A data set that is one zip now; ``size_bytes`` is that of its files."""
+
+    data_set_id: int
+    n_files: int
+    size_bytes: int
+
+
+class DataSetUnpacked(Event, frozen=True, tag="data_set_unpacked"):
+    """A packed data set that is a folder again; ``size_bytes`` is that of its files."""
+
+    data_set_id: int
+    n_files: int
+    size_bytes: int
 
 
 class SectionStored(Event, frozen=True, tag="section_stored"):

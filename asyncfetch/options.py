@@ -94,6 +94,7 @@ class MirrorOptions(RecipeOptions, RequestOptions, total=False):
     """The options of `asyncfetch.mirror` and `asyncfetch.estimate`: all settings."""
 
     downsample: Halvings | None
+    pack: bool | None
     layers: tuple[Layer, ...]
     views: tuple[View, ...]
     ngff: Ngff | None

@@ -35,6 +35,7 @@ KEPT_SETTINGS = (
     "numeric_expression",
     "fill",
     "space",
+    "pack",
     "fetch",
     "roi",
     "roi_um",

@@ -83,6 +83,7 @@ _RULES = {
         ("retry_base_s", "outage_patience_s", "connect_timeout_s", "stall_timeout_s"),
         "a number of seconds greater than 0",
     ),
+    "pack": "true or false",
 }
 #: The names that a setting takes.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -194,6 +195,8 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
         them.
     fill : int
         Grey level of registered planes beside the image.
+    pack : bool or None
+        Whether each data set that is finished becomes one zip; None packs again those that were packed, and no others.
     space : int or None
         The reference space that planes are registered in, 9 or 10; None means that of each data set.
     ngff : "0.5", "0.6" or None
@@ -241,6 +244,7 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
     fill: Grey = 0
     space: Literal[9, 10] | None = None
     ngff: Ngff | None = None
+    pack: bool | None = None
     fetch: Fetch = "auto"
     roi: tuple[int, int, int, int] | Structure | None = None
     roi_um: tuple[Range, Range, Range] | None = None

@@ -47,6 +47,8 @@ _PANELS = {
         "verify": ("verify", "Compare a store with its commits, and repair it."),
         "rebuild": ("rebuild", "Make layers again from the stored JPEGs, offline."),
         "upgrade": ("upgrade", "Turn a store of an earlier layout version into today's."),
+        "pack": ("pack", "Turn finished data sets into one zip each."),
+        "unpack": ("pack", "Turn packed data sets into folders again."),
         "volume": ("volume", "Fill the space between registered planes, as a volume."),
         "export": ("export", "Write what a store holds as files for other programs."),
         "preview": ("pictures", "Draw all planes of a data set, or cuts of its volume."),

@@ -144,6 +144,14 @@ SETTING_OPTIONS = (
         "Store the view expression as expression levels from 0 to 255 instead of colours.",
     ),
     SettingOption(
+        RECIPE,
+        "pack",
+        "--pack/--no-pack",
+        "",
+        "Pack each data set into one zip once it is finished.",
+        "those that were packed",
+    ),
+    SettingOption(
         REGION,
         "fetch",
         "--fetch",

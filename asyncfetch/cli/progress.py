@@ -11,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from asyncfetch.cli.console import tell
 from asyncfetch.events import (
+    DataSetPacked,
     DataSetPlanned,
+    DataSetUnpacked,
     FileExported,
     HostPaused,
     ItemNotExported,
@@ -24,7 +26,7 @@ from asyncfetch.events import (
     SectionFailed,
     StoreAwaited,
 )
-from asyncfetch.text import counted, lasting, shown
+from asyncfetch.text import counted, lasting, shown, sized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +109,10 @@ def _story(event: Event) -> str | None:
             f"data set {event.data_set_id} {event.view}: {counted(event.n_sections, 'section')}, "
             f"{event.n_committed} already stored, {event.n_to_fetch} to fetch"
         )
+    if isinstance(event, DataSetPacked | DataSetUnpacked):
+        done = "packed" if isinstance(event, DataSetPacked) else "unpacked"
+        size = sized(event.size_bytes)
+        return f"data set {event.data_set_id} {done}: {counted(event.n_files, 'file')}, {size}"
     if isinstance(event, StoreAwaited):
         return f"waiting: {event.cause}"
     if isinstance(event, SectionFailed):

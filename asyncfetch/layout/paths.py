@@ -3,6 +3,7 @@
 ::
 
     OUT/                                           group
+      data_sets/<id>.ozx                           all below data_sets/<id>/ as one zip, where the set is packed
       data_sets/<id>/                              group, the data set's record
         <view>/sections/<image_id>/                group, the commit; scale0/{image,y,x} scale1/… when stored
         <view>/source/<image_id>.jpg               the server's JPEG, a plain file
@@ -40,6 +41,7 @@ __all__ = [
     "data_set_path",
     "level_chunking",
     "level_shapes",
+    "packed_key",
     "plane_chunking",
     "planes_path",
     "registered_path",
@@ -84,6 +86,11 @@ def atlas_path(atlas_id: int | None = None) -> str:
 def data_set_path(data_set_id: int) -> str:
     """Return the path of a data set's group."""
     return f"data_sets/{data_set_id}"
+
+
+def packed_key(data_set_id: int) -> str:
+    """Return the key of the zip that holds a data set where it is packed."""
+    return f"{data_set_path(data_set_id)}.ozx"
 
 
 def view_path(data_set_id: int, view: str) -> str:

@@ -11,6 +11,7 @@ from asyncfetch.mirroring.estimating import Estimate, ViewEstimate, estimate
 from asyncfetch.mirroring.flaws import Flaw
 from asyncfetch.mirroring.gaps import VolumeGap
 from asyncfetch.mirroring.mirror import mirror, resume
+from asyncfetch.mirroring.packing import PackReport, pack, unpack
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runs import dismiss_runs
@@ -25,6 +26,7 @@ __all__ = [
     "Estimate",
     "Failure",
     "Flaw",
+    "PackReport",
     "Report",
     "SectionPlan",
     "Selection",
@@ -38,12 +40,14 @@ __all__ = [
     "estimate",
     "mirror",
     "open_writer",
+    "pack",
     "parse_selection",
     "plan_view",
     "rebuild",
     "registered_grid",
     "resume",
     "unfinished_runs",
+    "unpack",
     "verify",
     "volume",
 ]

@@ -13,11 +13,12 @@ from asyncfetch.allen import parse_section_image
 from asyncfetch.client import Client
 from asyncfetch.client.resolving import Resolved, ResolvedAtlas, resolve_selections
 from asyncfetch.client.selection import parse_selection
-from asyncfetch.errors import AsyncFetchError
+from asyncfetch.errors import AsyncFetchError, StoreItemError
 from asyncfetch.failures import Failure
-from asyncfetch.layout.paths import volume_path
+from asyncfetch.layout.paths import packed_key, volume_path
 from asyncfetch.layout.recipe import CHOSEN
 from asyncfetch.mirroring.mirror import mirror
+from asyncfetch.mirroring.packing import pack_again
 from asyncfetch.mirroring.rebuild import rebuild
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.volume import volume
@@ -71,19 +72,22 @@ class Mender:
     ) -> None:
         self._location = location
         self._wait = wait
-        self._settings = settings
+        # what was packed is packed again when all is mended
+        self._settings = settings.replace(pack=False)
         self._on_event = on_event
         self._drain = drain
         self._transport = transport
         #: The commits as they were before their claims were taken away.
         self._wanted: dict[Section, Commit] = {}
+        #: The data sets of whose archives nothing can be read.
+        self._lost: list[Failure] = []
         self.failures: list[Failure] = []
         self.n_requests = 0
         self.interrupted = False
 
     async def mend(self, store: Store, flaws: Iterable[Flaw]) -> None:
         """Make again what flaws name."""
-        self.failures = []
+        self.failures = [*self._lost]
         flaws = list(flaws)
         lost = {flaw.path.rpartition("/registered/")[0] for flaw in flaws if _is_layout(flaw)}
         # whose slot a plane is in is told by the layout, which comes first
@@ -105,6 +109,36 @@ class Mender:
         await self._fetch_atlases(first)
         await self._make_volumes(store, first)
         await self._rewrite([flaw for flaw in flaws if flaw.is_derived])
+
+    async def open_archives(self, flaws: Iterable[Flaw]) -> set[int]:
+        """Turn the packed data sets that flaws concern into folders of all that can be read; return which.
+
+        `close_archives` packs them again.
+        """
+        ids = sorted({flaw.data_set_id for flaw in flaws if flaw.data_set_id is not None})
+        opened: set[int] = set()
+        async with self._open_writer() as writer:
+            if writer is None:
+                self.interrupted = True
+                return opened
+            for data_set_id in ids:
+                if self._is_stopped():
+                    break
+                if not await anyio.to_thread.run_sync(writer.packing.is_packed, data_set_id):
+                    continue
+                if await anyio.to_thread.run_sync(writer.packing.salvage, data_set_id):
+                    opened.add(data_set_id)
+                else:
+                    self._lost.append(_lost_archive(writer.location, data_set_id))
+        return opened
+
+    async def close_archives(self) -> list[str]:
+        """Pack what was opened again, as far as it is finished; return why some of it could not be packed."""
+        async with self._open_writer() as writer:
+            if writer is None:
+                self.interrupted = True
+                return []
+            return await pack_again(writer, self._on_event, self._drain)
 
     async def sweep(self, leftovers: list[str]) -> list[str]:
         """Remove temporary files of killed runs; return those that are still held."""
@@ -349,6 +383,16 @@ class Mender:
     def _is_stopped(self) -> bool:
         self.interrupted |= self._drain.is_set()
         return self.interrupted
+
+
+def _lost_archive(location: str, data_set_id: int) -> Failure:
+    path = f"{location}/{packed_key(data_set_id)}"
+    error = StoreItemError(
+        f"nothing of {path} can be read; remove it, and mirror the data set again with: "
+        f"asyncfetch mirror dataset:{data_set_id} --out {location}",
+        location=path,
+    )
+    return Failure.of(f"dataset:{data_set_id}", error)
 
 
 def _in_order(layers: Collection[Layer]) -> tuple[Layer, ...]:

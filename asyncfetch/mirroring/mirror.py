@@ -38,6 +38,7 @@ from asyncfetch.events import (
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.fetching import mirror_section
+from asyncfetch.mirroring.finishing import Finishing
 from asyncfetch.mirroring.outcomes import SectionOutcomes
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
@@ -303,6 +304,7 @@ class _Run:
         self._region: RegionOfSpace | None = None
         self._sizes = SizeLog()
         self._table_turn = anyio.Semaphore(1)
+        self._finishing = Finishing(writer, settings.pack, report, listen, self._drain)
         self._planning = anyio.CancelScope()
         self._everything = anyio.CancelScope()
 
@@ -312,6 +314,7 @@ class _Run:
             watch.start_soon(self._end_soon)
             with self._everything:
                 await self._plan_and_mirror(selections)
+                await self._finishing.end_all()
             watch.cancel_scope.cancel()
         self._report.notes.extend(self._sizes.notes())
         if self._outage is not None:
@@ -396,16 +399,19 @@ class _Run:
                 self._report.failures.append(Failure.of(f"atlas:{found.record['id']}", error))
         else:
             self._report.n_data_sets += 1
+            self._finishing.begin(found.data_set.id)
             for view in self._settings.views:
                 try:
                     await self._plan_view(found, view, send, beside)
                 except AsyncFetchError as error:
+                    self._finishing.fail(found.data_set.id)
                     if isinstance(error, StoreError) and not costs_one_item(error):
                         raise
                     if isinstance(error, SettingsError):
                         self._contradictions.append(error)
                     self._report.failures.append(Failure.of(found.item, error, view))
             self._unfinished.plan(found.items)
+            beside.start_soon(self._finishing.end, found.data_set.id)
 
     async def _plan_view(
         self,
@@ -430,11 +436,15 @@ class _Run:
         plan = plan_view(data_set, view, self._settings, stored, slots, found.image_ids, self._region)
         self._tell_plan(found, plan)
         opened = OpenView(found, plan, writer)
+        self._finishing.begin(data_set.id)
         if plan.to_fetch:
+            # at once, and here: an executor may write from other processes
+            await pool.run(self._writer.packing.unpack_to_write, data_set.id)
             self._unfinished.open(opened)
         if view == self._settings.views[0]:
             # the table is that of the data set: all its views share it
             await self._table_turn.acquire()
+            self._finishing.begin(data_set.id)
             beside.start_soon(self._write_table, data_set)
         if not plan.to_fetch:
             await self._complete(opened)
@@ -450,6 +460,7 @@ class _Run:
             await self._client.pool.run(self._writer.write_table, data_set)
         finally:
             self._table_turn.release()
+        await self._finishing.end(data_set.id)
 
     def _tell_plan(self, found: ResolvedDataSet, plan: ViewPlan) -> None:
         self._listen(
@@ -489,6 +500,7 @@ class _Run:
 
     def failed(self, item: _Item, error: AsyncFetchError) -> bool:
         """Take an error as the section's own, or an outage as that of all that is left."""
+        self._finishing.fail(item.section.data_set_id)
         name = item.opened.found.item_of(item.section.section.id)
         if isinstance(error, OutageError):
             self._end_for_outage(Failure.of(name, error, item.section.view))
@@ -506,3 +518,4 @@ class _Run:
     async def _complete(self, opened: OpenView) -> None:
         await self._client.pool.run(opened.writer.finish)
         self._listen(DataSetCompleted(data_set_id=opened.plan.data_set.id))
+        await self._finishing.end(opened.plan.data_set.id)

@@ -33,6 +33,7 @@ from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool, read_header
 from asyncfetch.mirroring.fetching import write_layers
 from asyncfetch.mirroring.outcomes import SectionOutcomes
+from asyncfetch.mirroring.packing import pack_again
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.turns import open_writer, teller
@@ -122,7 +123,7 @@ async def rebuild(
     refuse_other_content(options, RebuildOptions, "rebuild", "it stays as it is stored")
     chosen = {name: value for name, value in options.items() if value is not None}
     Settings.from_layers(chosen)
-    machine = settings_of(settings, chosen)
+    machine, ending = settings_of(settings, chosen), drain or anyio.Event()
     async with open_writer(location, "rebuild", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
         if writer is None:
             return Report(selection=(), location=str(location), interrupted=True)
@@ -131,11 +132,11 @@ async def rebuild(
         report = Report(selection=tuple(f"dataset:{each}" for each in ids), location=store.location)
         with reported(report, on_event) as listen:
             async with Pool(machine.workers) as pool:
-                run = _Rebuild(
-                    pool, writer, machine.memory_bytes, report, listen, drain or anyio.Event(), image_ids
-                )
+                run = _Rebuild(pool, writer, machine.memory_bytes, report, listen, ending, image_ids)
                 for data_set_id in ids:
                     await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
+            if machine.pack is not False:
+                report.notes += await pack_again(writer, listen, ending)
             report.notes.extend(merged_damage(store, writer))
     return report
 

@@ -201,19 +201,27 @@ class _Verification:
         if report.leftovers:
             report.leftovers = await mender.sweep(report.leftovers)
             report.was_swept = not mender.interrupted
+        opened = await mender.open_archives(report.left)
+        if opened:
+            store = await anyio.to_thread.run_sync(open_store, self._location)
+            report.left = await self._look_again(store, report.left, opened)
         for _ in range(_MAX_ROUNDS):
             if not report.left or mender.interrupted:
                 break
             await mender.mend(store, report.left)
             store = await anyio.to_thread.run_sync(open_store, self._location)
             report.left = await self._look_again(store, report.left)
+        if opened and not mender.interrupted:
+            report.notes += await mender.close_archives()
         report.failures, report.n_requests = mender.failures, mender.n_requests
         report.was_repaired = bool(report.flaws) and not mender.interrupted
 
-    async def _look_again(self, store: Store, flaws: list[Flaw]) -> list[Flaw]:
+    async def _look_again(self, store: Store, flaws: list[Flaw], opened: Collection[int] = ()) -> list[Flaw]:
+        """Return what is wrong where something was, and in all of the data sets that were just unpacked."""
         left: list[Flaw] = []
+        only = _concerned(flaws) | dict.fromkeys(opened)
         scope = self._scope._replace(
-            part=EVERYTHING, only=_concerned(flaws), has_root=any(each.data_set_id is None for each in flaws)
+            part=EVERYTHING, only=only, has_root=any(each.data_set_id is None for each in flaws)
         )
         async with Pool(self._settings.workers) as pool:
             await Walk(

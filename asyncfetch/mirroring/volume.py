@@ -23,6 +23,7 @@ from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool
 from asyncfetch.metrics import Metrics
 from asyncfetch.mirroring.gaps import VolumeGap  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.mirroring.packing import pack_again
 from asyncfetch.mirroring.runner import Runner, reported
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.volume_source import VolumeSource, open_source
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.flights import Flight
     from asyncfetch.settings import Codec, Settings
-    from asyncfetch.store import Location, Store
+    from asyncfetch.store import Location, Store, StoreWriter
 
 __all__ = ["VolumeReport", "volume"]
 
@@ -221,8 +222,11 @@ async def volume(
                 if held is None:
                     look.report.interrupted = True
                 else:
-                    await _make(pool, look, _with_progress(on_event, on_progress), drain or anyio.Event())
-    look.report.notes = look.store.damage
+                    ending = drain or anyio.Event()
+                    await _make(pool, held, look, _with_progress(on_event, on_progress), ending)
+                    if machine.pack is not False:
+                        look.report.notes += await pack_again(held, on_event, ending)
+    look.report.notes = [*look.store.damage, *look.report.notes]
     look.report.elapsed_s = time.monotonic() - started_s
     return look.report
 
@@ -240,10 +244,11 @@ def _with_progress(on_event: Listener, on_progress: Callable[[int, int], None] |
     return listen
 
 
-async def _make(pool: Pool, look: _Look, on_event: Listener, drain: anyio.Event) -> None:
+async def _make(pool: Pool, held: StoreWriter, look: _Look, on_event: Listener, drain: anyio.Event) -> None:
     """Make a volume unless it is there, and begin again without the planes that prove to be damaged."""
     while not look.source.is_made:
         source = look.source
+        await pool.run(held.packing.unpack_to_write, source.data_set.id)
         writer = await pool.run(
             VolumeWriter.begin, look.location, source.data_set.id, look.view, source.layout
         )

@@ -168,14 +168,26 @@ class Walk:
             if self._drain.is_set():
                 return
             key = f"data_sets/{data_set_id}/zarr.json"
+            archive_problem = await self._pool.run(self._archive_problem, data_set_id)
+            if archive_problem is not None:
+                self._on_flaws([archive_problem])
             if key in lost:
-                if scope.holds_data_set(data_set_id):
+                # what cannot be read in an archive is looked at once that is mended
+                if archive_problem is None and scope.holds_data_set(data_set_id):
                     self._on_flaws([flaw_at(key, lost[key])])
             else:
                 await self._check_data_set(data_set_id)
             if self._drain.is_set():
                 return
             progress.data_set_id, progress.sections = data_set_id, []
+
+    def _archive_problem(self, data_set_id: int) -> Flaw | None:
+        if not self._scope.holds_data_set(data_set_id):
+            return None
+        find = self._store.archive_problem
+        # for a moment both are there while a run packs or unpacks a data set
+        found = find(data_set_id, full=self._scope.full, may_lie_beside=self._is_written)
+        return None if found is None else flaw_at(*found)
 
     async def _check_data_set(self, data_set_id: int) -> None:
         data_set = self._store.data_set(data_set_id)

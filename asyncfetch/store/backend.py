@@ -18,7 +18,7 @@ class Backend(Protocol):
 
     All functions block and may be called from many threads. An object is there whole or not at all, whenever a write
     is cut off. Failures are the operating system's OSError, which `Place` words, or errors of ours; a ValueError says
-    that an object is too large to be read at once.
+    that an object is too large to be read at once, or lies in an archive that cannot be read.
     """
 
     @property

@@ -141,11 +141,12 @@ class FolderBackend:
             return []
         root, found = self.folder, []
         for folder, folders, files in os.walk(root / path):
-            if not deep:
-                folders.clear()
+            # those of a data set that was being packed or unpacked
+            left = [name for name in folders if name.endswith(PARTIAL)]
+            folders[:] = [name for name in folders if deep and name not in left]
             found += [
                 (Path(folder) / name).relative_to(root).as_posix()
-                for name in files
+                for name in [*files, *left]
                 if _IS_LEFT.fullmatch(name)
             ]
         return sorted(found)

@@ -11,10 +11,10 @@ from zarr.storage import LocalStore, MemoryStore, ObjectStore
 from asyncfetch.errors import SettingsError, StoreAccessError
 from asyncfetch.store.bucket_store import BucketStore
 from asyncfetch.store.directory import cloud_address, store_directory
-from asyncfetch.store.folder import FolderBackend
 from asyncfetch.store.memory import MemoryBackend
 from asyncfetch.store.object_storage import ObjectStorageBackend
-from asyncfetch.store.walled import WalledStore
+from asyncfetch.store.packed_folder import PackedFolderBackend
+from asyncfetch.store.packed_store import PackedStore
 from asyncfetch.store.web import WebBackend
 from asyncfetch.store.zarr_store import ZarrBackend
 
@@ -45,14 +45,14 @@ def open_backend(location: Location, *, read_only: bool) -> Backend:
     if address is not None:
         return _cloud_backend(address, read_only=read_only)
     if not isinstance(location, ZarrStore):
-        return FolderBackend(WalledStore(store_directory(location), read_only=read_only))
+        return PackedFolderBackend(PackedStore(store_directory(location), read_only=read_only))
     store = _checked(location, read_only=read_only)
     # A subclass may have overridden the asynchronous half alone, so only the classes themselves count.
     match store:
-        case WalledStore():
-            return FolderBackend(store)
+        case PackedStore():
+            return PackedFolderBackend(store)
         case LocalStore() if type(store) is LocalStore:
-            return FolderBackend(WalledStore(store.root, read_only=store.read_only))
+            return PackedFolderBackend(PackedStore(store.root, read_only=store.read_only))
         case MemoryStore() if type(store) is MemoryStore:
             return MemoryBackend(store)
         case ObjectStore() if type(store) is ObjectStore and type(store.store).__name__ != "LocalStore":

@@ -159,7 +159,10 @@ class Place:
     def tail(self, key: str, n_bytes: int) -> tuple[int, bytes] | None:
         """Return the size of an object and its last bytes, None if there is none."""
         with self.mapped_errors(key):
-            return self.backend.tail(key, n_bytes, MAX_OBJECT_BYTES)
+            try:
+                return self.backend.tail(key, n_bytes, MAX_OBJECT_BYTES)
+            except ValueError as error:
+                raise self.damaged_item(key, f"cannot be read ({error})") from error
 
     def set(self, key: str, value: bytes) -> None:
         """Write one object whole, in place of any that was there."""
@@ -206,7 +209,11 @@ class Place:
     def names_below(self, path: str) -> list[str]:
         """Return the names directly below a path, sorted; none if it does not exist."""
         with self.mapped_errors():
-            return self.backend.names_below(path)
+            try:
+                return self.backend.names_below(path)
+            except ValueError as error:
+                self.damage.add(path, f"cannot be read ({error})")
+                return []
 
     def sizes_below(self, path: str) -> dict[str, int] | None:
         """Return the sizes of all objects below a path by key; None where `tail` costs less."""
@@ -381,6 +388,7 @@ class Place:
     def remove_leftover(self, key: str) -> bool:
         """Remove a temporary file; return whether it is gone, which one that the system holds is not."""
         with contextlib.suppress(StoreError):
+            self.delete_below(key)
             self.delete(key)
         return self.folder is None or not (self.folder / key).exists()
 

@@ -19,6 +19,7 @@ from asyncfetch.layout.paths import (
     atlas_path,
     data_set_path,
     level_shapes,
+    packed_key,
     planes_path,
     registered_path,
     section_path,
@@ -48,6 +49,7 @@ from asyncfetch.store.differences import PLAIN_GROUP, difference
 from asyncfetch.store.expected import Expected
 from asyncfetch.store.lock import read_holder
 from asyncfetch.store.objects import Location, Place, metadata_key
+from asyncfetch.store.packing import archive_problem, is_packed, lies_beside
 from asyncfetch.store.records import (
     read_atlases,
     read_commit,
@@ -191,6 +193,28 @@ class Store:
         """Return what is wrong with the groups that say nothing: paths, and phrases that follow them."""
         found = [(key, difference(self._place, key, data)) for key, data in self.expected()]
         return [(key, words) for key, words in found if words is not None]
+
+    def archive_problem(
+        self, data_set_id: int, *, full: bool = False, may_lie_beside: bool = False
+    ) -> tuple[str, str] | None:
+        """Return what is wrong with the zip of a packed data set: its key, and a phrase that follows it.
+
+        Parameters
+        ----------
+        data_set_id : int
+            The data set; nothing is wrong with the zip of one that has none.
+        full : bool
+            Compare the CRC-32 of every file, not only what leads to the files.
+        may_lie_beside : bool
+            Whether the folder of the data set may be there, too.
+        """
+        if is_packed(self._place, data_set_id):
+            words = archive_problem(self._place, data_set_id, full=full)
+        elif may_lie_beside or not lies_beside(self._place, data_set_id):
+            return None
+        else:
+            words = "lies beside the folder of the same data set"
+        return None if words is None else (packed_key(data_set_id), words)
 
     def lost_records(self) -> list[tuple[str, str]]:
         """Return the data sets whose record is missing or cannot be read: paths, and phrases that follow them."""

@@ -33,6 +33,7 @@ from asyncfetch.store.arrays import mend_source_folder, write_column
 from asyncfetch.store.differences import difference, rewrite
 from asyncfetch.store.lock import StoreLock
 from asyncfetch.store.objects import Location, Place
+from asyncfetch.store.packing import settle, sweep_folders
 from asyncfetch.store.records import (
     check_record,
     read_commits,
@@ -42,6 +43,7 @@ from asyncfetch.store.records import (
     read_structure_centers,
 )
 from asyncfetch.store.registered import begin_registered
+from asyncfetch.store.repacking import TO_PACK, Packing
 from asyncfetch.store.root import (
     check_root,
     choose_ngff,
@@ -76,7 +78,13 @@ _REGISTERED: frozenset[Layer] = frozenset({"registered"})
 
 
 class StoreWriter:
-    """The writer of one store; made by `open`."""
+    """The writer of one store; made by `open`.
+
+    Attributes
+    ----------
+    packing : Packing
+        What turns data sets into one zip each, and back before something in them changes.
+    """
 
     def __init__(
         self, place: Place, held: StoreLock | None = None, new_folders: Collection[Path] | None = None
@@ -87,6 +95,7 @@ class StoreWriter:
         self._new_folders = new_folders
         # of all metadata that sections and views share
         self._lock = threading.RLock()
+        self.packing = Packing(place, self._lock)
 
     def __repr__(self) -> str:
         return f"StoreWriter({self.location!r})"
@@ -135,8 +144,10 @@ class StoreWriter:
         held = StoreLock.take(place, command)
         try:
             check(place, create=create)
+            sweep_folders(place)
             for path in ("", "data_sets"):
                 place.sweep(path)
+            settle(place)
         except BaseException:
             held.release()
             raise
@@ -322,8 +333,9 @@ class StoreWriter:
     def mend_root(self) -> None:
         """Write what the root says again, with the unfinished runs that can be read."""
         with self._lock:
-            runs = self.runs()
+            runs, to_pack = self.runs(), self.packing.read_to_pack()
             ours = lost_root(self._place) | ({"runs": runs} if runs else {})
+            ours |= {TO_PACK: to_pack} if to_pack else {}
             self._place.write_group("", {"asyncfetch": ours})
 
     def sweep(self, keys: Iterable[str]) -> list[str]:

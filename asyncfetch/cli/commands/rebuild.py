@@ -34,7 +34,7 @@ __all__ = ["rebuild"]
 _AS_STORED = tuple(
     row.setting
     for row in SETTING_OPTIONS
-    if row.panel == RECIPE and row.setting not in {"downsample", "views", "layers", "ngff"}
+    if row.panel == RECIPE and row.setting not in {"downsample", "views", "layers", "ngff", "pack"}
 )
 _OPTIONS = takes(
     "layers",
