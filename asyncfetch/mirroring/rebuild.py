@@ -134,7 +134,10 @@ async def rebuild(
             async with Pool(machine.workers) as pool:
                 run = _Rebuild(pool, writer, machine.memory_bytes, report, listen, ending, image_ids)
                 for data_set_id in ids:
-                    await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
+                    try:
+                        await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
+                    except StoreItemError as error:
+                        report.failures.append(Failure.of(f"dataset:{data_set_id}", error))
             if machine.pack is not False:
                 report.notes += await pack_again(writer, listen, ending)
             report.notes.extend(merged_damage(store, writer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from asyncfetch.store.ozx import (
@@ -99,13 +99,12 @@ class _Names:
 
 
 def _parts_of(name: str) -> set[tuple[object, ...]]:
-    """Return what a name has in common with others: its folders, and the parts of its last one where they stand."""
+    """Return what a name has in common with others: the folders on its way, and the parts of its last one."""
     *folders, last = name.split("/")
     parts = last.split(".")
     # an id names a folder here and a file there
     return {
-        ("/".join(folders),),
-        *((folder,) for folder in folders),
+        *((folder,) for folder in (*folders, *accumulate(folders, "{}/{}".format))),
         (parts[0],),
         *((len(parts), k, part) for k, part in enumerate(parts[1:])),
     }
