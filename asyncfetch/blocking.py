@@ -199,35 +199,57 @@ def upgrade(
 
 def pack(
     location: Location,
-    data_set_ids: Collection[int] | None = None,
     *,
+    data_set_ids: Collection[int] | None = None,
+    settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
+    **options: Unpack[MachineOptions],
 ) -> PackReport:
     """Turn data sets that are finished into one zip each, which is read as the folder was.
 
     Parameters, result and errors are those of `asyncfetch.pack`.
     """
     return _wait_for(
-        partial(mirroring.pack, location, data_set_ids, on_event=on_event, drain=drain, wait=wait)
+        partial(
+            mirroring.pack,
+            location,
+            data_set_ids=data_set_ids,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
+            wait=wait,
+            **options,
+        )
     )
 
 
 def unpack(
     location: Location,
-    data_set_ids: Collection[int] | None = None,
     *,
+    data_set_ids: Collection[int] | None = None,
+    settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
+    **options: Unpack[MachineOptions],
 ) -> PackReport:
     """Turn packed data sets into the folders that they were, byte for byte.
 
     Parameters, result and errors are those of `asyncfetch.unpack`.
     """
     return _wait_for(
-        partial(mirroring.unpack, location, data_set_ids, on_event=on_event, drain=drain, wait=wait)
+        partial(
+            mirroring.unpack,
+            location,
+            data_set_ids=data_set_ids,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
+            wait=wait,
+            **options,
+        )
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 import msgspec
@@ -14,12 +14,14 @@ from asyncfetch.errors import SelectionError, StoreItemError
 from asyncfetch.events import DataSetPacked, DataSetUnpacked, ignore
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.turns import open_writer, teller
+from asyncfetch.options import MachineOptions, refuse_other_content, settings_of
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from asyncfetch.events import Event, Listener
+    from asyncfetch.settings import Settings
     from asyncfetch.store import Location, StoreWriter
     from asyncfetch.store.packing import PackedFiles
     from asyncfetch.store.repacking import Packing
@@ -75,11 +77,13 @@ class PackReport(msgspec.Struct, kw_only=True):
 
 async def pack(
     location: Location,
-    data_set_ids: Collection[int] | None = None,
     *,
+    data_set_ids: Collection[int] | None = None,
+    settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
+    **options: Unpack[MachineOptions],
 ) -> PackReport:
     """Turn data sets that are finished into one zip each, ``data_sets/<id>.ozx``, which is read as the folder was.
 
@@ -91,12 +95,16 @@ async def pack(
         A store in a directory.
     data_set_ids : collection of int, optional
         Only these data sets.
+    settings : Settings, optional
+        How much of the machine is used: ``workers`` data sets at a time, two by default.
     on_event : callable, optional
         Is called on the event loop with each event, such as `DataSetPacked`; must not block.
     drain : anyio.Event, optional
         Once set, the data sets that are being packed stay folders, and the report says ``interrupted``.
     wait : bool
         Wait until a run that writes to the store has ended, instead of raising.
+    **options
+        Single settings: ``workers`` and ``memory_bytes``.
 
     Returns
     -------
@@ -105,8 +113,8 @@ async def pack(
 
     Raises
     ------
-    SelectionError
-        The store does not hold one of the data sets.
+    SelectionError, SettingsError
+        The store does not hold one of the data sets, or an option is not one of the machine.
     StoreBusyError
         Another run is writing to the store.
     StoreAccessError
@@ -114,22 +122,53 @@ async def pack(
     StoreError
         It cannot be read or written.
     """
-    return await _run(location, data_set_ids, "pack", on_event, drain, wait=wait)
+    refuse_other_content(options, MachineOptions, "pack", "what is stored stays as it was made")
+    n_workers = settings_of(settings, options).workers
+    return await _run(location, data_set_ids, "pack", on_event, drain, n_workers, wait=wait)
 
 
 async def unpack(
     location: Location,
-    data_set_ids: Collection[int] | None = None,
     *,
+    data_set_ids: Collection[int] | None = None,
+    settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
+    **options: Unpack[MachineOptions],
 ) -> PackReport:
     """Turn packed data sets into the folders that they were, byte for byte.
 
-    Parameters, result and errors are those of `pack`.
+    Parameters
+    ----------
+    location : str or Path
+        A store in a directory.
+    data_set_ids : collection of int, optional
+        Only these data sets.
+    settings : Settings, optional
+        How much of the machine is used: ``workers`` data sets at a time, two by default.
+    on_event : callable, optional
+        Is called on the event loop with each event, such as `DataSetUnpacked`; must not block.
+    drain : anyio.Event, optional
+        Once set, no more data sets are unpacked, and the report says ``interrupted``.
+    wait : bool
+        Wait until a run that writes to the store has ended, instead of raising.
+    **options
+        Single settings: ``workers`` and ``memory_bytes``.
+
+    Returns
+    -------
+    PackReport
+        What was done, and each data set whose archive is damaged and stays.
+
+    Raises
+    ------
+    SelectionError, SettingsError, StoreError
+        As of `pack`.
     """
-    return await _run(location, data_set_ids, "unpack", on_event, drain, wait=wait)
+    refuse_other_content(options, MachineOptions, "unpack", "what is stored stays as it was made")
+    n_workers = settings_of(settings, options).workers
+    return await _run(location, data_set_ids, "unpack", on_event, drain, n_workers, wait=wait)
 
 
 async def _run(
@@ -138,6 +177,7 @@ async def _run(
     command: str,
     on_event: Listener,
     drain: anyio.Event | None,
+    n_workers: int | None,
     *,
     wait: bool,
 ) -> PackReport:
@@ -157,7 +197,7 @@ async def _run(
                 return
             await do(writer.packing, data_set_id, report, on_event, drain)
 
-        await share_out(ids, one, _AT_ONCE)
+        await share_out(ids, one, n_workers or _AT_ONCE)
         report.failures.sort(key=lambda each: int(each.item.partition(":")[2]))
         report.notes = writer.damage
     report.elapsed_s = time.monotonic() - started_s

@@ -1,4 +1,4 @@
-"""Zip archives of one Zarr hierarchy (``.ozx``), as RFC-9 of NGFF recommends them: written in one way, and read back.
+"""Archives of one Zarr hierarchy each (``.ozx``), as RFC-9 of NGFF recommends them: written and read back.
 
 Entries are stored as they are, with the ZIP64 extension whatever their size; the metadata (``zarr.json``) come first,
 breadth first from the root's, and the archive's comment says so. Times are those of no clock, so that the same

@@ -55,7 +55,7 @@ class Packing:
         Raises
         ------
         StoreAccessError
-            The store is no directory.
+            The store does not lie in a directory.
         """
         packed_store_of(self._place)
         return unfinished_reason(self._place, data_set_id, counts_sections=counts_sections)

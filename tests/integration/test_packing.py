@@ -267,21 +267,21 @@ def test_data_sets_that_are_not_finished_stay_folders_and_are_named(store, comma
     ],
 )
 def test_what_is_missing_of_a_data_set_is_the_reason_that_is_told(store, lost, words):
-    blocking.unpack(store, [DATA_SET])
+    blocking.unpack(store, data_set_ids=[DATA_SET])
     path = store / f"data_sets/{DATA_SET}" / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (failure,) = blocking.pack(store, [DATA_SET]).failures
+    (failure,) = blocking.pack(store, data_set_ids=[DATA_SET]).failures
     assert failure.message.startswith(f"data set {DATA_SET} is not finished: ")
     assert words in failure.message
 
 
 def test_a_volume_that_is_being_made_keeps_its_data_set_a_folder(store):
-    blocking.unpack(store, [DATA_SET])
+    blocking.unpack(store, data_set_ids=[DATA_SET])
     path = store / f"data_sets/{DATA_SET}/image/volume/zarr.json"
     document = json.loads(path.read_bytes())
     document["attributes"] = {"asyncfetch": {"building": document["attributes"]["asyncfetch"]}}
     path.write_text(json.dumps(document))
-    (failure,) = blocking.pack(store, [DATA_SET]).failures
+    (failure,) = blocking.pack(store, data_set_ids=[DATA_SET]).failures
     assert f"complete it with: asyncfetch volume {store} --dataset {DATA_SET}" in failure.message
 
 
@@ -299,11 +299,11 @@ def test_a_data_set_that_an_unfinished_run_may_go_on_with_stays_a_folder(tmp_pat
 
 def test_one_data_set_is_packed_by_its_id_and_an_unknown_one_is_refused(folders, tmp_path, command):
     location = shutil.copytree(folders, tmp_path / "out.zarr")
-    assert blocking.pack(location, [DATA_SET]).n_done == 1
+    assert blocking.pack(location, data_set_ids=[DATA_SET]).n_done == 1
     assert names(location) == [str(OTHER), f"{DATA_SET}.ozx"]
-    assert blocking.pack(location, [DATA_SET]).n_before == 1
+    assert blocking.pack(location, data_set_ids=[DATA_SET]).n_before == 1
     with pytest.raises(SelectionError, match="holds no data set 5"):
-        blocking.pack(location, [5])
+        blocking.pack(location, data_set_ids=[5])
     assert command("pack", location, "5").returncode == 2
     assert command("unpack", location, "x").returncode == 2
 

@@ -26,7 +26,7 @@ from asyncfetch.options import (
 )
 from asyncfetch.settings import Settings
 
-CALLS = ("estimate", "export", "mirror", "rebuild", "resume", "upgrade", "verify", "volume")
+CALLS = ("estimate", "export", "mirror", "pack", "rebuild", "resume", "unpack", "upgrade", "verify", "volume")
 #: What a call is about; everything else goes by keyword.
 ABOUT = {"selection", "location", "data_set_id"}
 
@@ -98,7 +98,9 @@ def test_a_call_takes_what_it_is_about_first_and_everything_else_by_keyword(name
         ("mirror", "MirrorOptions"),
         ("estimate", "MirrorOptions"),
         ("rebuild", "RebuildOptions"),
+        ("pack", "MachineOptions"),
         ("resume", "RequestOptions"),
+        ("unpack", "MachineOptions"),
         ("upgrade", "MachineOptions"),
         ("verify", "RequestOptions"),
     ],
@@ -123,7 +125,9 @@ def test_a_call_documents_each_parameter(name):
     assert "Raises\n" in text
 
 
-@pytest.mark.parametrize("name", ["mirror", "estimate", "rebuild", "resume", "upgrade", "verify"])
+@pytest.mark.parametrize(
+    "name", ["mirror", "estimate", "pack", "rebuild", "resume", "unpack", "upgrade", "verify"]
+)
 @pytest.mark.parametrize("module", [asyncfetch, blocking])
 def test_a_misspelt_option_is_refused(module, name, tmp_path):
     first = ("dataset:1",) if name == "estimate" else ("dataset:1", tmp_path)[name != "mirror" :]

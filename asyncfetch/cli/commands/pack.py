@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.opening import refuse_if_busy, tell_damage
-from asyncfetch.cli.options import AsJson, LogJson, Quiet, Store, Wait
+from asyncfetch.cli.options import AsJson, LogJson, Quiet, Store, Wait, takes
 from asyncfetch.cli.running import run_to_report
 from asyncfetch.text import counted, lasting, listed, sized
 
@@ -25,10 +26,14 @@ _DataSets = Annotated[
     list[int] | None,
     typer.Argument(metavar="[DATA_SET...]", help="Only these data sets, by their ids.", show_default="all"),
 ]
+_OPTIONS = takes(
+    "workers", defaults={"workers": "2"}, helps={"workers": "Data sets at a time."}, has_config=False
+)
 
 
 def pack(
     out: Store,
+    given: Annotated[Given, _OPTIONS],
     data_set_ids: _DataSets = None,
     log_json: LogJson = None,
     wait: Wait = False,
@@ -41,11 +46,12 @@ def pack(
     is. The zip is synced and read back before the folder goes. Data sets that are not finished stay folders and are
     named, with exit code 3.
     """
-    _run(out, data_set_ids, "pack", log_json=log_json, wait=wait, as_json=as_json, quiet=quiet)
+    _run(out, given, data_set_ids, "pack", log_json=log_json, wait=wait, as_json=as_json, quiet=quiet)
 
 
 def unpack(
     out: Store,
+    given: Annotated[Given, _OPTIONS],
     data_set_ids: _DataSets = None,
     log_json: LogJson = None,
     wait: Wait = False,
@@ -56,11 +62,12 @@ def unpack(
 
     The files are those that were packed, byte for byte. A damaged zip stays as it is and is named, with exit code 3.
     """
-    _run(out, data_set_ids, "unpack", log_json=log_json, wait=wait, as_json=as_json, quiet=quiet)
+    _run(out, given, data_set_ids, "unpack", log_json=log_json, wait=wait, as_json=as_json, quiet=quiet)
 
 
 def _run(
     out: str,
+    given: Given,
     data_set_ids: list[int] | None,
     command: str,
     *,
@@ -69,13 +76,16 @@ def _run(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    workers = given.settings().workers
     refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
     work = mirroring.pack if command == "pack" else mirroring.unpack
 
     async def run(on_event: Listener, drain: anyio.Event) -> PackReport:
-        return await work(out, data_set_ids or None, on_event=on_event, drain=drain, wait=wait)
+        return await work(
+            out, data_set_ids=data_set_ids or None, workers=workers, on_event=on_event, drain=drain, wait=wait
+        )
 
     report = run_to_report(run, quiet=quiet, log_json=log_json, go_on="the same command")
     if as_json:

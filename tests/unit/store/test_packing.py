@@ -288,7 +288,7 @@ def test_a_packed_data_set_is_unpacked_before_something_in_it_changes_where_the_
         asked.append(data_set_id)
         unpack_data_set(place, data_set_id)
 
-    place.unpack = unpack
+    place.backend.unpack = unpack
     assert (place.get(KEY), asked) == (FILES["image/source/1.jpg"], [])
     place.set(KEY, b"another")
     place.set(KEY, b"a third")
@@ -325,7 +325,7 @@ def test_a_packing_that_is_stopped_leaves_the_folder_and_nothing_else(place, fol
 
 
 def test_an_archive_that_does_not_read_back_is_not_kept(place, folder, monkeypatch):
-    monkeypatch.setattr(packing, "_problem_of", lambda file, full: "has other bytes of x than were packed")
+    monkeypatch.setattr(packing, "_problem_of", lambda *_, full: "has other bytes of x than were packed")
     with pytest.raises(StoreItemError, match="was not read back as it was written"):
         pack_data_set(place, 7)
     assert (names(folder), read(folder)) == (["7"], FILES)
