@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncfetch.client.selection import parse_selection
+from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.errors import SelectionError, SettingsError
 from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asyncfetch.client.selection import Selection
+    from asyncfetch.selecting.selection import Selection
     from asyncfetch.store import Store
 
 __all__ = ["KEPT_SETTINGS", "UnfinishedRun", "numbered_runs", "unfinished_runs"]

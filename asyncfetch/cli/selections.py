@@ -23,7 +23,7 @@ def expand_files(selection: list[str]) -> list[str]:
         A selection is malformed; a file cannot be read or holds nothing; or a line of a file is not valid, and the
         message names both.
     """
-    from asyncfetch.client.selection import parse_selection
+    from asyncfetch.selecting.selection import parse_selection
 
     items = [each for item in selection for each in (_listed_in(item[1:]) if item[:1] == "@" else [item])]
     # a run does so again, after it has loaded all that it needs
@@ -32,7 +32,7 @@ def expand_files(selection: list[str]) -> list[str]:
 
 
 def _listed_in(location: str) -> list[str]:
-    from asyncfetch.client.selection import parse_selection
+    from asyncfetch.selecting.selection import parse_selection
 
     name = "stdin" if location == "-" else location
     items: list[str] = []

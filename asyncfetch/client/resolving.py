@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from asyncfetch.client.batches import Batch
     from asyncfetch.client.client import Client
     from asyncfetch.client.pages import OddRow
-    from asyncfetch.client.selection import Selection
+    from asyncfetch.selecting.selection import Selection
 
 __all__ = ["Resolved", "ResolvedAtlas", "ResolvedDataSet", "ResolvingNote", "resolve_selections"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asyncfetch.client.selection import SELECTION_FORMS, Selection, parse_selection
+from asyncfetch.selecting.selection import SELECTION_FORMS, Selection, parse_selection
 from asyncfetch.deprecation import warn_of_old_name
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.estimating import Estimate, ViewEstimate, estimate

@@ -9,7 +9,7 @@ import msgspec
 
 from asyncfetch.client import Client
 from asyncfetch.client.resolving import Resolved, ResolvedDataSet, ResolvingNote, resolve_selections
-from asyncfetch.client.selection import parse_selection
+from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore

@@ -12,8 +12,8 @@ import msgspec
 from asyncfetch.allen import parse_section_image
 from asyncfetch.client import Client
 from asyncfetch.client.resolving import Resolved, ResolvedAtlas, resolve_selections
-from asyncfetch.client.selection import parse_selection
 from asyncfetch.errors import AsyncFetchError, StoreItemError
+from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.failures import Failure
 from asyncfetch.layout.paths import packed_key, volume_path
 from asyncfetch.layout.recipe import CHOSEN

@@ -17,7 +17,7 @@ from asyncfetch.client.resolving import (
     ResolvingNote,
     resolve_selections,
 )
-from asyncfetch.client.selection import Selection, parse_selection
+from asyncfetch.selecting.selection import Selection, parse_selection
 from asyncfetch.engine import sharing
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import (

@@ -14,7 +14,7 @@ from asyncfetch.runs import KEPT_SETTINGS, numbered_runs
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from asyncfetch.client.selection import Selection
+    from asyncfetch.selecting.selection import Selection
     from asyncfetch.runs import UnfinishedRun
     from asyncfetch.settings import Settings
     from asyncfetch.store import Location, StoreWriter

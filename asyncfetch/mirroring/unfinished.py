@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from asyncfetch.client.resolving import ResolvedDataSet
-    from asyncfetch.client.selection import Selection
+    from asyncfetch.selecting.selection import Selection
     from asyncfetch.failures import Failure
     from asyncfetch.planning import ViewPlan
     from asyncfetch.store import ViewWriter

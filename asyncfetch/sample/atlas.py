@@ -28,6 +28,8 @@ The small data sets have images of about 1 700 x 1 200 pixels of 6.52 µm:
 product, so that only who names it waits for it to be drawn.
 The data set 900000010 has one section of 27 000 x 34 000 pixels of 0.4 µm.
 
+Which gene, animal and probe a set is of stands in `asyncfetch.sample.origins`.
+
 The atlases 1 and 2 have one atlas data set each, 100048576 (coronal, a real id) and 900000008 (sagittal), with made
 images of which some are annotated plates.
 """
@@ -45,6 +47,7 @@ from asyncfetch.geometry import Affine2D, Affine3D, Box, SectionGeometry, tier_s
 from asyncfetch.imaging.jet import luminosity
 from asyncfetch.sample import recorded
 from asyncfetch.sample.anatomy import OUTSIDE, outlines, region_colours, regions
+from asyncfetch.sample.origins import ORIGIN_LINKS, ORIGIN_MODELS, add_origins, gene_facts
 from asyncfetch.sample.phantom import Phantom
 from asyncfetch.sample.tables import general_tables
 
@@ -360,8 +363,8 @@ class _Builder:
     """The rows of the sample atlas while they are collected."""
 
     def __init__(self) -> None:
-        self.tables: dict[str, list[Row]] = {model: [] for model in _MODELS}
-        self.links: dict[str, list[Link]] = {name: [] for name in _LINKS}
+        self.tables: dict[str, list[Row]] = {model: [] for model in (*_MODELS, *ORIGIN_MODELS)}
+        self.links: dict[str, list[Link]] = {name: [] for name in (*_LINKS, *ORIGIN_LINKS)}
         self.recorded: set[int] = set()
         self.drawn_through: dict[int, tuple[NDArray[np.float64], int]] = {}
         self.other_views: dict[int, tuple[str, ...]] = {}
@@ -374,6 +377,7 @@ class _Builder:
         self.add_small_data_sets()
         self.add_large()
         self.add_atlas()
+        add_origins(self.tables, self.links, _DONOR_4965, _SPECIMEN)
         images = {row["id"]: row for model in ("SectionImage", "AtlasImage") for row in self.tables[model]}
         return SampleAtlas(
             tables=self.tables,
@@ -630,7 +634,7 @@ class _Builder:
         self.links["data_sets_treatments"].append((data_set_id, treatment))
         if gene:
             gene_id = 900000100 + len(self.tables["Gene"])
-            self.tables["Gene"].append(_GENE | {"id": gene_id, "acronym": gene, "name": f"gene {gene}"})
+            self.tables["Gene"].append(_GENE | {"id": gene_id, "acronym": gene} | gene_facts(gene))
             self.links["data_sets_genes"].append((data_set_id, gene_id))
         if is_aligned:
             alignment_id, tvr, trv = recorded.ALIGNMENTS_3D.get(
