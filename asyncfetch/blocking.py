@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from asyncfetch.mirroring.runner import Executor
     from asyncfetch.options import MachineOptions, MirrorOptions, RebuildOptions, RequestOptions
     from asyncfetch.planning import SectionPlan
+    from asyncfetch.selecting import Filters
     from asyncfetch.settings import Codec, Layer
     from asyncfetch.store import Commit, Location
 
@@ -88,6 +89,7 @@ def mirror(
     transport: Transport | None = None,
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
+    filters: Filters | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -105,6 +107,7 @@ def mirror(
             transport=transport,
             executor=executor,
             wait=wait,
+            filters=filters,
             **options,
         )
     )
@@ -300,6 +303,7 @@ def estimate(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     transport: Transport | None = None,
+    filters: Filters | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what a mirror would cost; the API is asked for records alone, and nothing is written.
@@ -314,6 +318,7 @@ def estimate(
             settings=settings,
             on_event=on_event,
             transport=transport,
+            filters=filters,
             **options,
         )
     )

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.errors import SelectionError, SettingsError
+from asyncfetch.selecting import Filters, parse_selection
 from asyncfetch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asyncfetch.selecting.selection import Selection
+    from asyncfetch.selecting import Selection
     from asyncfetch.store import Store
 
 __all__ = ["KEPT_SETTINGS", "UnfinishedRun", "numbered_runs", "unfinished_runs"]
@@ -62,6 +62,8 @@ class UnfinishedRun(msgspec.Struct, frozen=True, kw_only=True):
         When it began, ISO 8601 in UTC.
     is_alive : bool or None
         Whether it is at work; None where that cannot be told from here.
+    narrowed : dict
+        What its selection is narrowed by, as it is stored.
     """
 
     number: int
@@ -70,6 +72,7 @@ class UnfinishedRun(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str | None
     begun: str | None
     is_alive: bool | None = False
+    narrowed: dict[str, Any] = {}
 
     @property
     def address(self) -> str | None:
@@ -101,6 +104,21 @@ class UnfinishedRun(msgspec.Struct, frozen=True, kw_only=True):
         if not self.selection:
             raise SelectionError("what the run was asked for cannot be read")
         return parse_selection(self.selection)
+
+    @property
+    def filters(self) -> Filters:
+        """What its selection is narrowed by.
+
+        Raises
+        ------
+        SelectionError
+            That cannot be read.
+        """
+        try:
+            # what is not known would narrow less, and fetch what was not asked for
+            return msgspec.convert(self.narrowed, Filters, strict=True)
+        except msgspec.ValidationError as error:
+            raise SelectionError(f"what the run is narrowed by cannot be read: {error}") from error
 
     def settings_with(self, speed: Settings, base_url: str | None) -> Settings:
         """Return the settings to continue with.
@@ -152,6 +170,7 @@ def numbered_runs(raws: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], 
 def _read(raw: dict[str, Any], number: int) -> UnfinishedRun:
     selection, settings, begun = raw.get("selection"), raw.get("settings"), raw.get("begun")
     is_text = isinstance(selection, list) and all(isinstance(each, str) for each in selection)
+    narrowed = raw.get("filters", {})
     stored = settings if isinstance(settings, dict) else {}
     base_url = stored.get("base_url")
     return UnfinishedRun(
@@ -160,6 +179,7 @@ def _read(raw: dict[str, Any], number: int) -> UnfinishedRun:
         settings={name: stored[name] for name in KEPT_SETTINGS if name in stored},
         base_url=base_url if isinstance(base_url, str) else None,
         begun=begun if isinstance(begun, str) else None,
+        narrowed=narrowed if isinstance(narrowed, dict) else {"filters": narrowed},
     )
 
 

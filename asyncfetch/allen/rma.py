@@ -355,11 +355,12 @@ def query_url(base_url: str, query: Query, fmt: Literal["json", "xml", "csv"] = 
 
 
 def data_set_query(data_set_ids: Iterable[int]) -> Query:
-    """Ask for data sets by id, with alignment, equalization, genes and products."""
+    """Ask for data sets by id, with their alignments, and with what they are chosen by."""
     return (
         Query("SectionDataSet")
         .where(id=list(data_set_ids))
-        .include("alignment3d", "equalization", "genes", "products")
+        .include("alignment3d", "equalization", "genes", "plane_of_section", "probes", "products")
+        .include("specimen(donor(age))", "treatments")
         .order("data_sets.id")
     )
 

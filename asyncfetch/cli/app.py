@@ -18,6 +18,7 @@ from asyncfetch.cli.configuration import spread_settings
 from asyncfetch.cli.console import echo, guard_streams, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_error
 from asyncfetch.cli.failures import report_errors, understood
+from asyncfetch.cli.narrowing import spread_filters
 from asyncfetch.cli.parsing import App
 from asyncfetch.version import __version__
 
@@ -67,7 +68,7 @@ _PANELS = {
 
 
 def _prepared(command: Callable[..., Any]) -> Callable[..., Any]:
-    return report_errors(spread_settings(command))
+    return report_errors(spread_filters(spread_settings(command)))
 
 
 app = App(

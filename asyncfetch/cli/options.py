@@ -338,8 +338,8 @@ Selection = Annotated[
     list[str],
     typer.Argument(
         metavar="SELECTION",
-        help="dataset:ID, gene:ACRONYM, product:ID, atlas:ID, image:ID, or @FILE with one of these per line "
-        "(@- reads stdin). Several are allowed.",
+        help="dataset:ID, gene:ACRONYM, product:ID, specimen:ID, structure:ACRONYM, atlas:ID, image:ID, or @FILE with "
+        "one of these per line (@- reads stdin). Several are allowed.",
     ),
 ]
 Store = Annotated[str, typer.Argument(metavar="OUT", help="The store.")]

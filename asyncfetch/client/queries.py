@@ -37,7 +37,6 @@ __all__ = [
     "CatalogueQueries",
     "atlas_images_query",
     "atlas_query",
-    "data_set_ids_query",
     "data_sets_query",
     "plates_query",
     "section_images_where",
@@ -65,7 +64,9 @@ class CatalogueQueries(ABC):
     """
 
     @abstractmethod
-    async def rows(self, query: Query, *, odd_rows: list[OddRow] | None = None) -> list[Row]:
+    async def rows(
+        self, query: Query, *, odd_rows: list[OddRow] | None = None, page_rows: int | None = None
+    ) -> list[Row]:
         """Return all rows of a query."""
 
     async def _records[T](
@@ -288,11 +289,6 @@ def data_sets_query(
     return query.include("alignment3d", "genes", "products").order("data_sets.id")
 
 
-def data_set_ids_query(**conditions: Any) -> Query:
-    """Return the query of :meth:`CatalogueQueries.data_sets` without what it includes: for ids alone."""
-    return msgspec.structs.replace(data_sets_query(**conditions), includes=())
-
-
 def section_images_where(
     data_set: Ids | None = None,
     *,
@@ -335,7 +331,12 @@ def atlas_query(atlas_id: int) -> Query:
     """Ask for an atlas, including the data sets of its plates with their alignments and products."""
     (atlas_id,) = _ids([atlas_id])
     return (
-        Query("Atlas").where(id=atlas_id).include("atlas_data_sets(alignment3d,products)").order("atlases.id")
+        Query("Atlas")
+        .where(id=atlas_id)
+        .include(
+            "atlas_data_sets(alignment3d,plane_of_section,probes,products,specimen(donor(age)),treatments)"
+        )
+        .order("atlases.id")
     )
 
 

@@ -1,11 +1,11 @@
 """Selections become data sets: what the API knows of each, once, in the order in which it is found out.
 
-Data sets named by their id come first, then those of genes and products, then atlases, then single images, of which
-those whose data set came already are left out. Genes and products are first asked for ids alone: whether a query that
-filters by genes delivers all genes of a set, or only those it filtered by, is not known, so that each record comes
-from the same query, however its data set was selected.
+Data sets named by their id come first, then those of genes, products, specimens and structures, then atlases, then
+single images, of which those whose data set came already are left out. What has many data sets is first asked for ids
+alone (:mod:`asyncfetch.client.choosing`).
 
-One odd record never costs more than itself: rows that are not records, or not those that were asked for, and section
+Each record is held against the filters once more: a data set that does not meet them is left out, by name. One odd
+record never costs more than itself: rows that are not records, or not those that were asked for, and section
 images without an id or a size are failures by name, and everything else continues.
 """
 
@@ -25,115 +25,119 @@ from asyncfetch.allen import (
     shown_value,
 )
 from asyncfetch.client.batches import SETS_PER_REQUEST, Batches
-from asyncfetch.client.queries import atlas_query, data_set_ids_query, plates_query
-from asyncfetch.client.spelling import find_spelling
+from asyncfetch.client.choosing import ApiChooser
+from asyncfetch.client.queries import atlas_query, plates_query
+from asyncfetch.client.resolved import ResolvedAtlas, ResolvedDataSet, ResolvedSelection, ResolvingNote
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, NotFoundError, RecordError
 from asyncfetch.failures import Failure
-from asyncfetch.text import shown
+from asyncfetch.selecting import Filters, Selection
+from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from anyio.streams.memory import MemoryObjectSendStream
 
-    from asyncfetch.allen import SectionDataSet
     from asyncfetch.client.batches import Batch
+    from asyncfetch.client.choosing import Chooser
     from asyncfetch.client.client import Client
     from asyncfetch.client.pages import OddRow
-    from asyncfetch.selecting.selection import Selection
+    from asyncfetch.client.resolved import Resolved
+    from asyncfetch.client.spelling import Spelling
 
-__all__ = ["Resolved", "ResolvedAtlas", "ResolvedDataSet", "ResolvingNote", "resolve_selections"]
+__all__ = ["resolve_selections"]
 
-#: Single images whose data sets are asked for at once: URLs of a kilobyte.
-_IMAGES_PER_REQUEST = 100
+#: Names, or single images whose data sets are wanted, in one request: URLs of a kilobyte (RMA-10).
+_ITEMS_PER_REQUEST = 100
 _MAX_NAME = 80
 
 type Row = dict[str, Any]
-type Resolved = ResolvedDataSet | ResolvedAtlas | ResolvingNote | Failure
-
-
-class ResolvedDataSet(msgspec.Struct, frozen=True, kw_only=True):
-    """A data set that a selection named, with its section images.
-
-    Attributes
-    ----------
-    data_set : SectionDataSet
-        The record.
-    image_ids : frozenset of int, or None
-        The images that are wanted; None means all.
-    items : tuple of str
-        Selections that would name it again.
-    atlas_id : int or None
-        The atlas whose plates these are.
-    """
-
-    data_set: SectionDataSet
-    image_ids: frozenset[int] | None = None
-    items: tuple[str, ...]
-    atlas_id: int | None = None
-
-    @property
-    def item(self) -> str:
-        """The selection that names the data set; the plates of an atlas come together."""
-        return f"dataset:{self.data_set.id}" if self.atlas_id is None else f"atlas:{self.atlas_id}"
-
-    def item_of(self, image_id: int) -> str:
-        """Return the selection that names an image alone; the plates of an atlas come together."""
-        return f"image:{image_id}" if self.atlas_id is None else f"atlas:{self.atlas_id}"
-
-
-class ResolvedAtlas(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of an atlas, and which data sets have its plates."""
-
-    record: Row
-    data_set_ids: tuple[int, ...]
-
-
-class ResolvingNote(msgspec.Struct, frozen=True):
-    """A word on how a selection was understood."""
-
-    text: str
 
 
 async def resolve_selections(
-    client: Client, selections: Iterable[Selection], send: MemoryObjectSendStream[Resolved]
+    client: Client,
+    selections: Iterable[Selection],
+    send: MemoryObjectSendStream[Resolved],
+    filters: Filters | None = None,
+    chooser: Chooser | None = None,
 ) -> None:
     """Ask the API what selections name, and send what is found; what is unavailable is sent as a failure.
 
     Parameters
     ----------
     client : Client
-        Asks.
+        Asks for records.
     selections : iterable of Selection
         What is wanted.
     send : stream
         Takes what is found; closed at the end. Each data set is sent once.
+    filters : Filters, optional
+        What narrows it.
+    chooser : Chooser, optional
+        What knows which data sets there are; by default the API.
     """
     async with send:
         with failing_alone():
             async with anyio.create_task_group() as tasks:
-                await _Resolver(client, send, Batches(client, tasks)).resolve(selections)
+                chosen = filters or Filters(), chooser or ApiChooser(client)
+                await _Resolver(client, send, Batches(client, tasks), *chosen).resolve(selections)
 
 
 class _Resolver:
-    def __init__(self, client: Client, send: MemoryObjectSendStream[Resolved], batches: Batches) -> None:
+    def __init__(
+        self,
+        client: Client,
+        send: MemoryObjectSendStream[Resolved],
+        batches: Batches,
+        filters: Filters,
+        chooser: Chooser,
+    ) -> None:
         self._client = client
         self._send = send
         self._batches = batches
+        self._batch_size = min(SETS_PER_REQUEST, filters.limit or SETS_PER_REQUEST)
+        self._filters = filters
+        self._chooser = chooser
         self._sought: set[int] = set()
+        self._named: set[int] = set()
+        self._n_given = 0
 
     async def resolve(self, selections: Iterable[Selection]) -> None:
         by_kind: dict[str, list[Selection]] = {}
         for selection in selections:
             by_kind.setdefault(selection.kind, []).append(selection)
-        for selection in by_kind.get("dataset", ()):
-            await self.resolve_data_set(int(selection.id), (str(selection),))
-        for selection in (*by_kind.get("gene", ()), *by_kind.get("product", ())):
+        self._named = {int(each.id) for each in by_kind.get("dataset", ())}
+        await self.resolve_data_sets(by_kind.get("dataset", ()))
+        for kind in ("gene", "specimen"):
+            await self.resolve_many(kind, by_kind.get(kind, ()))
+        for selection in (*by_kind.get("product", ()), *by_kind.get("structure", ())):
             await self.resolve_all(selection)
         for selection in by_kind.get("atlas", ()):
             await self.resolve_atlas(selection)
         await self.resolve_images(by_kind.get("image", ()))
+        if self._is_full:
+            await self._note(
+                f"no more than {counted(self._n_given, 'data set')} by --limit; others may be left out"
+            )
+
+    @property
+    def _is_full(self) -> bool:
+        return self._filters.limit is not None and self._n_given >= self._filters.limit
+
+    async def resolve_data_sets(self, selections: Sequence[Selection]) -> None:
+        ids = [int(each.id) for each in selections]
+        for batch in itertools.batched(ids, self._batch_size):
+            if self._is_full:
+                return
+            if len(batch) == 1:
+                await self.resolve_data_set(batch[0], (f"dataset:{batch[0]}",))
+            else:
+                self._sought.update(batch)
+                await self._resolve_several(list(batch), "the data sets")
+        await self._give_the_rest()
+        for each in selections:
+            await self._send.send(_resolved(each, [int(each.id)]))
 
     async def resolve_data_set(
         self, data_set_id: int, items: tuple[str, ...], image_ids: frozenset[int] | None = None
@@ -149,8 +153,26 @@ class _Resolver:
             await self._give(ResolvedDataSet(data_set=data_set, image_ids=image_ids, items=items))
 
     async def _give(self, found: ResolvedDataSet) -> None:
-        """Send a data set, and as failures what of its sections cannot be read or did not come."""
-        await self._send.send(found)
+        """Send a data set that meets the filters, and as failures those of its sections that are not usable."""
+        named, data_set = found.image_ids, found.data_set
+        is_named = named is not None or found.atlas_id is not None or data_set.id in self._named
+        refusal = self._filters.refusal(data_set.record, is_named=is_named)
+        if refusal is not None:
+            await self._note(f"data set {data_set.id} is left out: {refusal}")
+            return
+        if self._is_full:
+            return
+        self._n_given += 1
+        narrowed = self._filters.sections_of(data_set.section_images)
+        wanted = named if narrowed is None else narrowed if named is None else named & narrowed
+        split = self._filters.split
+        specimen_id = row_id(data_set.record, "specimen_id")
+        part = None if split is None else split.part_of(data_set.id, specimen_id)
+        await self._send.send(msgspec.structs.replace(found, image_ids=wanted, part=part))
+        await self._fail_sections(found)
+
+    async def _fail_sections(self, found: ResolvedDataSet) -> None:
+        """Name the sections of a data set that cannot be read, or did not come though they are wanted by name."""
         wanted, data_set = found.image_ids, found.data_set
         named: set[int] = set()
         is_empty = not (data_set.section_images or data_set.unreadable_sections)
@@ -178,13 +200,16 @@ class _Resolver:
         """Group single images by their data set: slots and tables need all sections of a set."""
         by_id = {int(each.id): str(each) for each in selections}
         wanted: dict[int, list[int]] = {}
-        for batch in itertools.batched(by_id, _IMAGES_PER_REQUEST):
+        for batch in itertools.batched(by_id, _ITEMS_PER_REQUEST):
             for image_id, found in (await self._resolve_several_images(batch)).items():
                 if isinstance(found, AsyncFetchError):
                     await self._fail((by_id[image_id],), found)
-                else:
-                    wanted.setdefault(found, []).append(image_id)
+                    continue
+                wanted.setdefault(found, []).append(image_id)
+                await self._send.send(_resolved(Selection("image", image_id), [found]))
         for data_set_id, image_ids in wanted.items():
+            if self._is_full:
+                return
             items = tuple(f"image:{image_id}" for image_id in image_ids)
             await self.resolve_data_set(data_set_id, items, frozenset(image_ids))
 
@@ -223,55 +248,132 @@ class _Resolver:
                 found[image_id] = error
         return found
 
-    async def resolve_all(self, selection: Selection) -> None:
-        """Resolve the data sets of a gene or a product, but for failed ones, while later pages are asked for."""
-        try:
-            if await self._resolve_all_of(selection.kind, selection.id):
+    async def resolve_many(self, kind: str, selections: Sequence[Selection]) -> None:
+        """Resolve the data sets of genes or of specimens, many of them in one query."""
+        unknown: list[Selection] = []
+        for batch in itertools.batched(selections, _ITEMS_PER_REQUEST):
+            if self._is_full:
                 return
-            advice = "check the id, and name failed data sets by their ids"
+            unknown += await self._resolve_listed({each: each for each in batch})
+        if not unknown or self._is_full:
+            return
+        names = [str(each.id) for each in unknown if isinstance(each.id, str)]
+        try:
+            spellings = await self._chooser.spellings(kind, names) if names else {}
+        except AsyncFetchError as error:
+            await self._fail(map(str, unknown), error)
+            return
+        others: dict[Selection, Selection] = {}
+        for each in unknown:
+            spelling = spellings.get(str(each.id)) if isinstance(each.id, str) else None
+            if spelling is not None and spelling.other is not None:
+                others[each] = Selection(each.kind, spelling.other)
+                await self._note(spelling.note)
+            else:
+                await self._fail_unknown(each, spelling)
+        for several in itertools.batched(others.items(), _ITEMS_PER_REQUEST):
+            for each in await self._resolve_listed(dict(several), spellings):
+                await self._fail_unknown(each, None)
+
+    async def _resolve_listed(
+        self, wanted: dict[Selection, Selection], spellings: dict[str, Spelling] | None = None
+    ) -> list[Selection]:
+        """Resolve selections by what they are taken for, and return those that have no data set."""
+        odd: list[str] = []
+        taken = list(dict.fromkeys(wanted.values()))
+        try:
+            found = await self._chooser.data_sets_of(taken, self._filters, odd)
+        except AsyncFetchError as error:
+            await self._fail(map(str, wanted), error)
+            return []
+        item = str(next(iter(wanted))) if len(wanted) == 1 else f"the {taken[0].kind}s"
+        for words in odd:
+            # it was listed for several at once: the first stands for them
+            await self._fail(
+                (str(next(iter(wanted))),), RecordError(f"among the data sets of {item}, {words}")
+            )
+        ids = dict.fromkeys(each for of_one in found.values() for each in of_one)
+        for batch in itertools.batched(self._unsought(ids), self._batch_size):
+            await self._resolve_several(list(batch), item)
+        await self._give_the_rest()
+        for each, other in wanted.items():
+            if found[other]:
+                spelling = (spellings or {}).get(str(each.id))
+                note = "" if spelling is None else spelling.note
+                await self._send.send(_resolved(each, found[other], str(other.id), note))
+        return [each for each, other in wanted.items() if not found[other] and not odd]
+
+    def _unsought(self, data_set_ids: Iterable[int]) -> list[int]:
+        new = [each for each in data_set_ids if each not in self._sought]
+        self._sought.update(new)
+        return new
+
+    async def _fail_unknown(self, selection: Selection, spelling: Spelling | None) -> None:
+        """Say that a selection has no data sets, and what to type instead."""
+        kind, name, place = selection.kind, shown(selection.id, _MAX_NAME), self._chooser.place
+        advice = "check the id, and name failed data sets by their ids"
+        if spelling is not None:
+            advice = spelling.advice
+        elif isinstance(selection.id, str):
+            advice = "name failed data sets by their ids"
+        is_known = spelling is None or spelling.asked in spelling.names
+        if kind == "structure" and is_known:
+            advice = (
+                f"only specimens that were taken from one have it; --roi structure:{name} fetches that region"
+            )
+        told = str(self._filters) if self._filters.has_conditions and is_known else ""
+        met = f" that meets {told}" if told else ""
+        nothing = NotFoundError(
+            f"there is no data set of {kind} {name}{met} {place}; {advice}",
+            url=self._client.settings.base_url,
+        )
+        await self._fail((str(selection),), nothing)
+        await self._send.send(_resolved(selection, (), message=nothing.message))
+
+    async def resolve_all(self, selection: Selection) -> None:
+        """Resolve the data sets of a product or a structure, but for failed ones, while later pages are asked for."""
+        if self._is_full:
+            return
+        spelling: Spelling | None = None
+        try:
+            if await self._resolve_all_of(selection, selection):
+                return
             if isinstance(selection.id, str):
-                spelling = await find_spelling(self._client, selection.kind, selection.id)
-                advice = spelling.advice
+                kind, asked = selection.kind, selection.id
+                spelling = (await self._chooser.spellings(kind, [asked]))[asked]
                 if spelling.other is not None:
-                    await self._send.send(ResolvingNote(spelling.note))
-                    if await self._resolve_all_of(selection.kind, spelling.other):
+                    await self._note(spelling.note)
+                    other = Selection(kind, spelling.other)
+                    if await self._resolve_all_of(selection, other, spelling.note):
                         return
-                    advice = "name failed data sets by their ids"
+                    spelling = None
         except AsyncFetchError as error:
             await self._give_the_rest()
             await self._fail((str(selection),), error)
             return
-        url = self._client.settings.base_url
-        nothing = NotFoundError(
-            f"there is no data set of {selection.kind} {shown(selection.id, _MAX_NAME)} at {url}; {advice}",
-            url=url,
-        )
-        await self._fail((str(selection),), nothing)
+        await self._fail_unknown(selection, spelling)
 
-    async def _resolve_all_of(self, kind: str, name: int | str) -> bool:
+    async def _resolve_all_of(self, asked: Selection, selection: Selection, note: str = "") -> bool:
         """Resolve the data sets of what is spelled just so, and return whether there are any."""
-        is_empty = True
+        found: list[int] = []
         waiting: list[int] = []
-        item = f"{kind}:{name}"
-        odd_rows: list[OddRow] = []
-        query = data_set_ids_query(**{kind: name})
-        async with self._client.open_rows(query, odd_rows=odd_rows) as rows:
-            async for row in rows:
-                is_empty = False
-                data_set_id = row_id(row)
-                if data_set_id is None:
-                    await self._fail_row(item, "data sets", row.get("id"), "has no id that can be one")
-                elif data_set_id not in self._sought:
-                    self._sought.add(data_set_id)
-                    waiting.append(data_set_id)
-                if len(waiting) == SETS_PER_REQUEST:
-                    await self._resolve_several(waiting, item)
+        odd: list[str] = []
+        async with self._chooser.open_data_sets(selection, self._filters, odd) as ids:
+            async for data_set_id in ids:
+                found.append(data_set_id)
+                waiting += self._unsought([data_set_id])
+                if len(waiting) >= self._batch_size:
+                    await self._resolve_several(waiting, str(selection))
                     waiting = []
-        await self._resolve_several(waiting, item)
+                if self._is_full:
+                    break
+        await self._resolve_several(waiting, str(selection))
         await self._give_the_rest()
-        for _, odd in odd_rows:
-            await self._fail_row(item, "data sets", odd, "is not a record")
-        return not is_empty or bool(odd_rows)
+        for words in odd:
+            await self._fail((str(asked),), RecordError(f"among the data sets of {selection}, {words}"))
+        if found:
+            await self._send.send(_resolved(asked, found, str(selection.id), note))
+        return bool(found or odd)
 
     async def resolve_atlas(self, selection: Selection) -> None:
         atlas_id = int(selection.id)
@@ -309,6 +411,7 @@ class _Resolver:
         for plate in itertools.chain.from_iterable(by_set.values()):
             await self._fail_row(items[0], "plates", plate.get("id"), "is of none of the atlas's data sets")
         data_sets.sort(key=lambda each: each.id)
+        await self._send.send(_resolved(selection, [each.id for each in data_sets]))
         await self._send.send(ResolvedAtlas(record=row, data_set_ids=tuple(each.id for each in data_sets)))
         for data_set in data_sets:
             if data_set.id not in self._sought:
@@ -317,7 +420,7 @@ class _Resolver:
 
     async def _resolve_several(self, data_set_ids: list[int], item: str) -> None:
         """Ask for data sets, and give those that were asked for before and are there."""
-        if data_set_ids:
+        if data_set_ids and not self._is_full:
             self._batches.ask(data_set_ids, item)
         async for batch in self._batches.due():
             await self._give_batch(batch)
@@ -345,7 +448,8 @@ class _Resolver:
                 data_set = parse_data_set(rows[data_set_id], its_images)
             except KeyError:
                 url = self._client.settings.base_url
-                gone = NotFoundError(f"there is no data set {data_set_id} at {url} any more", url=url)
+                advice = "; check the id" if data_set_id in self._named else " any more"
+                gone = NotFoundError(f"there is no data set {data_set_id} at {url}{advice}", url=url)
                 await self._fail(items, gone)
             except AsyncFetchError as error:
                 await self._fail(items, error)
@@ -363,9 +467,23 @@ class _Resolver:
         message = f"among the {of} of {item}, {shown_value(row)} {what}"
         await self._fail((item if image_id is None else f"image:{image_id}",), RecordError(message))
 
+    async def _note(self, text: str) -> None:
+        await self._send.send(ResolvingNote(text))
+
     async def _fail(self, items: Iterable[str], error: AsyncFetchError) -> None:
         for item in items:
             await self._send.send(Failure.of(item, error))
+
+
+def _resolved(
+    selection: Selection, data_set_ids: Collection[int], name: str | None = None, message: str = ""
+) -> ResolvedSelection:
+    return ResolvedSelection(
+        selection=selection,
+        name=str(selection.id) if name is None else name,
+        data_set_ids=tuple(data_set_ids),
+        message=message,
+    )
 
 
 def _list(value: Any) -> list[Any]:

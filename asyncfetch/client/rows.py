@@ -61,7 +61,12 @@ class RowQueries(ABC):
     _known: Known
 
     async def rows(
-        self, query: Query, *, fmt: ReplyFormat = "json", odd_rows: list[OddRow] | None = None
+        self,
+        query: Query,
+        *,
+        fmt: ReplyFormat = "json",
+        odd_rows: list[OddRow] | None = None,
+        page_rows: int | None = None,
     ) -> list[Row]:
         """Return all rows of a query, page after page.
 
@@ -75,6 +80,8 @@ class RowQueries(ABC):
             implies a tabular query (RMA-3).
         odd_rows : list, optional
             Takes what came as a row and is not a record, with its position in the listing; without it that is an error.
+        page_rows : int, optional
+            Rows of one page, where those of the settings are too few.
 
         Raises
         ------
@@ -83,7 +90,7 @@ class RowQueries(ABC):
         AsyncFetchError
             A page is unavailable.
         """
-        async with self.open_rows(query, fmt=fmt, odd_rows=odd_rows) as rows:
+        async with self.open_rows(query, fmt=fmt, odd_rows=odd_rows, page_rows=page_rows) as rows:
             return [row async for row in rows]
 
     @asynccontextmanager
@@ -94,6 +101,7 @@ class RowQueries(ABC):
         fmt: ReplyFormat = "json",
         odd_rows: list[OddRow] | None = None,
         max_rows: int = MAX_ROWS,
+        page_rows: int | None = None,
     ) -> AsyncGenerator[AsyncIterator[Row]]:
         """Give the rows of a query while later pages are still being asked for.
 
@@ -114,6 +122,8 @@ class RowQueries(ABC):
             Takes what came as a row and is not a record, with its position in the listing; without it that is an error.
         max_rows : int
             The most rows that the listing can have; a longer one is an error.
+        page_rows : int, optional
+            Rows of one page, where those of the settings are too few.
 
         Yields
         ------
@@ -123,7 +133,8 @@ class RowQueries(ABC):
         send, receive = anyio.create_memory_object_stream[list[Row] | AsyncFetchError](0)
         try:
             async with receive, anyio.create_task_group() as group:
-                listing = Listing(query, self.settings.page_rows, odd_rows, max_rows, self._known)
+                n_rows = max(self.settings.page_rows, page_rows or 0)
+                listing = Listing(query, n_rows, odd_rows, max_rows, self._known)
                 group.start_soon(self._send_pages, listing, fmt, send)
                 yield _Rows(receive)
                 group.cancel_scope.cancel()

@@ -8,10 +8,21 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["DATA_SET_ID", "IMAGE_ID", "NEIGHBOUR_ID", "POINT", "QUESTIONS", "REFERENCE_POINT", "Question"]
+__all__ = [
+    "AGED_ID",
+    "DATA_SET_ID",
+    "IMAGE_ID",
+    "NEIGHBOUR_ID",
+    "POINT",
+    "QUESTIONS",
+    "REFERENCE_POINT",
+    "Question",
+]
 
 #: A coronal data set in space 9, and two of its section images, of which records were seen.
 DATA_SET_ID, IMAGE_ID, NEIGHBOUR_ID = 479, 101349756, 101349764
+#: A sagittal data set of which the age of the donor was seen: P56.
+AGED_ID = 69289763
 #: In full-resolution pixels of the image.
 POINT = (2116.0, 1932.0)
 #: In µm of space 9.
@@ -83,6 +94,15 @@ def _all_questions() -> tuple[Question, ...]:
         ),
         _rows("hundred_ids", f"model::SectionImage,rma::criteria,[id$in{ids}]", "[num_rows$eq2000]", ordered),
         _rows("failed_set", "model::SectionDataSet,rma::criteria,[failed$eqtrue]", "[num_rows$eq1]"),
+        _rows(
+            "by_age",
+            f"model::SectionDataSet,rma::criteria,[id$in{DATA_SET_ID},{AGED_ID}],specimen(donor(age[name$eq'P56'])),"
+            "plane_of_section[name$eq'sagittal'],rma::include,plane_of_section,probes,specimen(donor(age)),treatments",
+        ),
+        _rows(
+            "by_another_age",
+            f"model::SectionDataSet,rma::criteria,[id$eq{AGED_ID}],specimen(donor(age[name$eq'E11.5']))",
+        ),
         _rows(
             "centre", "model::StructureCenter,rma::criteria,[structure_id$eq1018],[reference_space_id$in9,10]"
         ),

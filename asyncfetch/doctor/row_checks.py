@@ -12,8 +12,9 @@ import numpy as np
 from asyncfetch.allen import parse_xml
 from asyncfetch.doctor.answers import DiffersError, UnaskedError
 from asyncfetch.doctor.judging import Check, require
-from asyncfetch.doctor.questions import DATA_SET_ID, IMAGE_ID, NEIGHBOUR_ID
+from asyncfetch.doctor.questions import AGED_ID, DATA_SET_ID, IMAGE_ID, NEIGHBOUR_ID
 from asyncfetch.errors import AsyncFetchError
+from asyncfetch.selecting.traits import trait_values
 from asyncfetch.text import counted
 
 if TYPE_CHECKING:
@@ -270,6 +271,20 @@ def _rec_9(answers: Answers) -> str:
     return "a download gives the section's box"
 
 
+def _rec_10(answers: Answers) -> str:
+    rows = answers.rows("by_age")
+    ids = [row.get("id") for row in rows]
+    require(
+        ids == [AGED_ID], f"data set {AGED_ID} is sagittal and P56, and those of both conditions are {ids}"
+    )
+    others = [row.get("id") for row in answers.rows("by_another_age")]
+    require(not others, f"data set {AGED_ID} is P56, and is listed as E11.5, too")
+    traits = trait_values(rows[0])
+    untold = [name for name in ("plane", "age") if not traits[name]]
+    require(not untold, f"the record of data set {AGED_ID} does not tell its {' and '.join(untold)}")
+    return "data sets are found by plane and age, and their records tell both"
+
+
 #: One for each assumption, in their order.
 ROW_CHECKS: tuple[Check, ...] = (
     Check("RMA-1", _rma_1),
@@ -291,4 +306,5 @@ ROW_CHECKS: tuple[Check, ...] = (
     Check("REC-7", _rec_7),
     Check("REC-8", _rec_8),
     Check("REC-9", _rec_9),
+    Check("REC-10", _rec_10),
 )

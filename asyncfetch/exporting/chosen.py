@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from asyncfetch.allen import SectionDataSet
-    from asyncfetch.client.selection import Selection
     from asyncfetch.layout.commit import SectionSummary
     from asyncfetch.planning.region_of_space import Ranges, RegionOfSpace
+    from asyncfetch.selecting.selection import Selection
     from asyncfetch.settings import Layer
     from asyncfetch.store import Store, StoredDataSet
 
@@ -219,12 +219,23 @@ def _views_of(store: Store, data_set_id: int) -> tuple[str, ...]:
     return store.data_set(data_set_id).read_views()
 
 
+def _origins(kind: str, record: SectionDataSet) -> tuple[Any, ...]:
+    """Return the id and the name of the specimen of a data set, or the id of the structure that it was taken from."""
+    specimen = record.record.get("specimen")
+    known = specimen if isinstance(specimen, dict) else {}
+    if kind == "structure":
+        return (known.get("structure_id"),)
+    return record.record.get("specimen_id"), known.get("name")
+
+
 def _names(selection: Selection, record: SectionDataSet, plates: Mapping[int, set[int]]) -> bool:
     """Tell whether a selection names a data set; capitals of genes and products do not count here."""
     if selection.kind == "dataset":
         return selection.id == record.id
     if selection.kind == "atlas":
         return record.id in plates.get(int(selection.id), ())
+    if selection.kind in {"specimen", "structure"}:
+        return selection.id in _origins(selection.kind, record)
     if selection.kind == "gene":
         names = {name for gene in record.genes for name in (gene.id, gene.acronym)}
     else:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import anyio
 import msgspec
 
-from asyncfetch.client.selection import parse_selection
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, SelectionError
 from asyncfetch.events import FileExported, ItemNotExported, ignore
@@ -29,6 +28,7 @@ from asyncfetch.imaging import Pool
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.options import settings_of
 from asyncfetch.planning.region_of_space import RegionOfSpace
+from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.store import open as open_store
 from asyncfetch.store.directory import directory_of
 from asyncfetch.version import __version__
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
     from anyio.streams.memory import MemoryObjectSendStream
 
-    from asyncfetch.client.selection import Selection
     from asyncfetch.events import Listener
     from asyncfetch.exporting.options import ExportOptions
     from asyncfetch.exporting.protocol import Format, Output
     from asyncfetch.mirroring.flights import Flight
+    from asyncfetch.selecting.selection import Selection
     from asyncfetch.settings import Settings
     from asyncfetch.store import Location, Store
 

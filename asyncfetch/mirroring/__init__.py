@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asyncfetch.selecting.selection import SELECTION_FORMS, Selection, parse_selection
 from asyncfetch.deprecation import warn_of_old_name
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.estimating import Estimate, ViewEstimate, estimate
@@ -20,11 +19,13 @@ from asyncfetch.mirroring.verify import VerifyReport, verify
 from asyncfetch.mirroring.volume import VolumeReport, volume
 from asyncfetch.planning import SectionPlan, ViewPlan, plan_view, registered_grid
 from asyncfetch.runs import UnfinishedRun, unfinished_runs
+from asyncfetch.selecting import SELECTION_FORMS, Filters, Selection, parse_selection
 
 __all__ = [
     "SELECTION_FORMS",
     "Estimate",
     "Failure",
+    "Filters",
     "Flaw",
     "PackReport",
     "Report",

@@ -8,8 +8,8 @@ import anyio
 import msgspec
 
 from asyncfetch.client import Client
-from asyncfetch.client.resolving import Resolved, ResolvedDataSet, ResolvingNote, resolve_selections
-from asyncfetch.selecting.selection import parse_selection
+from asyncfetch.client.resolved import Resolved, ResolvedDataSet, ResolvingNote
+from asyncfetch.client.resolving import resolve_selections
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
@@ -18,6 +18,7 @@ from asyncfetch.mirroring.report import add_listing_note
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.options import settings_of
 from asyncfetch.planning import plan_view, view_layout
+from asyncfetch.selecting import parse_selection
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from asyncfetch.options import MirrorOptions
     from asyncfetch.planning import ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
+    from asyncfetch.selecting import Filters
     from asyncfetch.settings import Settings, View
     from asyncfetch.store import Location, Store
 
@@ -155,13 +157,14 @@ async def estimate(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     transport: Transport | None = None,
+    filters: Filters | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what `asyncfetch.mirror` would fetch; the API is asked for records alone, and nothing is written.
 
     Parameters
     ----------
-    selection, settings, on_event, transport, **options
+    selection, settings, on_event, transport, filters, **options
         As for `asyncfetch.mirror`.
     location : str, Path or zarr Store, optional
         The store that would be written; what it holds is not counted. Without one everything is to be fetched.
@@ -195,7 +198,7 @@ async def estimate(
         send, receive = anyio.create_memory_object_stream[Resolved](1)
         with failing_alone():
             async with receive, anyio.create_task_group() as tasks:
-                tasks.start_soon(resolve_selections, client, selections, send)
+                tasks.start_soon(resolve_selections, client, selections, send, filters)
                 async for found in receive:
                     await _count(total, found, client, chosen, store, region)
     if store is not None:

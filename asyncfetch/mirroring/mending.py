@@ -11,9 +11,9 @@ import msgspec
 
 from asyncfetch.allen import parse_section_image
 from asyncfetch.client import Client
-from asyncfetch.client.resolving import Resolved, ResolvedAtlas, resolve_selections
+from asyncfetch.client.resolved import Resolved, ResolvedAtlas
+from asyncfetch.client.resolving import resolve_selections
 from asyncfetch.errors import AsyncFetchError, StoreItemError
-from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.failures import Failure
 from asyncfetch.layout.paths import packed_key, volume_path
 from asyncfetch.layout.recipe import CHOSEN
@@ -24,6 +24,7 @@ from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.volume import volume
 from asyncfetch.mirroring.volume_source import open_source
 from asyncfetch.planning.section import tier_of
+from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.settings import Layer, View
 from asyncfetch.store import AtlasRecord
 from asyncfetch.store import open as open_store

@@ -10,14 +10,14 @@ import msgspec
 
 from asyncfetch.address import credentials_of
 from asyncfetch.client import Client
-from asyncfetch.client.resolving import (
+from asyncfetch.client.resolved import (
     Resolved,
     ResolvedAtlas,
     ResolvedDataSet,
+    ResolvedSelection,
     ResolvingNote,
-    resolve_selections,
 )
-from asyncfetch.selecting.selection import Selection, parse_selection
+from asyncfetch.client.resolving import resolve_selections
 from asyncfetch.engine import sharing
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import (
@@ -49,6 +49,7 @@ from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished
 from asyncfetch.options import RequestOptions, refuse_other_content, settings_of
 from asyncfetch.planning import plan_view, view_layout
+from asyncfetch.selecting import Filters, Selection, parse_selection
 from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, prepare_documents
 
@@ -92,6 +93,7 @@ async def mirror(
     transport: Transport | None = None,
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
+    filters: Filters | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -120,6 +122,8 @@ async def mirror(
         of a companion that is told when it is under way; it returns the commit.
     wait : bool
         Wait until a run that writes to the store has ended, instead of raising.
+    filters : Filters, optional
+        Which of the data sets and sections of the selection are meant.
     **options
         Single settings, such as ``um=10``; see `Settings`.
 
@@ -140,7 +144,8 @@ async def mirror(
     """
     chosen = settings_of(settings, options)
     selections = parse_selection(selection)
-    command = f"mirror {' '.join(map(str, selections))}"
+    filters = filters or Filters()
+    command = f"mirror {' '.join(map(str, selections))} {filters}".rstrip()
     async with open_writer(
         location, command, create=True, wait=wait, drain=drain, on_wait=teller(on_event)
     ) as writer:
@@ -148,9 +153,9 @@ async def mirror(
             return Report(selection=tuple(map(str, selections)), location=str(location), interrupted=True)
         if chosen.ngff is not None:
             await anyio.to_thread.run_sync(writer.choose_ngff, chosen.ngff)
-        record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen)
+        record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen, filters)
         try:
-            report = await _run(selections, writer, chosen, on_event, drain, transport, executor)
+            report = await _run(selections, writer, chosen, on_event, drain, transport, executor, filters)
         except (SettingsError, SelectionError):
             # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
             await anyio.to_thread.run_sync(writer.end_run, record)
@@ -213,9 +218,9 @@ async def resume(
         for raw, run in await anyio.to_thread.run_sync(records_of, writer):
             try:
                 chosen = run.settings_with(speed, base_url)
-                selections = run.selections
+                selections, filters = run.selections, run.filters
                 record = await anyio.to_thread.run_sync(continue_run, writer, raw)
-                report = await _run(selections, writer, chosen, on_event, drain, transport)
+                report = await _run(selections, writer, chosen, on_event, drain, transport, filters=filters)
             except (SettingsError, SelectionError) as error:
                 total.failures.append(_failure_of(run, error, writer.location))
                 continue
@@ -251,11 +256,22 @@ async def _run(
     drain: anyio.Event | None,
     transport: Transport | None,
     executor: Executor[SectionPlan, Commit] | None = None,
+    filters: Filters | None = None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location)
     with reported(report, on_event) as listen:
         async with Client(settings=settings, on_event=listen, transport=transport) as client:
-            run = _Run(client, writer, settings, report, listen, selections, drain or anyio.Event(), executor)
+            run = _Run(
+                client,
+                writer,
+                settings,
+                report,
+                listen,
+                selections,
+                drain or anyio.Event(),
+                executor,
+                filters,
+            )
             with failing_alone():
                 await run.go(selections)
         report.notes.extend(each for each in writer.damage if each not in report.notes)
@@ -282,7 +298,9 @@ class _Run:
         selections: Iterable[Selection],
         drain: anyio.Event,
         executor: Executor[SectionPlan, Commit] | None = None,
+        filters: Filters | None = None,
     ) -> None:
+        self._filters = filters
         self._executor = executor
         self._client = client
         self._writer = writer
@@ -367,7 +385,7 @@ class _Run:
                 to_plan, found = anyio.create_memory_object_stream[Resolved](_LOOK_AHEAD)
                 spaces: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
-                    tasks.start_soon(resolve_selections, self._client, selections, to_plan)
+                    tasks.start_soon(resolve_selections, self._client, selections, to_plan, self._filters)
                     tasks.start_soon(self._prepare)
                     async for each in found:
                         if isinstance(each, ResolvedDataSet):
@@ -391,6 +409,8 @@ class _Run:
             self._unfinished.plan([found.item])
         elif isinstance(found, ResolvingNote):
             self._report.notes.append(found.text)
+        elif isinstance(found, ResolvedSelection):
+            self._unfinished.plan([str(found.selection)])
         elif isinstance(found, ResolvedAtlas):
             atlas = AtlasRecord(record=found.record, data_set_ids=found.data_set_ids)
             try:

@@ -14,8 +14,8 @@ from asyncfetch.runs import KEPT_SETTINGS, numbered_runs
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from asyncfetch.selecting.selection import Selection
     from asyncfetch.runs import UnfinishedRun
+    from asyncfetch.selecting import Filters, Selection
     from asyncfetch.settings import Settings
     from asyncfetch.store import Location, StoreWriter
 
@@ -57,7 +57,9 @@ async def dismiss_runs(location: Location, numbers: Collection[int] | None) -> l
     return [run for _, run in chosen]
 
 
-def begin_run(writer: StoreWriter, selection: Iterable[Selection], settings: Settings) -> dict[str, Any]:
+def begin_run(
+    writer: StoreWriter, selection: Iterable[Selection], settings: Settings, filters: Filters | None = None
+) -> dict[str, Any]:
     """Record a run that begins, and return its record; the same run, begun before, is that one.
 
     From another address it is the same run, too.
@@ -68,9 +70,11 @@ def begin_run(writer: StoreWriter, selection: Iterable[Selection], settings: Set
         "selection": [str(each) for each in selection],
         "settings": msgspec.json.decode(msgspec.json.encode(kept)),
     }
+    narrowed = {} if filters is None else msgspec.to_builtins(filters)
     earlier = numbered_runs(writer.runs())
     for raw, run in earlier:
-        if (list(run.selection), run.settings) == (wanted["selection"], wanted["settings"]):
+        is_same = (list(run.selection), run.settings) == (wanted["selection"], wanted["settings"])
+        if is_same and run.narrowed == narrowed:
             writer.end_run(raw)
     record = {
         "number": max((run.number for _, run in earlier), default=0) + 1,
@@ -79,6 +83,8 @@ def begin_run(writer: StoreWriter, selection: Iterable[Selection], settings: Set
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
         "token": writer.token,
     }
+    if narrowed:
+        record["filters"] = narrowed
     writer.begin_run(record)
     return record
 

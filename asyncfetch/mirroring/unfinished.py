@@ -9,10 +9,10 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from asyncfetch.client.resolving import ResolvedDataSet
-    from asyncfetch.selecting.selection import Selection
+    from asyncfetch.client.resolved import ResolvedDataSet
     from asyncfetch.failures import Failure
     from asyncfetch.planning import ViewPlan
+    from asyncfetch.selecting.selection import Selection
     from asyncfetch.store import ViewWriter
 
 __all__ = ["OpenView", "Unfinished"]

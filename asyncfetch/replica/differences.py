@@ -245,6 +245,11 @@ def _renamed(_asked: Asked, found: dict[str, Any]) -> None:
     found["result"] = found.pop("msg")
 
 
+def _without_origins(row: Row) -> None:
+    for name in ("specimen", "treatments", "probes", "plane_of_section"):
+        row.pop(name, None)
+
+
 def _on_slide(row: Row) -> None:
     """Let an image be a box within the scan."""
     row["x"], row["y"] = 48, 32
@@ -643,6 +648,16 @@ DIFFERENCES: tuple[Difference, ...] = (
         "REC-9=scan",
         "downloads give the whole scan instead of the section's box",
         reply=_rows(_on_slide, "SectionImage"),
+    ),
+    Difference(
+        "REC-10=any-age",
+        "conditions on ages are ignored",
+        request=_criteria(r",specimen\(donor\(age\[[^\]]*\]\)\)", ""),
+    ),
+    Difference(
+        "REC-10=no-origins",
+        "records do not tell where their data sets come from",
+        reply=_rows(_without_origins, "SectionDataSet"),
     ),
     Difference("IMG-1=ignored", "downsample is ignored", options={"ignored_parameters": ("downsample",)}),
     Difference(

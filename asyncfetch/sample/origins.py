@@ -135,7 +135,9 @@ def _add_gene(tables: dict[str, list[Row]], links: dict[str, list[Link]], gene: 
     links["genes_products"] += [(gene["id"], product) for product in sorted(products)]
 
 
-def _add_animal(tables: dict[str, list[Row]], animal: _Animal, donor: Mapping[str, Any], specimen: Row) -> None:
+def _add_animal(
+    tables: dict[str, list[Row]], animal: _Animal, donor: Mapping[str, Any], specimen: Row
+) -> None:
     if any(row["id"] == animal.specimen_id for row in tables["Specimen"]):
         return
     donor_id = animal.specimen_id + 1000

@@ -17,6 +17,7 @@ __all__ = [
     "SECTIONS",
     "STRUCTURES",
     "STRUCTURE_CENTERS",
+    "STRUCTURE_PATHS",
     "Section",
 ]
 
@@ -215,6 +216,11 @@ ATLASES = {1: ("Mouse, P56, Coronal", 1), 2: ("Mouse, P56, Sagittal", 1)}
 
 #: Structure id to acronym and name.
 STRUCTURES = {1018: ("AUDv", "Ventral auditory area"), 322: ("SSp", "Primary somatosensory area")}
+#: Structure id to the ids on the way from the root of the ontology.
+STRUCTURE_PATHS = {
+    1018: "/997/8/567/688/695/315/247/1018/",
+    322: "/997/8/567/688/695/315/453/322/",
+}
 
 #: Structure id, reference space id and the centre x, y, z in µm.
 STRUCTURE_CENTERS = [

@@ -66,7 +66,7 @@ def general_tables() -> dict[str, list[dict[str, Any]]]:
                 "graph_order": order,
                 "ontology_id": 1,
                 "parent_structure_id": None,
-                "structure_id_path": None,
+                "structure_id_path": recorded.STRUCTURE_PATHS[structure_id],
             }
             for order, (structure_id, (acronym, name)) in enumerate(recorded.STRUCTURES.items())
         ],

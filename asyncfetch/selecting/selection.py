@@ -1,48 +1,53 @@
-"""What a user asks for: ``dataset:70813257``, ``gene:Pvalb``, ``product:1``, several of them, lists of ids."""
+"""What a user asks for: ``dataset:70813257``, ``gene:Pvalb``, ``product:1``, several of them, lists of ids. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from asyncfetch.errors import SelectionError
-from asyncfetch.names import nearest
+from asyncfetch.names import did_you_mean, nearest
 from asyncfetch.text import shown
 
-__all__ = ["SELECTION_FORMS", "Kind", "Selection", "parse_selection"]
+__all__ = ["KINDS", "SELECTION_FORMS", "Kind", "Selection", "kind_called", "parse_selection"]
 
-type Kind = Literal["dataset", "image", "atlas", "gene", "product"]
+type Kind = Literal["dataset", "image", "atlas", "gene", "product", "specimen", "structure"]
 
 #: How a selection is written.
-SELECTION_FORMS = "dataset:ID, image:ID, atlas:ID, gene:ACRONYM or product:ID"
+SELECTION_FORMS = "dataset:ID, image:ID, atlas:ID, gene:ACRONYM, product:ID, specimen:ID or structure:ACRONYM"
 
 # ids of the API have at most ten digits; eighteen fit into every integer on the way
 _ID = r"[0-9]{1,18}"
 # the query language has no way to write a quote; a comma separates; brackets and a dollar are its own
 _NAME = r"[^\s,'\"\[\]$](?:[^,'\"\[\]$\n]*[^\s,'\"\[\]$])?"
 _BY_ID = re.compile(rf"(?P<kind>dataset|image|atlas):(?P<values>{_ID}(?:\s*,\s*{_ID})*)", re.IGNORECASE)
-_BY_NAME = re.compile(rf"(?P<kind>gene|product):(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)", re.IGNORECASE)
-_KINDS = ("dataset", "image", "atlas", "gene", "product")
+_BY_NAME = re.compile(
+    rf"(?P<kind>gene|product|specimen|structure):(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)", re.IGNORECASE
+)
+KINDS: tuple[Kind, ...] = get_args(Kind.__value__)
 
 # a name may hold blanks, so that only the word of the next selection ends it
-_BETWEEN = re.compile(r"[\s,;]+(?=(?:dataset|image|atlas|gene|product):)", re.IGNORECASE)
+_BETWEEN = re.compile(rf"[\s,;]+(?=(?:{'|'.join(KINDS)}):)", re.IGNORECASE)
+
+# a name may hold a colon, so that only a known kind counts as one
+_KIND = re.compile(rf"(?:{'|'.join(KINDS)}):", re.IGNORECASE)
 
 _MAX_SHOWN = 80
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """A data set, a section image or an atlas by its id, or all data sets of a gene or a product.
+    """A data set, a section image or an atlas by its id, or all data sets of something that has many.
 
     Attributes
     ----------
-    kind : "dataset", "image", "atlas", "gene" or "product"
-        What the id belongs to.
+    kind : "dataset", "image", "atlas", "gene", "product", "specimen" or "structure"
+        What the id belongs to; a structure stands for the data sets of specimens that were taken from it.
     id : int or str
         SectionDataSet.id, SectionImage.id or Atlas.id; Gene.id or the acronym of a gene; Product.id or the
-        abbreviation of a product.
+        abbreviation of a product; Specimen.id or its name; Structure.id or its acronym.
     """
 
     kind: Kind
@@ -52,7 +57,24 @@ class Selection(msgspec.Struct, frozen=True):
         return f"{self.kind}:{self.id}"
 
 
-def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
+def kind_called(name: str) -> Kind:
+    """Return the kind that is meant by a name.
+
+    Raises
+    ------
+    SelectionError
+        There is none.
+    """
+    kind = name.strip().lower()
+    if kind not in KINDS:
+        raise SelectionError(
+            f"there is nothing called {shown(name, _MAX_SHOWN)} to select{did_you_mean(kind, KINDS)}"
+            f"; the kinds are {', '.join(KINDS)}"
+        )
+    return kind
+
+
+def parse_selection(texts: str | Iterable[str], bare: Kind | None = None) -> tuple[Selection, ...]:
     """Read selections as they are written on the command line.
 
     Parameters
@@ -61,6 +83,8 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
         Items such as ``dataset:69289763``, ``image:69177634``, ``dataset:479,123``, ``gene:Pvalb``,
         ``product:1``, ``product:Mouse`` or ``atlas:1``. Digits alone are an id. One text may hold several,
         with blanks, commas or semicolons between them.
+    bare : str, optional
+        What a text without a kind is: with ``"gene"`` the text ``Pvalb`` is ``gene:Pvalb``.
 
     Returns
     -------
@@ -81,11 +105,20 @@ def parse_selection(texts: str | Iterable[str]) -> tuple[Selection, ...]:
         selection
         for text in items
         for item in _BETWEEN.split(text.strip())
-        for selection in _parse_item(item)
+        for selection in _parse_item(_named(item, bare))
     ]
     if not selections:
         raise SelectionError(f"nothing is selected: name at least one of {SELECTION_FORMS}")
     return tuple(dict.fromkeys(selections))
+
+
+def _named(text: str, bare: Kind | None) -> str:
+    """Return a selection with its kind, where it has none."""
+    if bare is None or _KIND.match(text):
+        return text
+    # ids and acronyms hold no blanks, names of products do
+    is_one_word = bare not in {"product", "specimen"}
+    return f"{bare}:{','.join(text.replace(';', ' ').replace(',', ' ').split()) if is_one_word else text}"
 
 
 def _parse_item(text: str) -> list[Selection]:
@@ -93,7 +126,7 @@ def _parse_item(text: str) -> list[Selection]:
     if match is None:
         what = f"'{shown(text, _MAX_SHOWN)}' is not a valid selection"
         kind_given, colon, values_given = text.partition(":")
-        meant = nearest(kind_given, _KINDS, 1) if colon else []
+        meant = nearest(kind_given, KINDS, 1) if colon else []
         if meant and meant[0] != kind_given.lower():
             raise SelectionError(f"{what}; did you mean {meant[0]}:{shown(values_given, _MAX_SHOWN)}?")
         raise SelectionError(f"{what}: write {SELECTION_FORMS}, such as dataset:479")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncfetch.cli.configuration import Given
+from asyncfetch.cli.narrowing import NARROWING, Narrowed
 from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
     MACHINE,
@@ -39,6 +40,7 @@ def mirror(
     selection: Selection,
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The store: a directory.")],
     given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE)],
+    narrowed: Annotated[Narrowed, NARROWING],
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
@@ -51,13 +53,20 @@ def mirror(
     What the store already holds is not fetched again. Genes and products leave out data sets that failed.
     """
     settings = given.settings()
-    wanted = expand_files(selection)
+    filters = narrowed.filters()
+    wanted = expand_files(selection, narrowed.bare, narrowed.column)
     refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
         return await mirroring.mirror(
-            wanted, out, settings=settings, on_event=on_event, drain=drain, wait=wait
+            wanted,
+            out,
+            settings=settings,
+            on_event=on_event,
+            drain=drain,
+            wait=wait,
+            filters=filters,
         )
 
     report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)

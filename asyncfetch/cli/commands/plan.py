@@ -9,6 +9,7 @@ import typer
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_estimate
+from asyncfetch.cli.narrowing import NARROWING, Narrowed
 from asyncfetch.cli.options import (
     MACHINE,
     RECIPE,
@@ -33,6 +34,7 @@ __all__ = ["plan"]
 def plan(
     selection: Selection,
     given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE)],
+    narrowed: Annotated[Narrowed, NARROWING],
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", metavar="OUT", help="A store; what it already holds is not counted."),
@@ -47,11 +49,12 @@ def plan(
     the rate allows, and a slow server takes longer.
     """
     settings = given.settings()
-    wanted = expand_files(selection)
+    filters = narrowed.filters()
+    wanted = expand_files(selection, narrowed.bare, narrowed.column)
     from asyncfetch import mirroring
 
     async def body() -> Estimate:
-        return await mirroring.estimate(wanted, out, settings=settings)
+        return await mirroring.estimate(wanted, out, settings=settings, filters=filters)
 
     found = run_interruptible(body)
     if as_json:

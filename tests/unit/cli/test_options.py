@@ -15,6 +15,7 @@ from asyncfetch.atlas import Atlas
 from asyncfetch.cli import app, register_commands
 from asyncfetch.cli.commands import rebuild
 from asyncfetch.cli.configuration import Given, spread_settings
+from asyncfetch.cli.narrowing import FILTER_OPTIONS
 from asyncfetch.cli.options import (
     MACHINE,
     RECIPE,
@@ -30,6 +31,8 @@ from asyncfetch.errors import SettingsError
 from asyncfetch.layout.recipe import CHOSEN
 from asyncfetch.mirroring import structures
 from asyncfetch.replica.options import ServerOptions
+from asyncfetch.selecting import Filters
+from asyncfetch.selecting.traits import TRAITS, flag_of_trait
 from asyncfetch.settings import CHOICES, Settings
 
 register_commands()
@@ -191,6 +194,8 @@ NOT_OPTIONS = {
     "transport",
     "unreadable",
     "catalogue",
+    # which have a table of their own
+    "filters",
 }
 #: Parameters of functions under the names that commands give them.
 RENAMED = {
@@ -246,6 +251,25 @@ def test_a_command_takes_what_its_function_takes(command, function, left_out):
 def test_a_command_that_asks_the_api_takes_every_setting_of_asking(command):
     assert {row.flag.partition("/")[0] for row in SETTING_OPTIONS if row.panel == SERVER} <= flags_of(command)
     assert {"--config", "--record"} <= flags_of(command)
+
+
+@pytest.mark.parametrize("command", ["mirror", "plan"])
+def test_every_command_that_takes_a_selection_takes_every_filter(command):
+    assert {flag for row in FILTER_OPTIONS for flag in row.flag.split("/")} <= flags_of(command)
+
+
+def test_each_filter_has_one_option():
+    read = {"bare": None, "column": None, "with_failed": None, "seed": None}
+    assert {row.name for row in FILTER_OPTIONS} - read.keys() == set(Filters.__struct_fields__)
+    assert {row.flag for row in FILTER_OPTIONS} >= {flag_of_trait(trait.name) for trait in TRAITS}
+
+
+def test_the_page_has_every_filter():
+    rows = {row[0] for row in table_of("command-line.md", "filter")}
+    flags = {
+        f"{row.flag.partition('/')[0]} {row.metavar}".strip().replace("|", "¦") for row in FILTER_OPTIONS
+    }
+    assert rows == flags
 
 
 def test_rebuild_takes_over_the_recipe_of_a_store_and_nothing_else():

@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import msgspec
 import pytest
+from asyncfetch.client.selection import parse_selection
 
 from asyncfetch.allen.rma import parse_criteria
 from asyncfetch.client import Client
 from asyncfetch.client.resolving import ResolvedDataSet, resolve_selections
-from asyncfetch.client.selection import parse_selection
 from asyncfetch.engine import Reply
 from asyncfetch.failures import Failure
 from asyncfetch.replica import GeneratedAtlas
