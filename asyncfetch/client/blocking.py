@@ -77,10 +77,11 @@ class BlockingClient:
         *,
         fmt: Literal["json", "xml", "csv"] = "json",
         odd_rows: list[OddRow] | None = None,
+        page_rows: int | None = None,
     ) -> list[dict[str, Any]]:
         """Return all rows of a query; see :meth:`asyncfetch.Client.rows`."""
         portal, client = self._open()
-        return portal.call(partial(client.rows, query, fmt=fmt, odd_rows=odd_rows))
+        return portal.call(partial(client.rows, query, fmt=fmt, odd_rows=odd_rows, page_rows=page_rows))
 
     def data_set(self, data_set_id: int) -> SectionDataSet:
         """Return a data set with its section images; see :meth:`asyncfetch.Client.data_set`."""

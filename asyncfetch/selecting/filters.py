@@ -218,7 +218,7 @@ def _range(given: str | tuple[int, int] | None) -> tuple[int, int] | None:
     try:
         numbers = (int(first or 0), int(last or 10**9))
     except ValueError:
-        colon = ""
+        numbers = (1, 0)
     if not colon or numbers[0] > numbers[1]:
         raise SelectionError(
             f"--section-range {shown(given, _MAX_SHOWN)} must be FIRST:LAST, such as 100:200; either may be left out"

@@ -73,7 +73,7 @@ def test_the_same_value_twice_is_no_contradiction(invoke):
         (
             ["mirror", SMALL, "--layer", "source", "--out", "o"],
             {},
-            "(Possible options: --layers)",
+            "(Possible options: --age, --layers, --plane)",
         ),
         (["plan", "datasett:1"], {}, "'datasett:1' is not a valid selection; did you mean dataset:1?"),
         (["plan", SMALL, "--view", "imgae"], {}, "did you mean image?"),

@@ -265,7 +265,8 @@ def test_the_address_carries_the_criteria_percent_encoded(fmt):
 
 def test_the_known_queries_ask_for_what_records_need():
     assert text(data_set_query([1, 2])) == (
-        "model::SectionDataSet,rma::criteria,[id$in1,2],rma::include,alignment3d,equalization,genes,products,"
+        "model::SectionDataSet,rma::criteria,[id$in1,2],rma::include,alignment3d,equalization,genes,"
+        "plane_of_section,probes,products,specimen(donor(age)),treatments,"
         "rma::options[order$eq'data_sets.id']"
     )
     assert text(section_images_query(479)) == (
