@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import msgspec
 import pytest
-from asyncfetch.client.selection import parse_selection
 
 from asyncfetch.allen.rma import parse_criteria
 from asyncfetch.client import Client
@@ -17,6 +16,7 @@ from asyncfetch.engine import Reply
 from asyncfetch.failures import Failure
 from asyncfetch.replica import GeneratedAtlas
 from asyncfetch.replica.rma import Evaluator
+from asyncfetch.selecting.selection import parse_selection
 from asyncfetch.settings import Settings
 
 pytestmark = pytest.mark.anyio
