@@ -188,7 +188,7 @@ def test_lists_of_symbols_and_columns_of_tables_are_read(replica, tmp_path):
     (tmp_path / "genes.csv").write_text("n;Symbol;why\n1;Pvalb;x\n2;;\n3;Gad1;y\n")
     table = ("plan", f"@{tmp_path / 'genes.csv'}", "--as", "gene", *options)
     assert json.loads(run(*table, "--column", "symbol").stdout)["selection"] == ["gene:Pvalb", "gene:Gad1"]
-    assert "did you mean Symbol?" in run(*table, "--column", "symbl", code=2).output
+    assert "did you mean Symbol?" in run(*table, "--column", "symbols", code=2).output
     assert json.loads(run("plan", 479, "--as", "dataset", *options).stdout)["selection"] == ["dataset:479"]
     assert "add --as gene" in run("plan", f"@{tmp_path / 'genes.txt'}", *options, code=2).output
     assert "the kinds are dataset" in run("plan", "x", "--as", "thing", code=2).output

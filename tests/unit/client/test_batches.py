@@ -61,14 +61,18 @@ async def resolve(product, **settings):
     return found
 
 
+def data_sets_in(found):
+    return [each.data_set for each in found if isinstance(each, ResolvedDataSet)]
+
+
 def ids_of(found):
-    return [each.data_set.id for each in found if isinstance(each, ResolvedDataSet)]
+    return [each.id for each in data_sets_in(found)]
 
 
 async def test_every_data_set_of_a_product_comes_once_with_all_its_sections_in_order():
     found = await resolve(Product(650), page_rows=300)
     assert ids_of(found) == list(range(700_000_000, 700_006_500, 10))
-    assert sum(len(each.data_set.section_images) for each in found) == GeneratedAtlas(650).n_sections
+    assert sum(len(each.section_images) for each in data_sets_in(found)) == GeneratedAtlas(650).n_sections
 
 
 async def test_later_batches_are_asked_for_while_the_first_one_is_awaited():
