@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import typing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,6 +56,21 @@ FORMATS: dict[str, Entry] = {
         "asyncfetch.exporting.nifti:Nifti", "registered planes or volumes, for ANTs, brainreg and ITK-SNAP"
     ),
     "nrrd": Entry("asyncfetch.exporting.nrrd:Nrrd", "registered planes or volumes, for 3D Slicer"),
+    "neuroglancer": Entry(
+        "asyncfetch.exporting.neuroglancer:Neuroglancer",
+        "states that show a store that is served, in colour and in place",
+    ),
+    "ome-zarr-0.4": Entry(
+        "asyncfetch.exporting.ome_zarr_04:OmeZarr04",
+        "sections, registered planes or volumes in Zarr v2, for what does not read 0.5",
+    ),
+    "quicknii": Entry(
+        "asyncfetch.exporting.quicknii:QuickNii",
+        "sections as PNG with their anchorings, for QuickNII, VisuAlign and DeepSlice",
+    ),
+    "tiles": Entry(
+        "asyncfetch.exporting.tiles:Tiles", "square tiles of sections with a table, for machine learning"
+    ),
 }
 
 
@@ -101,15 +117,23 @@ def format_of(name: str, options: Mapping[str, Any]) -> Format:
             raise SettingsError(f"{option} is not an option of {name}; {where}", setting=option)
         given[option] = value = _spelled(kind, option, value)
         try:
-            msgspec.convert({option: value}, kind, strict=False)
-        except msgspec.ValidationError as error:
-            if isinstance(error.__cause__, SettingsError):
-                raise error.__cause__ from None
+            msgspec.convert(value, typing.get_type_hints(kind, include_extras=True)[option], strict=False)
+        except msgspec.ValidationError:
             raise SettingsError(
-                f"{option} = {shown(value, _MAX_SHOWN)} is not allowed: {_rule(kind, option, value, error)}",
+                f"{option} = {shown(value, _MAX_SHOWN)} is not allowed: {_rule(options_of(kind)[option], value)}",
                 setting=option,
             ) from None
-    return msgspec.convert(given, kind, strict=False)
+    if missing := [
+        each.name for each in options_of(kind).values() if each.required and each.name not in given
+    ]:
+        raise SettingsError(f"{missing[0]} is required by the format {name}", setting=missing[0])
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        # each option is right by itself, so that the format has looked at them together
+        if isinstance(error.__cause__, SettingsError):
+            raise error.__cause__ from None
+        raise
 
 
 def _known(kind: type[Format]) -> str:
@@ -119,9 +143,7 @@ def _known(kind: type[Format]) -> str:
 
 def choices_of(option: msgspec.inspect.Field) -> tuple[str, ...]:
     """Return the names that an option takes; none where it takes something else."""
-    type_ = option.type
-    while isinstance(type_, msgspec.inspect.Metadata):
-        type_ = type_.type
+    type_ = _bare(option)
     return tuple(map(str, type_.values)) if isinstance(type_, msgspec.inspect.LiteralType) else ()
 
 
@@ -130,12 +152,35 @@ def _spelled(kind: type[Format], option: str, value: Any) -> Any:
     return spelled_as(value.strip(), choices) if choices and isinstance(value, str) else value
 
 
-def _rule(kind: type[Format], option: str, value: Any, error: msgspec.ValidationError) -> str:
+def _rule(option: msgspec.inspect.Field, value: Any) -> str:
     """Return what a value of an option has to be, and the choice that was meant."""
-    choices = choices_of(options_of(kind)[option])
+    choices = choices_of(option)
     if choices:
         return f"one of {', '.join(choices)}{did_you_mean(str(value), choices)}"
-    return str(error).split(" - at ")[0].lower()
+    kind: Any = _bare(option)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        kind = next(each for each in kind.types if not isinstance(each, msgspec.inspect.NoneType))
+    if isinstance(kind, msgspec.inspect.BoolType):
+        return "true or false"
+    if not isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+        return "a text"
+    words = "a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number"
+    low = (
+        f" from {kind.ge}"
+        if kind.ge is not None
+        else f" greater than {kind.gt}"
+        if kind.gt is not None
+        else ""
+    )
+    high = "" if kind.le is None else f"{' and' if kind.gt is not None else ''} to {kind.le}"
+    return words + low + high.replace("and to", "and up to")
+
+
+def _bare(option: msgspec.inspect.Field) -> msgspec.inspect.Type:
+    type_ = option.type
+    while isinstance(type_, msgspec.inspect.Metadata):
+        type_ = type_.type
+    return type_
 
 
 def check_needs(name: str) -> None:

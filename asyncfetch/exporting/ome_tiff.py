@@ -17,7 +17,7 @@ from asyncfetch.exporting.choices import Downsample, Layer, Quality  # noqa: TC0
 from asyncfetch.exporting.formats import needed
 from asyncfetch.exporting.pictures import SectionPart, open_picture, parts_of, picture_bytes
 from asyncfetch.exporting.protocol import Format, Output
-from asyncfetch.exporting.stacks import Stack, check_whole, open_stack
+from asyncfetch.exporting.stacks import Stack, StackName, check_whole, open_stack
 from asyncfetch.failures import Failure
 from asyncfetch.geometry import tiles_of
 from asyncfetch.imaging.pyramid import halve
@@ -100,7 +100,7 @@ class OmeTiff(Format, frozen=True, kw_only=True):
         self._write(path, metadata, pitch_um, picture.shapes, (), 3, partial(_tiles_of_picture, picture))
         return {"shape": list(picture.shapes[0]), "um": pitch_um, "box": list(box), "downsample": part.tier}
 
-    def _stack(self, chosen: Chosen, layer: Literal["registered", "volume"]) -> Output:
+    def _stack(self, chosen: Chosen, layer: StackName) -> Output:
         stack = open_stack(chosen, layer)
         return Output(
             name=f"{chosen.stem}_{stack.name}.ome.tif",
@@ -108,12 +108,10 @@ class OmeTiff(Format, frozen=True, kw_only=True):
             view=chosen.view,
             content={**chosen.content_of(chosen.sections, "registered"), **stack.content},
             write=partial(self._write_stack, chosen, layer, stack),
-            working_bytes=4 * int(np.prod([stack.shape[axis] for axis in stack.axes[1:]])) * stack.n_channels,
+            working_bytes=stack.plane_bytes,
         )
 
-    def _write_stack(
-        self, chosen: Chosen, layer: Literal["registered", "volume"], stack: Stack, path: Path
-    ) -> Facts:
+    def _write_stack(self, chosen: Chosen, layer: StackName, stack: Stack, path: Path) -> Facts:
         check_whole(chosen, layer)
         z, y, x = stack.axes
         n_z, height, width = (stack.shape[axis] for axis in stack.axes)
@@ -198,8 +196,7 @@ def _tiles_of_picture(picture: Picture, level: int) -> Iterator[NDArray[np.uint8
 
 
 def _tiles_of_stack(stack: Stack, level: int) -> Iterator[NDArray[np.uint8]]:
-    for k in range(stack.shape[stack.slice_axis]):
-        plane = stack.read_plane(k)
+    for plane in stack.planes():
         for _ in range(level):
             plane = halve(plane)
         for box in tiles_of((plane.shape[0], plane.shape[1]), TILE):

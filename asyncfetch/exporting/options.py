@@ -19,8 +19,17 @@ class FormatOptions(TypedDict, total=False):
     color: Color
     compression: Literal["deflate", "jpeg", "none"]
     downsample: Downsample
+    image: Literal["png", "jpeg"]
     layer: Layer
+    min_tissue: float
+    pack: Literal["none", "webdataset"]
     quality: Quality
+    seed: int
+    size: int
+    split: str
+    table: Literal["csv", "jsonl"]
+    um: float | None
+    url: str
 
 
 class ExportOptions(FormatOptions, MachineOptions, total=False):

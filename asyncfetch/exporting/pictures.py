@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from PIL import Image
 
 from asyncfetch.errors import SelectionError
 from asyncfetch.failures import Failure
 from asyncfetch.geometry import Box
+from asyncfetch.imaging.jpeg import encode
 from asyncfetch.imaging.pyramid import halve
 from asyncfetch.layout.paths import level_shapes
 from asyncfetch.planning.regions import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import zarr
     from numpy.typing import NDArray
@@ -25,10 +28,22 @@ if TYPE_CHECKING:
     from asyncfetch.planning.region_of_space import Ranges
     from asyncfetch.store import StoredSection
 
-__all__ = ["Picture", "SectionPart", "halved_shape", "open_picture", "parts_of", "picture_bytes", "tier_of"]
+__all__ = [
+    "Picture",
+    "SectionPart",
+    "coarser",
+    "halved_shape",
+    "open_picture",
+    "parts_of",
+    "picture_bytes",
+    "tier_of",
+    "write_picture",
+]
 
 #: What reading box by box takes at a time: a shard and its decoded chunks.
 _BLOCK_BYTES = 2**25
+#: Half the time of Pillow's own 6, and files 3 % larger.
+_PNG_LEVEL = 4
 
 
 class SectionPart(NamedTuple):
@@ -162,6 +177,20 @@ def _box_of(chosen: Chosen, image_id: int, tier: int) -> Box:
     box = _seen_of(chosen, image_id, ranges, tier).intersect(whole)
     # so that levels, which are stored for the whole section, begin at whole pixels
     return box if box.is_empty else aligned(box, len(level_shapes(whole.shape)) - 1, whole.shape)
+
+
+def coarser(section: SectionSummary, part: SectionPart) -> SectionPart:
+    """Return a part of a section one tier coarser; an odd last row or column is left out."""
+    whole = Box.of_shape(halved_shape(section, part.tier + 1))
+    return SectionPart(part.image_id, part.tier + 1, Box(*(side // 2 for side in part.box)).intersect(whole))
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8], kind: Literal["png", "jpeg"], quality: int) -> None:
+    """Write pixels (y, x, 3) as a file that any program opens."""
+    if kind == "jpeg":
+        path.write_bytes(encode(pixels, quality))
+    else:
+        Image.fromarray(pixels).save(path, format="PNG", compress_level=_PNG_LEVEL)
 
 
 def open_picture(stored: StoredSection, part: SectionPart) -> Picture:

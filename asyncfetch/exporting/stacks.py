@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from asyncfetch.exporting.chosen import Chosen
     from asyncfetch.planning.region_of_space import Ranges
 
-__all__ = ["Color", "Stack", "check_whole", "open_stack"]
+__all__ = ["Color", "Stack", "StackName", "check_whole", "open_stack", "to_grey"]
 
 type Color = Literal["rgb", "grey"]
+type StackName = Literal["registered", "volume"]
 type Shape3 = tuple[int, int, int]
 
 #: Bytes of a part that is read at once: more than a row of cubes of a volume of 10 µm, so that none is decoded twice.
@@ -108,12 +109,25 @@ class Stack:
         order = [1 + self.axes.index(axis) for axis in range(3)]
         return voxels.transpose(*order, 0)
 
-    def read_plane(self, k: int) -> NDArray[np.uint8]:
-        """Return plane `k` along the array's z as it is stored, (y, x, c)."""
-        begin, end = [0, 0, 0], list(self.shape)
-        begin[self.slice_axis], end[self.slice_axis] = k, k + 1
-        voxels = self.read((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
-        return np.ascontiguousarray(voxels.transpose(*self.axes, 3)[0])
+    def planes(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the planes along the array's z as they are stored, (y, x, c); a chunk is decoded once."""
+        z = self.slice_axis
+        for k in range(0, self.shape[z], self._depth):
+            begin, end = [0, 0, 0], list(self.shape)
+            begin[z], end[z] = k, min(k + self._depth, self.shape[z])
+            voxels = self.read((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
+            for plane in voxels.transpose(*self.axes, 3):
+                yield np.ascontiguousarray(plane)
+
+    @property
+    def _depth(self) -> int:
+        return int(self.array.chunks[1])
+
+    @property
+    def plane_bytes(self) -> int:
+        """The memory that going through the planes takes, with a copy of one."""
+        across = math.prod(self.shape) // self.shape[self.slice_axis]
+        return (self._depth + 3) * across * self.n_channels
 
     @property
     def part_depth(self) -> int:
@@ -149,7 +163,7 @@ def to_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((pixels @ _LUMA + 500) // 1000).astype(np.uint8)[..., None]
 
 
-def open_stack(chosen: Chosen, layer: Literal["registered", "volume"]) -> Stack:
+def open_stack(chosen: Chosen, layer: StackName) -> Stack:
     """Open the registered planes or the volume of a view, cropped to the region that is meant.
 
     Raises
@@ -166,7 +180,7 @@ def open_stack(chosen: Chosen, layer: Literal["registered", "volume"]) -> Stack:
     return stack.cropped(chosen.ranges_in(stack.space))
 
 
-def check_whole(chosen: Chosen, layer: Literal["registered", "volume"]) -> None:
+def check_whole(chosen: Chosen, layer: StackName) -> None:
     """See that no plane, or no part of the volume, has been lost, which Zarr would read as empty.
 
     Raises
