@@ -9,6 +9,7 @@ import xarray
 from xarray.core.indexing import LazilyIndexedArray
 
 from asyncfetch.readers.images import UNKNOWN
+from asyncfetch.readers.lazy import LazyPixels
 from asyncfetch.readers.xarray_backend.lazy import LevelArray
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def dataset_of(image: PlacedImage, level: int, left_out: Collection[str] = ()) -
     shown = image.levels[level]
     pixels = xarray.Variable(
         ("c", *_AXES),
-        LazilyIndexedArray(LevelArray(shown)),
+        LazilyIndexedArray(LevelArray(LazyPixels(shown))),
         encoding={"preferred_chunks": dict(zip(("c", *_AXES), shown.chunks, strict=True))},
     )
     coordinates = {

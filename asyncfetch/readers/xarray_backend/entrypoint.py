@@ -171,9 +171,8 @@ class AsyncfetchBackend(BackendEntrypoint):
 def _images_of(
     opened: OpenedStore, first: ViewReader, part: Part, *, with_sections: bool
 ) -> Iterator[PlacedImage]:
-    for view in first.data_set.read_views():
-        if part.view not in {None, view}:
-            continue
+    # a web server lists no views: one that was named is looked at as it is
+    for view in first.data_set.read_views() if part.view is None else (part.view,):
         reader = first if view == first.view else ViewReader(opened, first.data_set.id, view)
         if isinstance(part.image, int):
             yield reader.section(part.image)
