@@ -139,6 +139,7 @@ class PackedSets:
         self._wall = wall
         self._lock = threading.Lock()
         self._archives: OrderedDict[int, tuple[tuple[int, ...], Archive]] = OrderedDict()
+        self._met: set[str] = set()
 
     def __reduce__(self) -> Any:
         """Pickle without what is only kept for speed."""
@@ -146,7 +147,7 @@ class PackedSets:
 
     def id_of(self, key: str) -> int | None:
         """Return the packed data set that a key lies in, None where it lies in none."""
-        match = _BELOW.fullmatch(key)
+        match = _BELOW.fullmatch(key) if key.startswith("data_sets/") else None
         return int(match[1]) if match is not None and self.is_packed(int(match[1])) else None
 
     def is_packed(self, data_set_id: int) -> bool:
@@ -155,8 +156,8 @@ class PackedSets:
             self._wall.path(packed_key(data_set_id)),
             self._wall.path(data_set_path(data_set_id)),
         )
-        # before every write and every miss; Path takes ten times as long
-        return os.path.isfile(archive) and not os.path.isdir(folder)  # noqa: PTH112, PTH113
+        # before every access; os.path would raise and catch where there is none
+        return os.access(archive, os.F_OK) and not os.path.isdir(folder)  # noqa: PTH112
 
     @contextmanager
     def open(self, data_set_id: int) -> Iterator[FileIO | None]:
@@ -176,8 +177,12 @@ class PackedSets:
         archive, name = self._archive_of(key)
         return archive is not None and (name in archive.entries or name in archive.folders)
 
-    def open_object(self, key: str) -> ObjectFile | None:
-        """Open an object, None where no packed data set has it.
+    def was_packed(self, key: str) -> bool:
+        """Tell whether a key lies in a data set that has been read from its archive before, without looking."""
+        return bool(self._met) and key.startswith("data_sets/") and key.split("/", 2)[1] in self._met
+
+    def look(self, key: str) -> tuple[bool, ObjectFile | None]:
+        """Look for an object: whether its data set is packed, and the object, open, where the archive has it.
 
         Raises
         ------
@@ -187,17 +192,17 @@ class PackedSets:
         data_set_id = self.id_of(key)
         file = None if data_set_id is None else self._wall.open_file(packed_key(data_set_id))
         if data_set_id is None or file is None:
-            return None
+            return False, None
         try:
             archive = self._archive(data_set_id, file)
             entry = archive.entries.get(_name_in(key))
             if entry is not None:
-                return ObjectFile(file, entry.size, archive.offset_of(entry, reader_of(file)))
+                return True, ObjectFile(file, entry.size, archive.offset_of(entry, reader_of(file)))
         except BaseException:
             file.close()
             raise
         file.close()
-        return None
+        return True, None
 
     def names_below(self, path: str) -> list[str]:
         """Return the names directly below a path in a packed data set, none where there is nothing.
@@ -244,6 +249,7 @@ class PackedSets:
         except ValueError as error:
             raise ValueError(f"{packed_key(data_set_id)}: {error}") from error
         with self._lock:
+            self._met.add(str(data_set_id))
             self._archives[data_set_id] = identity, found
             self._archives.move_to_end(data_set_id)
             while len(self._archives) > _MAX_ARCHIVES:

@@ -50,14 +50,19 @@ class PackedStore(WalledStore):
         ValueError
             It lies in an archive that cannot be read.
         """
-        for _ in range(_TRIES):
-            file = self.wall.open_file(key)
-            if file is not None:
-                return ObjectFile.whole(file)
-            found = self.packed.open_object(key)
-            if found is not None:
+        if self.packed.was_packed(key):
+            is_packed, found = self.packed.look(key)
+            if is_packed:
                 return found
-        return None
+        file = self.wall.open_file(key)
+        if file is not None:
+            return ObjectFile.whole(file)
+        is_packed, found = self.packed.look(key)
+        if is_packed or not self.packed.was_packed(key):
+            return found
+        # it was unpacked between the two looks
+        file = self.wall.open_file(key)
+        return None if file is None else ObjectFile.whole(file)
 
     def names_below(self, path: str) -> list[str]:
         """Return the names directly below a path, sorted; none if it does not exist.
@@ -69,6 +74,7 @@ class PackedStore(WalledStore):
         """
         if not self.wall.reaches(path):
             return []
+        names: list[str] = []
         for _ in range(_TRIES):
             try:
                 names = os.listdir(self.wall.path(path))  # noqa: PTH208 - no path for each name
@@ -77,9 +83,9 @@ class PackedStore(WalledStore):
             else:
                 if path == _DATA_SETS:
                     names = list({_unpacked_name(name) for name in names})
-            if names:
-                return sorted(names)
-        return []
+            if names or not self.packed.was_packed(path):
+                break
+        return sorted(names)
 
     def get_sync(
         self,
@@ -94,7 +100,7 @@ class PackedStore(WalledStore):
                 found = super().get_sync(key, prototype=prototype, byte_range=byte_range)
             else:
                 found = self._get_packed(key, prototype, byte_range)
-            if found is not None:
+            if found is not None or not self._may_have_changed(key):
                 return found
         return None
 
@@ -107,14 +113,18 @@ class PackedStore(WalledStore):
                 found = await super().get(key, prototype, byte_range)
             else:
                 found = await asyncio.to_thread(self._get_packed, key, prototype, byte_range)
-            if found is not None:
+            if found is not None or not self._may_have_changed(key):
                 return found
         return None
+
+    def _may_have_changed(self, key: str) -> bool:
+        """Tell whether a data set may have been packed or unpacked while an object was looked for."""
+        return self.packed.was_packed(key) or self.packed.id_of(key) is not None
 
     def _get_packed(
         self, key: str, prototype: BufferPrototype | None, byte_range: ByteRequest | None
     ) -> Buffer | None:
-        found = self.packed.open_object(key)
+        _, found = self.packed.look(key)
         if found is None:
             return None
         with found:
@@ -132,9 +142,7 @@ class PackedStore(WalledStore):
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is an object."""
-        if await super().exists(key):
-            return True
-        found = await asyncio.to_thread(self.packed.open_object, key)
+        found = await asyncio.to_thread(self.open_object, key)
         if found is None:
             return False
         with found:
