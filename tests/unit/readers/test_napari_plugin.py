@@ -48,7 +48,7 @@ def test_planes_have_their_colours_last_and_lie_where_our_layout_says(store):
     layout = data_set.read_registered_layout()
     assert kind == "image"
     assert options["rgb"]
-    assert options["name"] == "Prox1 sagittal (data set 69289763), registered 100 µm"
+    assert options["name"] == "Prox1 sagittal P56 (data set 69289763), registered 100 µm"
     assert np.array_equal(levels[0], data_set.open_registered()[...].transpose(1, 2, 3, 0))
     assert options["axis_labels"] == ("r", "i", "p")
     assert options["units"] == ("micrometer",) * 3
@@ -203,8 +203,8 @@ def test_the_widget_opens_what_it_was_given(store):
         options["name"] for _, options, _ in open_images(store, f"{CORONAL}, {SAGITTAL}", images="registered")
     ]
     assert names == [
-        "Pvalb coronal (data set 479), registered 100 µm",
-        "Prox1 sagittal (data set 69289763), registered 100 µm",
+        "Pvalb coronal P56 (data set 479), registered 100 µm",
+        "Prox1 sagittal P56 (data set 69289763), registered 100 µm",
     ]
     assert len(open_images(store)) == 2
     assert open_images(store, str(CORONAL), images="sections", sections="in place")[0][1]["affine"].shape == (
@@ -236,3 +236,12 @@ def test_what_is_not_there_is_named(store, names, words):
 def test_layers_can_be_sent_to_another_process(store):
     levels = read_layers(below(store, SAGITTAL))[0][0]
     assert np.array_equal(pickle.loads(pickle.dumps(levels))[0][3], levels[0][3])
+
+
+def test_expression_levels_are_grey_and_have_no_axis_of_colours(expression_store):
+    ((levels, options, _),) = read_layers(below(expression_store, CORONAL, "expression", "volume"))
+    assert not options["rgb"]
+    ours = asyncfetch.open(expression_store).data_set(CORONAL, "expression").open_volume()
+    assert np.array_equal(levels[0], ours[0])
+    assert np.asarray(levels[0]).any()
+    assert np.array_equal(levels[0][60, ::-2], ours[0, 60][::-2])

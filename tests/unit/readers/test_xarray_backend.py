@@ -12,6 +12,7 @@ import xarray
 from zarr.storage import LocalStore
 
 import asyncfetch
+from asyncfetch import blocking
 from asyncfetch.errors import SelectionError, StoreAccessError, StoreItemError
 from asyncfetch.readers.xarray_backend import AsyncfetchBackend, with_reference_coordinates
 
@@ -116,23 +117,16 @@ def test_each_plane_has_the_id_and_the_number_of_its_section(store):
     assert shows.to_numpy().tolist() == dataset["is_stored"].to_numpy().tolist()
 
 
-def test_labels_of_two_data_sets_stand_beside_each_other_in_one(store):
-    coronal = open_(store, CORONAL, image="registered").isel(z=[30], drop=True)
-    sagittal = open_(store, SAGITTAL, image="registered").isel(z=[5], drop=True)
-    both = xarray.concat(
-        [
-            each.drop_vars(["z", "y", "x"]).isel(y=slice(0, 50), x=slice(0, 50))
-            for each in (coronal, sagittal)
-        ],
-        dim="data_set",
-        coords="different",
-        compat="equals",
-        join="exact",
-    )
-    assert both["gene"].to_numpy().tolist() == ["Pvalb", "Prox1"]
-    assert both["plane"].to_numpy().tolist() == ["coronal", "sagittal"]
-    assert both["data_set_id"].to_numpy().tolist() == [CORONAL, SAGITTAL]
-    assert both["reference_space_id"].to_numpy().tolist() == [9, 10]
+def test_images_of_two_data_sets_are_joined_by_a_label(store):
+    images = [open_(store, data_set, image="registered") for data_set in (CORONAL, SAGITTAL)]
+    parts = [each.isel(z=4, y=slice(0, 50), x=slice(0, 50)) for each in images]
+    joined = xarray.concat(parts, "gene", coords="different", compat="equals", join="exact")
+    assert joined["gene"].to_numpy().tolist() == ["Pvalb", "Prox1"]
+    assert joined["plane"].to_numpy().tolist() == ["coronal", "sagittal"]
+    assert joined["data_set_id"].to_numpy().tolist() == [CORONAL, SAGITTAL]
+    assert joined["reference_space_id"].to_numpy().tolist() == [9, 10]
+    assert joined["age"] == "P56"
+    assert np.array_equal(joined["image"].sel(gene="Prox1"), parts[1]["image"])
 
 
 def test_axes_say_which_way_they_run(store):
@@ -287,3 +281,25 @@ def test_an_image_that_grew_is_told_not_read_at_the_wrong_place(store, tmp_path)
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(StoreItemError, match="open the store again"):
         dataset.load()
+
+
+def test_packed_data_sets_open_as_folders_do(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    blocking.pack(copy)
+    assert not (copy / f"data_sets/{CORONAL}").exists()
+    opened, packed = (
+        xarray.open_datatree(each, engine="asyncfetch", sections=True) for each in (store, copy)
+    )
+    assert len(list(packed.leaves)) > 5
+    assert packed.identical(opened)
+    by_its_zip = xarray.open_dataset(copy / f"data_sets/{SAGITTAL}.ozx", engine="asyncfetch")
+    assert by_its_zip.identical(open_(store, SAGITTAL))
+    assert AsyncfetchBackend().guess_can_open(copy / f"data_sets/{SAGITTAL}.ozx")
+
+
+def test_a_volume_of_expression_levels_has_one_channel(expression_store):
+    dataset = open_(expression_store, view="expression", image="volume")
+    assert dataset["c"].to_numpy().tolist() == ["expression level"]
+    ours = asyncfetch.open(expression_store).data_set(CORONAL, "expression").open_volume()
+    assert np.array_equal(dataset["image"], ours[...])
+    assert dataset["image"].max() > 0
