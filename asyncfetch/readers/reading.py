@@ -93,20 +93,21 @@ class ViewReader:
         SelectionError
             The view has no such image; the message says what it has.
         """
-        found = {"registered": self.registered, "volume": self.volume}.get(str(image), lambda: None)()
-        if found is not None:
-            return found
         if isinstance(image, int):
-            # says itself which sections there are
-            self.data_set.section(image)
             return self.section(image)
-        if image not in {"registered", "volume"}:
+        if image == "registered":
+            found, opening = self.registered(), self.data_set.open_registered
+        elif image == "volume":
+            found, opening = self.volume(), self.data_set.open_volume
+        else:
             raise SelectionError(
                 f"{image!r} is not an image of a view; give 'registered', 'volume' or the id of a section"
             )
-        opening = self.data_set.open_registered if image == "registered" else self.data_set.open_volume
-        opening()
-        raise AssertionError("opening what is not there fails")
+        if found is None:
+            # says what to do about it
+            opening()
+            raise SelectionError(f"data set {self.data_set.id}, view {self.view}, has no image {image}")
+        return found
 
     def registered(self) -> PlacedImage | None:
         """Return the planes in the reference space, None where that layer is not stored."""

@@ -92,6 +92,8 @@ class AsyncfetchBackend(BackendEntrypoint):
         part = part_of(filename_or_obj)
         opened = OpenedStore(part.location)
         wanted = part.image if image is None else image
+        # an id may come out of an array
+        wanted = wanted if wanted is None or isinstance(wanted, str) else int(wanted)
         if wanted == "sections":
             raise SelectionError(
                 f"{filename_or_obj} names all sections; name one of them with image=IMAGE_ID, or open all with "
@@ -190,7 +192,7 @@ def _chosen(opened: OpenedStore, part: Part, data_set_id: int | None) -> int:
     if data_set_id is None:
         data_set_id = part.data_set_id
     if data_set_id is not None:
-        return data_set_id
+        return int(data_set_id)
     ids = opened.store.read_data_set_ids()
     if len(ids) == 1:
         return ids[0]

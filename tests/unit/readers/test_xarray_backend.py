@@ -175,6 +175,15 @@ def test_a_path_names_what_is_opened(store):
     assert ours.identical(open_(store, SAGITTAL))
 
 
+def test_ids_may_come_out_of_an_overview(store):
+    overview = xarray.open_datatree(store, engine="asyncfetch").to_dataset().set_xindex("gene")
+    data_set = overview["data_set_id"].sel(gene="Prox1").squeeze()
+    planes = open_(store, data_set)
+    assert planes.attrs["title"].startswith("Prox1")
+    image_id = planes["image_id"][int(np.argmax(planes["is_stored"].to_numpy()))]
+    assert open_(store, data_set, image=image_id)["image_id"] == image_id
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
