@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     import anyio
 
+    from asyncfetch.catalogue import CatalogueFile
     from asyncfetch.engine import Transport
     from asyncfetch.errors import StoreBusyError
     from asyncfetch.events import Listener
@@ -90,6 +91,7 @@ def mirror(
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
     filters: Filters | None = None,
+    catalogue: CatalogueFile | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -108,6 +110,7 @@ def mirror(
             executor=executor,
             wait=wait,
             filters=filters,
+            catalogue=catalogue,
             **options,
         )
     )
@@ -304,6 +307,7 @@ def estimate(
     on_event: Listener = ignore,
     transport: Transport | None = None,
     filters: Filters | None = None,
+    catalogue: CatalogueFile | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what a mirror would cost; the API is asked for records alone, and nothing is written.
@@ -319,6 +323,7 @@ def estimate(
             on_event=on_event,
             transport=transport,
             filters=filters,
+            catalogue=catalogue,
             **options,
         )
     )

@@ -35,6 +35,7 @@ _COMPLETING = "_ASYNCFETCH_COMPLETE"
 _PANELS = {
     "Find and fetch": {
         "search": ("search", "List data sets of the API, or the sections of one."),
+        "catalogue": ("catalogue", "Fetch what choosing needs, once, or show what is there."),
         "plan": ("plan", "Estimate the requests, bytes and time of a mirror."),
         "mirror": ("mirror", "Mirror data sets, products, atlases or images into a store."),
         "resume": ("mirror", "Continue the unfinished runs of a store."),

@@ -93,8 +93,15 @@ FILTER_OPTIONS = (
         "bare", "--as", "KIND", "What selections without a kind are: with --as gene, Pvalb is gene:Pvalb."
     ),
     FilterOption("column", "--column", "NAME", "Read the lists of @FILE as tables, and take this column."),
+    FilterOption(
+        "catalogue",
+        "--catalogue",
+        "PATH|none",
+        "Choose from this catalogue, a file or a store, or none; by default from that of this machine, where there is "
+        "one.",
+    ),
 )
-_READING = ("bare", "column")
+_READING = ("bare", "column", "catalogue")
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,11 @@ class Narrowed:
     def column(self) -> str | None:
         """Which column of a list that is a table has the selections."""
         return self.arguments.get("column")
+
+    @property
+    def catalogue(self) -> str | None:
+        """Where the catalogue lies, or none."""
+        return self.arguments.get("catalogue")
 
     def filters(self) -> Filters:
         """Return the filters.

@@ -44,6 +44,11 @@ class Chooser(Protocol):
         """Where it looks, as messages name it: ``at https://…``."""
         ...
 
+    @property
+    def note(self) -> str:
+        """What is told of data sets that were chosen here; empty where that is nothing."""
+        ...
+
     def open_data_sets(
         self, selection: Selection, filters: Filters, odd: list[str]
     ) -> AbstractAsyncContextManager[AsyncIterator[int]]:
@@ -80,6 +85,11 @@ class ApiChooser:
     def place(self) -> str:
         """Where it looks."""
         return f"at {self._client.settings.base_url}"
+
+    @property
+    def note(self) -> str:
+        """Empty: the API knows all that there is now."""
+        return ""
 
     @asynccontextmanager
     async def open_data_sets(

@@ -28,10 +28,12 @@ from asyncfetch.client.batches import SETS_PER_REQUEST, Batches
 from asyncfetch.client.choosing import ApiChooser
 from asyncfetch.client.queries import atlas_query, plates_query
 from asyncfetch.client.resolved import ResolvedAtlas, ResolvedDataSet, ResolvedSelection, ResolvingNote
+from asyncfetch.client.spelling import NAMED_KINDS
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, NotFoundError, RecordError
 from asyncfetch.failures import Failure
 from asyncfetch.selecting import Filters, Selection
+from asyncfetch.selecting.traits import TRAITS
 from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class _Resolver:
         self._sought: set[int] = set()
         self._named: set[int] = set()
         self._n_given = 0
+        self._advice: str | None = None
 
     async def resolve(self, selections: Iterable[Selection]) -> None:
         by_kind: dict[str, list[Selection]] = {}
@@ -109,6 +112,8 @@ class _Resolver:
             by_kind.setdefault(selection.kind, []).append(selection)
         self._named = {int(each.id) for each in by_kind.get("dataset", ())}
         await self.resolve_data_sets(by_kind.get("dataset", ()))
+        if self._chooser.note and by_kind.keys() - {"dataset", "atlas", "image"}:
+            await self._note(self._chooser.note)
         for kind in ("gene", "specimen"):
             await self.resolve_many(kind, by_kind.get(kind, ()))
         for selection in (*by_kind.get("product", ()), *by_kind.get("structure", ())):
@@ -316,19 +321,35 @@ class _Resolver:
             advice = spelling.advice
         elif isinstance(selection.id, str):
             advice = "name failed data sets by their ids"
-        is_known = spelling is None or spelling.asked in spelling.names
+        is_known = spelling is None or spelling.is_known
         if kind == "structure" and is_known:
             advice = (
                 f"only specimens that were taken from one have it; --roi structure:{name} fetches that region"
             )
-        told = str(self._filters) if self._filters.has_conditions and is_known else ""
-        met = f" that meets {told}" if told else ""
+        met = ""
+        if self._filters.has_conditions and is_known:
+            met = f" that meets {self._filters}"
+            advice = await self._advice_on_filters() or advice
         nothing = NotFoundError(
             f"there is no data set of {kind} {name}{met} {place}; {advice}",
             url=self._client.settings.base_url,
         )
         await self._fail((str(selection),), nothing)
         await self._send.send(_resolved(selection, (), message=nothing.message))
+
+    async def _advice_on_filters(self) -> str:
+        """Return how values of filters are spelled that are not known as they stand; empty where all are."""
+        if self._advice is None:
+            told: list[str] = []
+            for trait in TRAITS:
+                names = getattr(self._filters, trait.name) if trait.name in NAMED_KINDS else ()
+                try:
+                    spellings = await self._chooser.spellings(trait.name, names) if names else {}
+                except AsyncFetchError:
+                    spellings = {}
+                told += [each.unknown for each in spellings.values() if not each.is_known]
+            self._advice = "; ".join(told)
+        return self._advice
 
     async def resolve_all(self, selection: Selection) -> None:
         """Resolve the data sets of a product or a structure, but for failed ones, while later pages are asked for."""

@@ -69,6 +69,11 @@ class Spelling(msgspec.Struct, frozen=True):
     by_alias: tuple[str, ...] = ()
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is something of just this name."""
+        return self.asked in self.names
+
+    @property
     def other(self) -> str | None:
         """The one name that is meant though it is spelled otherwise."""
         names = self.names or self.by_alias
@@ -81,6 +86,13 @@ class Spelling(msgspec.Struct, frozen=True):
         how = "is spelled" if self.names else "is another name of"
         where = " in the API" if self.names else ""
         return f"{self.kind} {shown(self.asked, _MAX_NAME)} {how} {shown(self.other, _MAX_NAME)}{where}"
+
+    @property
+    def unknown(self) -> str:
+        """What is told of a name that does not exist as it stands."""
+        known = self.names or self.by_alias or self.alike
+        meant = f", did you mean {' or '.join(shown(each, _MAX_NAME) for each in known)}?" if known else ""
+        return f"there is no {self.kind} {shown(self.asked, _MAX_NAME)}{meant}"
 
     @property
     def advice(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import anyio
 import msgspec
 
+from asyncfetch.catalogue import CatalogueChooser
 from asyncfetch.client import Client
 from asyncfetch.client.resolved import Resolved, ResolvedDataSet, ResolvingNote
 from asyncfetch.client.resolving import resolve_selections
@@ -24,6 +25,7 @@ from asyncfetch.store import open as open_store
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from asyncfetch.catalogue import CatalogueFile
     from asyncfetch.engine import Transport
     from asyncfetch.events import Event, Listener
     from asyncfetch.options import MirrorOptions
@@ -158,13 +160,14 @@ async def estimate(
     on_event: Listener = ignore,
     transport: Transport | None = None,
     filters: Filters | None = None,
+    catalogue: CatalogueFile | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what `asyncfetch.mirror` would fetch; the API is asked for records alone, and nothing is written.
 
     Parameters
     ----------
-    selection, settings, on_event, transport, filters, **options
+    selection, settings, on_event, transport, filters, catalogue, **options
         As for `asyncfetch.mirror`.
     location : str, Path or zarr Store, optional
         The store that would be written; what it holds is not counted. Without one everything is to be fetched.
@@ -193,12 +196,13 @@ async def estimate(
         add_listing_note(total.notes, event)
         on_event(event)
 
+    chooser = None if catalogue is None else CatalogueChooser(catalogue)
     async with Client(settings=chosen, on_event=listen, transport=transport) as client:
         region = await find_region(client, chosen)
         send, receive = anyio.create_memory_object_stream[Resolved](1)
         with failing_alone():
             async with receive, anyio.create_task_group() as tasks:
-                tasks.start_soon(resolve_selections, client, selections, send, filters)
+                tasks.start_soon(resolve_selections, client, selections, send, filters, chooser)
                 async for found in receive:
                     await _count(total, found, client, chosen, store, region)
     if store is not None:

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import msgspec
 
 from asyncfetch.address import credentials_of
+from asyncfetch.catalogue import CatalogueChooser
 from asyncfetch.client import Client
 from asyncfetch.client.resolved import (
     Resolved,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
     from asyncfetch.allen import SectionDataSet
+    from asyncfetch.catalogue import CatalogueFile
     from asyncfetch.engine import Companion, Transport
     from asyncfetch.events import Listener
     from asyncfetch.mirroring.flights import Flight
@@ -94,6 +96,7 @@ async def mirror(
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
     filters: Filters | None = None,
+    catalogue: CatalogueFile | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -124,6 +127,8 @@ async def mirror(
         Wait until a run that writes to the store has ended, instead of raising.
     filters : Filters, optional
         Which of the data sets and sections of the selection are meant.
+    catalogue : CatalogueFile, optional
+        Where data sets are chosen from instead of the API.
     **options
         Single settings, such as ``um=10``; see `Settings`.
 
@@ -155,7 +160,9 @@ async def mirror(
             await anyio.to_thread.run_sync(writer.choose_ngff, chosen.ngff)
         record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen, filters)
         try:
-            report = await _run(selections, writer, chosen, on_event, drain, transport, executor, filters)
+            report = await _run(
+                selections, writer, chosen, on_event, drain, transport, executor, filters, catalogue
+            )
         except (SettingsError, SelectionError):
             # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
             await anyio.to_thread.run_sync(writer.end_run, record)
@@ -257,6 +264,7 @@ async def _run(
     transport: Transport | None,
     executor: Executor[SectionPlan, Commit] | None = None,
     filters: Filters | None = None,
+    catalogue: CatalogueFile | None = None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location)
     with reported(report, on_event) as listen:
@@ -271,6 +279,7 @@ async def _run(
                 drain or anyio.Event(),
                 executor,
                 filters,
+                catalogue,
             )
             with failing_alone():
                 await run.go(selections)
@@ -299,8 +308,10 @@ class _Run:
         drain: anyio.Event,
         executor: Executor[SectionPlan, Commit] | None = None,
         filters: Filters | None = None,
+        catalogue: CatalogueFile | None = None,
     ) -> None:
         self._filters = filters
+        self._chooser = None if catalogue is None else CatalogueChooser(catalogue)
         self._executor = executor
         self._client = client
         self._writer = writer

@@ -139,6 +139,9 @@ def test_an_alias_is_told(replica):
 def test_a_known_gene_without_a_matching_data_set_is_told_by_the_filters(replica):
     (failure,) = planned(replica, "gene:Gad1", age="P56").failures
     assert "no data set of gene Gad1 that meets --age P56" in failure.message
+    (failure,) = planned(replica, "gene:Gad1", strain="c57bl/6j", age="24 year").failures
+    assert "there is no strain c57bl/6j, did you mean C57BL/6J?" in failure.message
+    assert "there is no age 24 year, did you mean 24 years?" in failure.message
     (failure,) = planned(replica, "structure:AUDv").failures
     assert "--roi structure:AUDv fetches that region" in failure.message
 

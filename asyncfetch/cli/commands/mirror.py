@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncfetch.cli.cataloguing import open_catalogue
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.narrowing import NARROWING, Narrowed
 from asyncfetch.cli.opening import refuse_if_busy
@@ -67,9 +68,11 @@ def mirror(
             drain=drain,
             wait=wait,
             filters=filters,
+            catalogue=catalogue,
         )
 
-    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+    with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
+        report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
     # an address is asked again only where it is named again; one with a password is not printed
     base_url = given["base_url"]
     named = f" --base-url {base_url}" if base_url and "@" not in base_url else ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncfetch.cli.cataloguing import open_catalogue
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_estimate
@@ -54,9 +55,10 @@ def plan(
     from asyncfetch import mirroring
 
     async def body() -> Estimate:
-        return await mirroring.estimate(wanted, out, settings=settings, filters=filters)
+        return await mirroring.estimate(wanted, out, settings=settings, filters=filters, catalogue=catalogue)
 
-    found = run_interruptible(body)
+    with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
+        found = run_interruptible(body)
     if as_json:
         print_json(found.as_dict())
     elif found.n_data_sets:
