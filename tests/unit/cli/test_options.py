@@ -259,7 +259,7 @@ def test_every_command_that_takes_a_selection_takes_every_filter(command):
 
 
 def test_each_filter_has_one_option():
-    read = {"bare": None, "column": None, "with_failed": None, "seed": None}
+    read = {"bare": None, "column": None, "with_failed": None, "seed": None, "catalogue": None}
     assert {row.name for row in FILTER_OPTIONS} - read.keys() == set(Filters.__struct_fields__)
     assert {row.flag for row in FILTER_OPTIONS} >= {flag_of_trait(trait.name) for trait in TRAITS}
 
