@@ -92,6 +92,7 @@ def mirror(
     wait: bool = False,
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
+    refresh: bool = False,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -111,6 +112,7 @@ def mirror(
             wait=wait,
             filters=filters,
             catalogue=catalogue,
+            refresh=refresh,
             **options,
         )
     )

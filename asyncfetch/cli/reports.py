@@ -62,6 +62,8 @@ def describe(report: Report, go_on: str | None = None) -> str:
         n_at_once = report.metrics.max_window
         most = f", at most {counted(n_at_once, 'image')} at once" if n_at_once else ""
         lines.append(f"{goodput:.2f} MB/s{most}; waited for: {shares}")
+    if report.refresh is not None:
+        lines += [f"refresh: {each}" for each in report.refresh.sentences()]
     lines += _listed("failed", report.failures)
     lines += [f"note: {note}" for note in report.notes]
     lines += _listed("stored but not registered", report.unplaced)

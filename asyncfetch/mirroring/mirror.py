@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import anyio
@@ -41,6 +42,7 @@ from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.mirroring.finishing import Finishing
 from asyncfetch.mirroring.outcomes import SectionOutcomes
+from asyncfetch.mirroring.refreshing import Refresh, drop_planes, follow_upstream, lies_otherwise
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.runs import begin_run, continue_run, records_of
@@ -53,6 +55,7 @@ from asyncfetch.planning import plan_view, view_layout
 from asyncfetch.selecting import Filters, Selection, parse_selection
 from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, prepare_documents
+from asyncfetch.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,6 +100,7 @@ async def mirror(
     wait: bool = False,
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
+    refresh: bool = False,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -129,6 +133,10 @@ async def mirror(
         Which of the data sets and sections of the selection are meant.
     catalogue : CatalogueFile, optional
         Where data sets are chosen from instead of the API.
+    refresh : bool
+        Follow the API where it says something else of a stored section now: fetch it again where it is another image,
+        make its plane again where it lies elsewhere. The report tells what is new, changed and gone. Without, such
+        sections stay as they are stored, and a note names them.
     **options
         Single settings, such as ``um=10``; see `Settings`.
 
@@ -161,7 +169,16 @@ async def mirror(
         record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen, filters)
         try:
             report = await _run(
-                selections, writer, chosen, on_event, drain, transport, executor, filters, catalogue
+                selections,
+                writer,
+                chosen,
+                on_event,
+                drain,
+                transport,
+                executor,
+                filters,
+                catalogue,
+                Refresh() if refresh else None,
             )
         except (SettingsError, SelectionError):
             # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
@@ -265,8 +282,9 @@ async def _run(
     executor: Executor[SectionPlan, Commit] | None = None,
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
+    refresh: Refresh | None = None,
 ) -> Report:
-    report = Report(selection=tuple(map(str, selections)), location=writer.location)
+    report = Report(selection=tuple(map(str, selections)), location=writer.location, refresh=refresh)
     with reported(report, on_event) as listen:
         async with Client(settings=settings, on_event=listen, transport=transport) as client:
             run = _Run(
@@ -431,6 +449,8 @@ class _Run:
         else:
             self._report.n_data_sets += 1
             self._finishing.begin(found.data_set.id)
+            if self._report.refresh is not None:
+                await self._client.pool.run(self._follow, self._report.refresh, found)
             for view in self._settings.views:
                 try:
                     await self._plan_view(found, view, send, beside)
@@ -458,10 +478,13 @@ class _Run:
         layout = view_layout(data_set, view, self._settings)
         try:
             writer = await pool.run(self._writer.open_view, layout)
-        except SettingsError:
-            # so that a rebuild lays the planes out for the sections that there are now
-            await pool.run(self._writer.write_table, data_set)
-            raise
+        except SettingsError as error:
+            if self._report.refresh is None or not lies_otherwise(error):
+                # so that a rebuild lays the planes out for the sections that there are now
+                await pool.run(self._writer.write_table, data_set)
+                raise
+            await pool.run(drop_planes, self._writer, data_set.id, view)
+            writer = await pool.run(self._writer.open_view, layout)
         stored = await pool.run(writer.sound_sections, found.image_ids)
         slots = writer.slots if layout.registered else {}
         plan = plan_view(data_set, view, self._settings, stored, slots, found.image_ids, self._region)
@@ -485,12 +508,26 @@ class _Run:
     async def _prepare(self) -> None:
         await self._client.pool.run(prepare_documents, self._settings.codec)
 
+    def _follow(self, refresh: Refresh, found: ResolvedDataSet) -> None:
+        data_set = found.data_set
+        is_new = self._writer.record(data_set.id) is None
+        changes = self._writer.upstream_changes(data_set)
+        self._report.notes += follow_upstream(self._writer, data_set, changes, found.image_ids)
+        refresh.add(data_set.id, changes, is_new=is_new)
+
     async def _write_table(self, data_set: SectionDataSet) -> None:
         """Write a table while images come; the next data set waits for its turn."""
+        write = partial(self._writer.write_table, data_set, with_changes=self._report.refresh is not None)
         try:
-            await self._client.pool.run(self._writer.write_table, data_set)
+            kept = await self._client.pool.run(write)
         finally:
             self._table_turn.release()
+        if kept:
+            some = f"image:{kept[0]}{', …' if kept[1:] else ''}"
+            self._report.notes.append(
+                f"{counted(len(kept), 'section')} of data set {data_set.id} ({some}) changed at the API since, and "
+                "stay as they are stored; to follow it, mirror again with --refresh"
+            )
         await self._finishing.end(data_set.id)
 
     def _tell_plan(self, found: ResolvedDataSet, plan: ViewPlan) -> None:

@@ -21,6 +21,7 @@ from asyncfetch.events import (
 )
 from asyncfetch.failures import Failure  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.metrics import Metrics
+from asyncfetch.mirroring.refreshing import Refresh  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Report(msgspec.Struct, kw_only=True):
         Wall time.
     interrupted : bool
         Whether the run was asked to stop before its end; ``resume`` continues it.
+    refresh : Refresh or None
+        What is new, changed and gone, where the run was a refresh.
     metrics : Metrics
         Requests and retries by cause, times and sizes, and what held the run back.
     """
@@ -80,6 +83,7 @@ class Report(msgspec.Struct, kw_only=True):
     pixels: int = 0
     elapsed_s: float = 0.0
     interrupted: bool = False
+    refresh: Refresh | None = None
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     @property
@@ -112,9 +116,14 @@ class Report(msgspec.Struct, kw_only=True):
         sums = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__struct_fields__
-            if name not in {"location", "interrupted"}
+            if name not in {"location", "interrupted", "refresh"}
         }
-        return Report(**sums, location=self.location, interrupted=self.interrupted or other.interrupted)
+        return Report(
+            **sums,
+            location=self.location,
+            interrupted=self.interrupted or other.interrupted,
+            refresh=self.refresh or other.refresh,
+        )
 
     @property
     def is_cut_short(self) -> bool:

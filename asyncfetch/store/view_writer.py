@@ -369,6 +369,11 @@ class ViewWriter:
             delete_levels(self._place, path)
             self.registered, self._planes, self._z_by_image = None, None, {}
 
+    @property
+    def has_volume(self) -> bool:
+        """Whether there is a volume, or what one is being made into."""
+        return bool(self._place.ours(volume_path(self.data_set_id, self.view)))
+
     def drop_volume(self) -> None:
         """Remove the volume, before it is made again."""
         path = volume_path(self.data_set_id, self.view)

@@ -29,6 +29,7 @@ from asyncfetch.layout.paths import (
 )
 from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, stored_arrays, table_columns
 from asyncfetch.layout.titles import title_of
+from asyncfetch.layout.upstream import UpstreamChanges, compare_tables, with_rows_of
 from asyncfetch.store.arrays import mend_source_folder, write_column
 from asyncfetch.store.differences import difference, rewrite
 from asyncfetch.store.lock import StoreLock
@@ -41,6 +42,7 @@ from asyncfetch.store.records import (
     read_registered_layout,
     read_space_transforms,
     read_structure_centers,
+    read_views,
 )
 from asyncfetch.store.registered import begin_registered
 from asyncfetch.store.repacking import TO_PACK, Packing
@@ -284,17 +286,53 @@ class StoreWriter:
         registered = read_registered_layout(self._place, data_set_id, view)
         return ViewWriter(self._place, self._lock, data_set_id, view, data_set, registered)
 
+    def views(self, data_set_id: int) -> tuple[str, ...]:
+        """Return the views of a data set that the store holds, sorted."""
+        return read_views(self._place, data_set_id)
+
+    def record(self, data_set_id: int) -> dict[str, Any] | None:
+        """Return the stored record of a data set; None where there is none that can be read."""
+        return read_record(self._place, data_set_id)
+
     def commits(self, data_set_id: int, view: str) -> dict[int, Commit]:
         """Return the commits of a view by image id: all that the store holds of it."""
         return read_commits(self._place, data_set_id, view)
 
-    def write_table(self, data_set: SectionDataSet) -> None:
-        """Write the columns of all sections of a data set, in place of others that were there."""
+    def upstream_changes(self, data_set: SectionDataSet) -> UpstreamChanges:
+        """Return which sections of a data set are not as the stored table says; all are new where there is none."""
+        return compare_tables(read_table(self._place, data_set.id), table_columns(data_set))
+
+    def write_table(self, data_set: SectionDataSet, *, with_changes: bool = True) -> tuple[int, ...]:
+        """Write the columns of all sections of a data set, in place of others that were there.
+
+        Parameters
+        ----------
+        data_set : SectionDataSet
+            Its sections, as the API has them now.
+        with_changes : bool
+            Also write the rows of sections whose image or place is another one now. Without, they stay as they are
+            stored, as the sections themselves do, so that a refresh finds them.
+
+        Returns
+        -------
+        tuple of int
+            The images whose rows stayed.
+        """
         table = table_path(data_set.id)
-        arrays = stored_arrays(table_columns(data_set))
+        columns = table_columns(data_set)
+        arrays = stored_arrays(columns)
+        kept: tuple[int, ...] = ()
         with self._lock:
             if self._holds_table(data_set.id, arrays):
-                return
+                return ()
+            stored = {} if with_changes else read_table(self._place, data_set.id)
+            if stored:
+                changes = compare_tables(stored, columns)
+                kept = (*changes.pixels, *changes.place)
+            if kept:
+                arrays = stored_arrays(with_rows_of(stored, columns, kept))
+                if self._holds_table(data_set.id, arrays):
+                    return kept
             self._place.withdraw_group(table)
             self._place.delete_parts(table, ARRAYS)
             for name, values in arrays.items():
@@ -302,6 +340,7 @@ class StoreWriter:
             objects = table_objects(self._place, data_set.id)
             content = {"columns": list(NUMBER_COLUMNS), "objects": msgspec.to_builtins(objects)}
             self._place.write_group(table, {"asyncfetch": content})
+        return kept
 
     def _holds_table(self, data_set_id: int, arrays: dict[str, Column]) -> bool:
         """Tell whether a table stands there, whole."""

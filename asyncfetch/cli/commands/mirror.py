@@ -45,6 +45,13 @@ def mirror(
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Follow the API where it says something else of stored sections now, and say what is new.",
+        ),
+    ] = False,
     wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -69,6 +76,7 @@ def mirror(
             wait=wait,
             filters=filters,
             catalogue=catalogue,
+            refresh=refresh,
         )
 
     with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:

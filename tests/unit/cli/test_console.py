@@ -27,7 +27,7 @@ from rich.console import Console
 @app.command()
 def noise(n: int, data: bool = False, code: int = 0) -> None:
     event = DataSetPlanned(data_set_id=1, view="image", n_sections=1, n_to_fetch=1, n_committed=0, estimated_pixels=1)
-    with show_progress() as show, _LiveLine(Console(stderr=True, force_terminal=True)) as live:
+    with show_progress() as show, _LiveLine(Console(stderr=True, force_terminal=True), "sections") as live:
         for k in range(n):
             if not data or k < 10:
                 tell("25 \\u00b5m")
