@@ -68,6 +68,10 @@ FORMATS: dict[str, Entry] = {
         "asyncfetch.exporting.quicknii:QuickNii",
         "sections as PNG with their anchorings, for QuickNII, VisuAlign and DeepSlice",
     ),
+    "spatialdata": Entry(
+        "asyncfetch.exporting.spatial_data:SpatialData",
+        "sections as images, or planes or a volume as one, for SpatialData and Squidpy",
+    ),
     "tiles": Entry(
         "asyncfetch.exporting.tiles:Tiles", "square tiles of sections with a table, for machine learning"
     ),

@@ -15,8 +15,8 @@ import numpy as np
 from asyncfetch.errors import SelectionError
 from asyncfetch.exporting.choices import Layer  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.exporting.pictures import parts_of
+from asyncfetch.exporting.places import section_to_world, stack_to_world
 from asyncfetch.exporting.protocol import Format, Made, Output
-from asyncfetch.exporting.space import to_world_space
 from asyncfetch.exporting.stacks import open_stack
 from asyncfetch.failures import Failure
 from asyncfetch.layout.paths import registered_path, section_path, volume_path
@@ -86,11 +86,9 @@ class Neuroglancer(Format, frozen=True, kw_only=True):
 
     def _stack(self, chosen: Chosen, layer: StackName) -> dict[str, Any]:
         stack = open_stack(chosen, layer)
-        to_world = to_world_space(stack.space, chosen.item)
+        affine = stack_to_world(stack, chosen.item)
         path_of = registered_path if layer == "registered" else volume_path
         path = path_of(chosen.data_set_id, chosen.view)
-        # the columns are the image's z, y and x
-        affine = np.column_stack([to_world[:3, list(stack.axes)], to_world[:3, 3]])
         return self._layer(
             f"{chosen.title}, {stack.name}", path, affine, _RGB if stack.n_channels == 3 else _GREY
         )
@@ -105,26 +103,12 @@ class Neuroglancer(Format, frozen=True, kw_only=True):
                 f"section {part.image_id} has no levels that Neuroglancer could read; make them with: "
                 f"asyncfetch rebuild {chosen.location} --layers sections"
             )
-        geometry = chosen.stored.geometry(part.image_id)
-        to_world = to_world_space(chosen.record.reference_space_id, chosen.item)
-        image_to_reference = geometry.image_to_reference_matrix()
-        assert geometry.tvr is not None, "the matrix was made of it"
-        # the frame of the section is in µm; across, it follows the axis of the volume frame
-        to_reference = np.column_stack(
-            [
-                geometry.tvr.linear[:, 2],
-                image_to_reference[:, 1] / (section.resolution_um or 1.0),
-                image_to_reference[:, 0] / (section.resolution_um or 1.0),
-                image_to_reference[:, 2],
-            ]
-        )
-        affine = to_world[:3, :3] @ to_reference
-        affine[:, 3] += to_world[:3, 3]
+        affine = section_to_world(chosen, part.image_id)
         path = section_path(chosen.data_set_id, chosen.view, part.image_id)
         name = f"{chosen.title}, section {section.section_number}, image {part.image_id}"
-        height, width = (side * 2**section.downsample for side in section.shape)
-        middle = to_world @ [*geometry.image_to_reference([width / 2 - 0.5, height / 2 - 0.5]), 1.0]
-        return self._layer(name, path, affine, _RGB), (float(middle[2]), float(middle[1]), float(middle[0]))
+        pitch_um = (section.resolution_um or 1.0) * 2**section.downsample
+        p, i, r = affine @ [0.0, *(side / 2 * pitch_um for side in section.shape), 1.0]
+        return self._layer(name, path, affine, _RGB), (float(r), float(i), float(p))
 
     def _layer(self, name: str, path: str, affine: NDArray[np.float64], shader: str) -> dict[str, Any]:
         """Return a layer; `affine` (3, 4) takes (z, y, x, 1) of the image to (p, i, r) of space 9, all in µm."""

@@ -15,7 +15,7 @@ import anyio
 import msgspec
 
 from asyncfetch.engine.groups import failing_alone
-from asyncfetch.errors import AsyncFetchError, SelectionError
+from asyncfetch.errors import AsyncFetchError, SelectionError, SettingsError
 from asyncfetch.events import FileExported, ItemNotExported, ignore
 from asyncfetch.exporting.chosen import Chosen, find_data_sets
 from asyncfetch.exporting.files import measured, write_whole
@@ -114,7 +114,7 @@ async def export(
     maker = format_of(format, {name: value for name, value in chosen.items() if name not in _SETTINGS})
     check_needs(format)
     opened = await anyio.to_thread.run_sync(open_store, location)
-    target = directory_of(folder if isinstance(folder, str) else Path(folder))
+    target = _target(folder, opened)
     report = ExportReport(
         format=format,
         location=opened.location,
@@ -128,6 +128,22 @@ async def export(
             await run.go(selections, machine.memory_bytes)
     report.notes.extend(opened.damage)
     return report
+
+
+def _target(folder: str | os.PathLike[str], store: Store) -> Path:
+    """Return the folder of an export.
+
+    Raises
+    ------
+    SettingsError
+        It is not a directory of this machine, or it is within the store, where a run would take the files for damage.
+    """
+    target = directory_of(folder if isinstance(folder, str) else Path(folder))
+    if target.resolve().is_relative_to(Path(store.location).resolve()):
+        raise SettingsError(
+            f"{target} is within the store {store.location}; choose another folder", setting="output"
+        )
+    return target
 
 
 class _Maker(NamedTuple):

@@ -138,3 +138,65 @@ def test_ome_zarr_py_and_bioio_open_images_of_version_04(needs, store_of, tmp_pa
     image = bioio.BioImage(path, reader=bioio_ome_zarr.Reader)
     assert np.array_equal(image.get_image_data("CZYX"), expected)
     assert (image.physical_pixel_sizes.Z, image.physical_pixel_sizes.X) == (100.0, 100.0)
+
+
+def image_of(sdata, name):
+    """Return the finest level of an image of SpatialData, (c, y, x) or (c, z, y, x)."""
+    element = sdata.images[name]
+    return (
+        element
+        if hasattr(element, "dims") and "c" in element.dims
+        else next(iter(element["scale0"].values()))
+    )
+
+
+@pytest.mark.parametrize("data_set_id", [CORONAL, SAGITTAL])
+def test_spatialdata_has_sections_in_their_own_frame_and_in_space_9(needs, store_of, tmp_path, data_set_id):
+    spatialdata, transformations = needs("spatialdata"), needs("spatialdata.transformations")
+    report = blocking.export(
+        store_of("zstd"), f"dataset:{data_set_id}", format="spatialdata", folder=tmp_path
+    )
+    assert not report.failures
+    sdata = spatialdata.read_zarr(tmp_path / f"{data_set_id}/{data_set_id}.spatialdata.zarr")
+    data_set = asyncfetch.open(store_of("zstd")).data_set(data_set_id)
+    assert len(sdata.images) == len(data_set.read_commits())
+    for name in sdata.images:
+        image_id = int(name.rpartition("_")[2])
+        section, geometry = data_set.section(image_id), data_set.geometry(image_id)
+        assert np.array_equal(np.moveaxis(np.asarray(image_of(sdata, name)), 0, -1), section.pixels())
+        maps = transformations.get_transformation(sdata.images[name], get_all=True)
+        # the first pixel is centred at one half, one half
+        size, pixel = 2**section.commit.downsample, np.array([20.0, 10.0])
+        full = (pixel + 0.5) * size - 0.5
+        to_section = maps["section"].to_affine_matrix(("x", "y"), ("x", "y"))
+        assert np.allclose((to_section @ [*(pixel + 0.5), 1])[:2], full * section.commit.resolution_um)
+        to_reference = maps["reference"].to_affine_matrix(("x", "y"), ("x", "y", "z"))
+        p, i, r = geometry.image_to_reference(full)
+        expected = [r if data_set_id == CORONAL else 11350.0 - r, i, p]
+        assert np.allclose((to_reference @ [*(pixel + 0.5), 1])[:3], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", ["registered", "volume"])
+@pytest.mark.parametrize("data_set_id", [CORONAL, SAGITTAL])
+def test_spatialdata_has_planes_and_volumes_in_space_9(needs, store_of, tmp_path, data_set_id, layer):
+    spatialdata, transformations = needs("spatialdata"), needs("spatialdata.transformations")
+    blocking.export(
+        store_of("zstd"), f"dataset:{data_set_id}", format="spatialdata", folder=tmp_path, layer=layer
+    )
+    name = f"{layer}_100um"
+    sdata = spatialdata.read_zarr(tmp_path / f"{data_set_id}/{data_set_id}_{name}.spatialdata.zarr")
+    data_set = asyncfetch.open(store_of("zstd")).data_set(data_set_id)
+    array = data_set.open_registered() if layer == "registered" else data_set.open_volume()
+    assert np.array_equal(np.asarray(image_of(sdata, name)), array[...])
+    to_reference = transformations.get_transformation(sdata.images[name], "reference").to_affine_matrix(
+        ("x", "y", "z"), ("x", "y", "z")
+    )
+    x, y, z = (to_reference @ [0.5, 0.5, 0.5, 1])[:3]
+    first = data_set.read_registered_layout().z_um[0] if layer == "registered" else 50.0
+    expected = {
+        (CORONAL, "registered"): (50, 50, first),
+        (CORONAL, "volume"): (50, 50, 50),
+        (SAGITTAL, "registered"): (11350 - first, 50, 50),
+        (SAGITTAL, "volume"): (11300, 50, 50),
+    }[data_set_id, layer]
+    assert np.allclose((x, y, z), expected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,7 +45,7 @@ def export(
     out: Store,
     given: Annotated[Given, _OPTIONS],
     output: Annotated[
-        Path,
+        str,
         typer.Option("--output", "-o", metavar="DIR", help="The folder for the files.", show_default=False),
     ],
     selection: Annotated[

@@ -120,6 +120,34 @@ def test_a_stack_of_which_a_plane_is_lost_is_a_failure_not_an_empty_plane(store_
     assert list(files_in(tmp_path / "out")) == [f"{SAGITTAL}/{SAGITTAL}_registered_200um.nrrd"]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "layer"),
+    [
+        ("ome-tiff", {}, f"sections/{SECTIONS[CORONAL][0]}/scale1"),
+        ("quicknii", {"downsample": 4}, f"sections/{SECTIONS[CORONAL][0]}/scale1"),
+        ("tiles", {"size": 64}, f"sections/{SECTIONS[CORONAL][0]}/scale0"),
+        ("ome-zarr-0.4", {}, "registered/scale0"),
+        ("nifti", {"layer": "volume"}, "volume/scale0"),
+    ],
+)
+def test_a_flipped_bit_is_a_failure_and_no_other_pixel(store_copy, tmp_path, name, options, layer):
+    folder = store_copy / f"data_sets/{CORONAL}/image/{layer}/image"
+    path = max(folder.glob("c.*"), key=lambda each: each.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0x10
+    path.write_bytes(data)
+    report = blocking.export(
+        store_copy, f"dataset:{CORONAL}", format=name, folder=tmp_path / "out", **options
+    )
+    assert [each.error for each in report.failures] == ["StoreItemError"]
+
+
+def test_a_folder_within_the_store_is_refused(store_copy):
+    with pytest.raises(SettingsError, match="is within the store"):
+        blocking.export(store_copy, format="nifti", folder=store_copy / "files")
+    assert not (store_copy / "files").exists()
+
+
 def test_a_run_that_is_asked_to_end_is_continued_by_the_same_call(truth, tmp_path):
     async def run(**options):
         return await asyncfetch.export(truth.path, format="ome-tiff", folder=tmp_path, workers=1, **options)
