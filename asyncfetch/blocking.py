@@ -42,10 +42,16 @@ if TYPE_CHECKING:
     from asyncfetch.events import Listener
     from asyncfetch.exporting import ExportOptions
     from asyncfetch.mirroring.runner import Executor
-    from asyncfetch.options import MachineOptions, MirrorOptions, RebuildOptions, RequestOptions
+    from asyncfetch.options import (
+        MachineOptions,
+        MirrorOptions,
+        RebuildOptions,
+        RequestOptions,
+        WritingOptions,
+    )
     from asyncfetch.planning import SectionPlan
     from asyncfetch.selecting import Filters
-    from asyncfetch.settings import Codec, Layer
+    from asyncfetch.settings import Codec, Layer, Sync
     from asyncfetch.store import Commit, Location
 
 __all__ = [
@@ -186,7 +192,7 @@ def upgrade(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
-    **options: Unpack[MachineOptions],
+    **options: Unpack[WritingOptions],
 ) -> Report:
     """Turn a store of an earlier layout version into one of today's, in place; nothing is fetched.
 
@@ -270,6 +276,7 @@ def volume(
     max_gap_um: float | None = None,
     codec: Codec | None = None,
     workers: int | None = None,
+    sync: Sync | None = None,
     settings: Settings | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_event: Listener = ignore,
@@ -291,6 +298,7 @@ def volume(
             max_gap_um=max_gap_um,
             codec=codec,
             workers=workers,
+            sync=sync,
             settings=settings,
             on_progress=on_progress,
             on_event=on_event,

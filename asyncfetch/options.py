@@ -30,6 +30,7 @@ from asyncfetch.settings import (
     Range,
     Settings,
     Structure,
+    Sync,
     View,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "RebuildOptions",
     "RecipeOptions",
     "RequestOptions",
+    "WritingOptions",
     "refuse_other_content",
     "settings_of",
 ]
@@ -54,7 +56,13 @@ class MachineOptions(TypedDict, total=False):
     workers: AtOnce | None
 
 
-class RequestOptions(MachineOptions, total=False):
+class WritingOptions(MachineOptions, total=False):
+    """What a call that writes may use of this machine, and how a store is written."""
+
+    sync: Sync
+
+
+class RequestOptions(WritingOptions, total=False):
     """Where the API answers, and how fast it is asked."""
 
     base_url: str
@@ -86,7 +94,7 @@ class RecipeOptions(TypedDict, total=False):
     space: Literal[9, 10] | None
 
 
-class RebuildOptions(RecipeOptions, MachineOptions, total=False):
+class RebuildOptions(RecipeOptions, WritingOptions, total=False):
     """The options of `asyncfetch.rebuild`."""
 
 

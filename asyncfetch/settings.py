@@ -28,6 +28,7 @@ __all__ = [
     "Layer",
     "Ngff",
     "Settings",
+    "Sync",
     "View",
     "parse_size",
     "read_environment",
@@ -42,6 +43,7 @@ Codec = Literal["zstd", "blosc-lz4", "jpegxl", "none"]
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 Fetch = Literal["auto", "images", "tiles"]
 Ngff = Literal["0.5", "0.6"]
+Sync = Literal["data", "all", "none"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -65,6 +67,7 @@ _RULES = {
     "interpolation": f"one of {', '.join(get_args(Interpolation))}",
     "fetch": f"one of {', '.join(get_args(Fetch))}",
     "ngff": f"one of {', '.join(get_args(Ngff))}",
+    "sync": f"one of {', '.join(get_args(Sync))}",
     "roi": "x,y,width,height in full-resolution pixels, width and height greater than 0, or structure:ACRONYM",
     "roi_um": "p0:p1,i0:i1,r0:r1 in micrometres of the reference space, each range growing",
     "roi_space": "a reference space: 9, or 10 for the one that is flipped from left to right",
@@ -93,6 +96,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interpolation": get_args(Interpolation),
     "fetch": get_args(Fetch),
     "ngff": get_args(Ngff),
+    "sync": get_args(Sync),
 }
 #: What the options of the command line call settings of another name.
 _OTHER_NAMES = {
@@ -172,6 +176,10 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
         A body slower than this over ``stall_timeout_s`` counts as stalled.
     workers : int or None
         Threads for decoding, warping and writing; None means one for each core.
+    sync : str
+        What has reached the disk when a section is committed: its ``data``, ``all`` of it with the commit, or ``none``
+        of it, so that a power cut may leave commits without data. Only for stores in a directory; object storage keeps
+        what it has taken.
     page_rows : int
         Rows asked for in one metadata page.
     um : float or "full"
@@ -232,6 +240,7 @@ class Settings(msgspec.Struct, metaclass=_Renamed, frozen=True, kw_only=True, fo
     stall_timeout_s: Positive = 30.0
     min_speed_bytes_per_s: NotNegative = 5000.0
     workers: AtOnce | None = None
+    sync: Sync = "data"
     page_rows: Count = 2000
     um: PitchUm | Literal["full"] = 25.0
     downsample: Halvings | None = None

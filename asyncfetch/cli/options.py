@@ -21,6 +21,7 @@ __all__ = [
     "REGION",
     "SERVER",
     "SETTING_OPTIONS",
+    "WRITING",
     "AsJson",
     "Centers",
     "DataSetId",
@@ -45,6 +46,7 @@ RECIPE = "What is stored"
 REGION = "Which part is fetched"
 SERVER = "How the API is asked"
 MACHINE = "This machine"
+WRITING = "How it is written"
 
 
 class SettingOption(NamedTuple):
@@ -263,6 +265,13 @@ SETTING_OPTIONS = (
     ),
     SettingOption(
         MACHINE, "workers", "--workers", "N", "Threads that decode, warp and write.", "one per core"
+    ),
+    SettingOption(
+        WRITING,
+        "sync",
+        "--sync",
+        "WHAT",
+        "What has reached the disk when a section is committed: data, all (the commit, too) or none.",
     ),
 )
 

@@ -181,7 +181,12 @@ class Mender:
         """Hold the store for a moment; the runs that follow take it on their own."""
         on_wait = teller(self._on_event)
         return open_writer(
-            self._location, "verify --repair", wait=self._wait, drain=self._drain, on_wait=on_wait
+            self._location,
+            "verify --repair",
+            wait=self._wait,
+            drain=self._drain,
+            on_wait=on_wait,
+            sync=self._settings.sync,
         )
 
     def _take_claims(

@@ -160,7 +160,13 @@ async def mirror(
     filters = filters or Filters()
     command = f"mirror {' '.join(map(str, selections))} {filters}".rstrip()
     async with open_writer(
-        location, command, create=True, wait=wait, drain=drain, on_wait=teller(on_event)
+        location,
+        command,
+        create=True,
+        wait=wait,
+        drain=drain,
+        on_wait=teller(on_event),
+        sync=chosen.sync,
     ) as writer:
         if writer is None:
             return Report(selection=tuple(map(str, selections)), location=str(location), interrupted=True)
@@ -235,7 +241,9 @@ async def resume(
     base_url = options.get("base_url")
     if base_url is None and (speed.base_url != Settings().base_url or credentials_of(speed.base_url)):
         base_url = speed.base_url
-    async with open_writer(location, "resume", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
+    async with open_writer(
+        location, "resume", wait=wait, drain=drain, on_wait=teller(on_event), sync=speed.sync
+    ) as writer:
         if writer is None:
             return Report(selection=(), location=str(location), interrupted=True)
         total = Report(selection=(), location=writer.location)

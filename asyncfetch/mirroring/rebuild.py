@@ -124,7 +124,9 @@ async def rebuild(
     chosen = {name: value for name, value in options.items() if value is not None}
     Settings.from_layers(chosen)
     machine, ending = settings_of(settings, chosen), drain or anyio.Event()
-    async with open_writer(location, "rebuild", wait=wait, drain=drain, on_wait=teller(on_event)) as writer:
+    async with open_writer(
+        location, "rebuild", wait=wait, drain=drain, on_wait=teller(on_event), sync=machine.sync
+    ) as writer:
         if writer is None:
             return Report(selection=(), location=str(location), interrupted=True)
         store = await anyio.to_thread.run_sync(open_store, location)

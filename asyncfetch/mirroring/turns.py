@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from asyncfetch.events import Listener
+    from asyncfetch.settings import Sync
     from asyncfetch.store import Location
 
 __all__ = ["open_writer", "teller"]
@@ -36,6 +37,7 @@ async def open_writer(
     drain: anyio.Event | None = None,
     on_wait: Callable[[StoreBusyError], None] | None = None,
     of_any_version: bool = False,
+    sync: Sync = "none",
 ) -> AsyncGenerator[StoreWriter | None]:
     """Hold a store for a run that writes to it.
 
@@ -55,6 +57,8 @@ async def open_writer(
         Is called once, with what names the other run, when there is something to wait for.
     of_any_version : bool
         Take a store of an earlier layout version as it is, to upgrade it.
+    sync : str
+        What has reached the disk when something is committed: ``data``, ``all`` or ``none``.
 
     Yields
     ------
@@ -70,7 +74,14 @@ async def open_writer(
     """
     if len(command) > _MAX_COMMAND:
         command = f"{command[:_MAX_COMMAND]}…"
-    take = partial(StoreWriter.open, location, create=create, command=command, of_any_version=of_any_version)
+    take = partial(
+        StoreWriter.open,
+        location,
+        create=create,
+        command=command,
+        of_any_version=of_any_version,
+        sync=sync,
+    )
     writer = await _wait_for(take, drain or anyio.Event(), on_wait) if wait else await _in_thread(take)
     try:
         yield writer

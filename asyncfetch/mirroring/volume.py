@@ -28,7 +28,6 @@ from asyncfetch.mirroring.runner import Runner, reported
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.volume_source import VolumeSource, open_source
 from asyncfetch.options import settings_of
-from asyncfetch.store import VolumeWriter
 from asyncfetch.store import open as open_store
 from asyncfetch.store.blocks import BLOCK_SHARD, Region, halve_block
 
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
     from asyncfetch.errors import AsyncFetchError, StoreBusyError
     from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.flights import Flight
-    from asyncfetch.settings import Codec, Settings
-    from asyncfetch.store import Location, Store, StoreWriter
+    from asyncfetch.settings import Codec, Settings, Sync
+    from asyncfetch.store import Location, Store, StoreWriter, VolumeWriter
 
 __all__ = ["VolumeReport", "volume"]
 
@@ -150,6 +149,7 @@ async def volume(
     max_gap_um: float | None = None,
     codec: Codec | None = None,
     workers: int | None = None,
+    sync: Sync | None = None,
     settings: Settings | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_event: Listener = ignore,
@@ -179,8 +179,10 @@ async def volume(
         Compressor of the voxels; that of the planes by default.
     workers : int, optional
         Threads; as in `settings`, and one for each core by default.
+    sync : str, optional
+        What has reached the disk when the volume is committed: ``data``, ``all`` or ``none``.
     settings : Settings, optional
-        How much of the machine is used: ``workers``. What is made is taken from the other arguments alone.
+        ``workers`` and ``sync``. What is made is taken from the other arguments alone.
     on_progress : callable, optional
         Is called on the event loop with the shards done and all shards.
     on_event : callable, optional
@@ -209,14 +211,16 @@ async def volume(
         The store cannot be read or written, or none of its planes can be read.
     """
     started_s = time.monotonic()
-    machine = settings_of(settings, {"um": um, "codec": codec, "workers": workers})
+    machine = settings_of(settings, {"um": um, "codec": codec, "workers": workers, "sync": sync})
     look = _Look(location, data_set_id, view, um, max_gap_um, codec)
     async with Pool(machine.workers) as pool:
         if not wait:
             await pool.run(look.again)
         if wait or not look.source.is_made:
             command = "volume" if data_set_id is None else f"volume --dataset {data_set_id}"
-            async with open_writer(location, command, wait=wait, drain=drain, on_wait=on_wait) as held:
+            async with open_writer(
+                location, command, wait=wait, drain=drain, on_wait=on_wait, sync=machine.sync
+            ) as held:
                 # the run before may have changed what there is
                 await pool.run(look.again)
                 if held is None:
@@ -249,9 +253,7 @@ async def _make(pool: Pool, held: StoreWriter, look: _Look, on_event: Listener, 
     while not look.source.is_made:
         source = look.source
         await pool.run(held.packing.unpack_to_write, source.data_set.id)
-        writer = await pool.run(
-            VolumeWriter.begin, look.location, source.data_set.id, look.view, source.layout
-        )
+        writer = await pool.run(held.begin_volume, source.data_set.id, look.view, source.layout)
         try:
             with reported(look.report, on_event) as listen:
                 await _Build(pool, writer, source, look.report, listen, drain).go()

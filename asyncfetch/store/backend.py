@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
@@ -52,6 +52,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def forgets(self) -> bool:
+        """Whether a power cut can undo what was done until it is synced."""
+        ...
+
+    @property
     def leaves_partials(self) -> bool:
         """Whether a write that was killed can leave a temporary file."""
         ...
@@ -64,16 +69,20 @@ class Backend(Protocol):
         """Return the size of an object and its last bytes, None if there is none."""
         ...
 
-    def set(self, key: str, value: bytes) -> None:
-        """Write one object whole, in place of any that was there."""
+    def set(self, key: str, value: bytes, *, durable: bool = False) -> None:
+        """Write one object whole, in place of any that was there; if durable, its name is never one of less."""
         ...
 
-    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview], *, durable: bool = False) -> None:
         """Write one object whole, each piece of it when it is made."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove one object if it is there."""
+    def delete(self, key: str) -> bool:
+        """Remove one object; return whether it may have been there."""
+        ...
+
+    def sync(self, keys: Collection[str]) -> None:
+        """See to it that a power cut leaves these objects as they are now, or gone if they are."""
         ...
 
     def rename(self, key: str, new_key: str) -> None:

@@ -131,7 +131,7 @@ class BlockArray(NamedTuple):
             for k, cube in enumerate(cubes)
             if (piece := encode_chunk(cube, self.codec)) is not None
         )
-        place.set_pieces(self.key(region), join_chunks(encoded, math.prod(n)))
+        place.set_pieces(self.key(region), join_chunks(encoded, math.prod(n)), is_claim=True)
 
     def sweep(self, place: Place) -> None:
         """Remove the temporary files that a killed write left."""

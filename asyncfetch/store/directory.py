@@ -13,7 +13,7 @@ from asyncfetch.errors import SettingsError
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["CloudAddress", "cloud_address", "directory_of", "store_directory"]
+__all__ = ["CloudAddress", "cloud_address", "directory_of", "require_writable", "store_directory"]
 
 #: Two letters at least, so that ``C:`` is a drive of Windows.
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
@@ -77,6 +77,21 @@ def cloud_address(location: object) -> CloudAddress | None:
             setting="out",
         )
     return CloudAddress(kind, bucket, prefix, shown)
+
+
+def require_writable(address: CloudAddress) -> None:
+    """Make sure that a store can be written at an address.
+
+    Raises
+    ------
+    SettingsError
+        It is that of a web server.
+    """
+    if address.kind == "http":
+        raise SettingsError(
+            f"{address.text} can only be read; write to a directory, or to s3://, gs:// or az://",
+            setting="out",
+        )
 
 
 def store_directory(location: str | Path) -> Path:

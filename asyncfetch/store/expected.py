@@ -72,7 +72,7 @@ class Expected:
             yield from self._objects_of_view(view)
             layout = read_volume_layout(self._stored, self._data_set.id, view)
             if layout is not None:
-                VolumeWriter.begin(self._place.store, self._data_set.id, view, layout).commit()
+                VolumeWriter.begin(self._place, self._data_set.id, view, layout).commit()
         self._writer.write_table(self._data_set)
         table = f"{table_path(self._data_set.id)}/"
         # what the table says has a checksum, and may be newer than commits

@@ -1,7 +1,8 @@
 """The objects of a store in a directory, each a file, called directly from the caller's thread.
 
-Nothing is synced to the disk: a killed process leaves no half-written file under a final name (files are written
-under temporary names and renamed), but a power cut can lose what the system had not yet written.
+A killed process leaves no half-written file under a final name: files are written under temporary names and renamed. A
+power cut can lose what the system had not yet written, or keep the name of a file and not what is in it, until `sync`
+has returned; see `asyncfetch.store.unsynced` for when that is called.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import errno
 import os
 import re
 import shutil
+import sys
+import threading
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from asyncfetch.store.wall import require_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from asyncfetch.store.walled import WalledStore
 
@@ -31,6 +34,10 @@ _IS_LEFT = re.compile(r".*\.partial|\.nfs[0-9a-f]+")
 #: How much is handed to the system at once. Linux takes pages as large as what is written, and large pages are slow to
 #: come by in a virtual machine that returns free memory to its host: shards of 8 MB took 0.2 s more per section.
 _PIECE_BYTES = 2**18
+#: Folders that are remembered, some hundred bytes each.
+_MAX_FOLDERS = 10_000
+#: What file systems say that cannot sync a folder.
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS}
 _IN_USE = {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY}
 
 
@@ -46,6 +53,7 @@ class FolderBackend:
     is_near = True
     can_list = True
     n_at_once = 1
+    forgets = True
     leaves_partials = True
 
     def __init__(self, store: WalledStore) -> None:
@@ -53,6 +61,10 @@ class FolderBackend:
         self.name = str(store.root)
         self._wall = store.wall
         self._in_use: set[Path] = set()
+        self._folders = threading.Lock()
+        #: Those whose own names are on the disk.
+        self._synced: set[str] = set()
+        self._is_root_synced = False
 
     @property
     def folder(self) -> Path:
@@ -84,19 +96,52 @@ class FolderBackend:
             size = os.fstat(file.fileno()).st_size
             return size, os.pread(file.fileno(), n_bytes, max(0, size - n_bytes)) if n_bytes else b""
 
-    def set(self, key: str, value: bytes) -> None:
-        """Write one object whole, in place of any that was there."""
+    def set(self, key: str, value: bytes, *, durable: bool = False) -> None:
+        """Write one object whole, in place of any that was there; if durable, its name is never one of less."""
         view = memoryview(value)
-        self.set_pieces(key, (view[k : k + _PIECE_BYTES] for k in range(0, len(view), _PIECE_BYTES)))
+        pieces = (view[k : k + _PIECE_BYTES] for k in range(0, len(view), _PIECE_BYTES))
+        self.set_pieces(key, pieces, durable=durable)
 
-    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview], *, durable: bool = False) -> None:
         """Write one object whole, each piece of it when it is made; where that fails, what was there stays."""
-        _write_pieces(self._wall.writable_path(key), pieces)
+        _write_pieces(self._wall.writable_path(key), pieces, durable=durable)
 
-    def delete(self, key: str) -> None:
-        """Remove one object if it is there."""
-        if self._wall.reaches(key.rpartition("/")[0]):
-            self._wall.writable_path(key).unlink(missing_ok=True)
+    def delete(self, key: str) -> bool:
+        """Remove one object; return whether it was there."""
+        if not self._wall.reaches(key.rpartition("/")[0]):
+            return False
+        try:
+            self._wall.writable_path(key).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def sync(self, keys: Collection[str]) -> None:
+        """Sync files, and the folders that hold their names: what a power cut leaves of them is what there is now."""
+        for key in keys:
+            file = self._wall.open_file(key)
+            if file is not None:
+                with file:
+                    os.fsync(file.fileno())
+        due, met = set(), set()
+        for key in keys:
+            folder = key.rpartition("/")[0]
+            due.add(folder)
+            # a folder that was made in this run, or in one before that was killed, is a name in the one above
+            while folder and folder not in self._synced:
+                met.add(folder)
+                folder = folder.rpartition("/")[0]
+                due.add(folder)
+        for folder in due:
+            _sync_folder(self.folder / folder)
+        with self._folders:
+            if not self._is_root_synced:
+                for parent in (self.folder, *self.folder.parents):
+                    _sync_folder(parent)
+                self._is_root_synced = True
+            if len(self._synced) + len(met) > _MAX_FOLDERS:
+                self._synced.clear()
+            self._synced |= met
 
     def rename(self, key: str, new_key: str) -> None:
         """Give one object another name, if it is there; what had that name goes."""
@@ -119,8 +164,11 @@ class FolderBackend:
         folder = self._wall.writable_path(path)
         if folder.is_symlink():
             folder.unlink()
-        elif folder.is_dir() and not _remove_folder(folder):
-            self._in_use.add(folder)
+        elif folder.is_dir():
+            if not _remove_folder(folder):
+                self._in_use.add(folder)
+            with self._folders:
+                self._synced = {each for each in self._synced if not f"{each}/".startswith(f"{path}/")}
 
     def names_below(self, path: str) -> list[str]:
         """Return the names directly below a path, sorted; none if it does not exist."""
@@ -159,7 +207,7 @@ class FolderBackend:
                     self._in_use.discard(folder)
 
 
-def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool) -> None:
     """Write a file under a temporary name, as Zarr's local store does, and give it its own in the end."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     file = _opened(partial)
@@ -167,6 +215,9 @@ def _write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
         with file:
             for piece in pieces:
                 file.write(piece)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         _rename(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -181,6 +232,24 @@ def _opened(path: Path) -> BinaryIO:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Sync the names in a folder, where the system lets them be synced; one that is gone has none."""
+    if sys.platform == "win32":
+        # there a folder cannot be opened, and names are written when they are made
+        return
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(number)
 
 
 def _rename(path: Path, name: Path) -> None:

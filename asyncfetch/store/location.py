@@ -10,7 +10,7 @@ from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from asyncfetch.errors import SettingsError, StoreAccessError
 from asyncfetch.store.bucket_store import BucketStore
-from asyncfetch.store.directory import cloud_address, store_directory
+from asyncfetch.store.directory import cloud_address, require_writable, store_directory
 from asyncfetch.store.memory import MemoryBackend
 from asyncfetch.store.object_storage import ObjectStorageBackend
 from asyncfetch.store.packed_folder import PackedFolderBackend
@@ -65,11 +65,8 @@ def open_backend(location: Location, *, read_only: bool) -> Backend:
 
 
 def _cloud_backend(address: CloudAddress, *, read_only: bool) -> Backend:
-    if address.kind == "http" and not read_only:
-        raise SettingsError(
-            f"{address.text} can only be read; write to a directory, or to s3://, gs:// or az://",
-            setting="out",
-        )
+    if not read_only:
+        require_writable(address)
     return _backend_of(BucketStore(_bucket_module(address.text).open_bucket(address), read_only=read_only))
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from asyncfetch.errors import StoreBusyError
 from asyncfetch.layout.paths import LOCK_PATH
-from asyncfetch.store.directory import cloud_address, store_directory
+from asyncfetch.store.directory import cloud_address, require_writable, store_directory
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
 from asyncfetch.store.wall import Wall
 from asyncfetch.text import lasting
@@ -58,7 +58,10 @@ def refuse_if_busy(location: str | Path) -> None:
     SettingsError
         The location cannot name a store.
     """
-    if location == "memory" or cloud_address(location) is not None:
+    address = cloud_address(location)
+    if address is not None:
+        require_writable(address)
+    if location == "memory" or address is not None:
         return
     folder = store_directory(location)
     with contextlib.suppress(OSError):

@@ -41,13 +41,15 @@ class MemoryBackend(ZarrBackend):
         data = self.get(key, limit_bytes)
         return None if data is None else (len(data), data[max(0, len(data) - n_bytes) :])
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: bytes, *, durable: bool = False) -> None:
         """Write one object whole, in place of any that was there."""
+        del durable  # memory outlives nothing
         self._memory.set_sync(key, cpu.Buffer.from_bytes(value))
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         """Remove one object if it is there."""
         self._memory.delete_sync(key)
+        return True
 
     def rename(self, key: str, new_key: str) -> None:
         """Give one object another name, if it is there."""

@@ -8,7 +8,7 @@ from asyncfetch.store.bucket_store import BucketStore
 from asyncfetch.store.cloud_environment import MAX_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from asyncfetch.store.bucket import Bucket
 
@@ -28,6 +28,7 @@ class ObjectStorageBackend:
 
     folder = None
     is_near = False
+    forgets = False
     n_at_once = MAX_REQUESTS
     # a put that is cut off leaves nothing
     leaves_partials = False
@@ -50,17 +51,22 @@ class ObjectStorageBackend:
         """Return the size of an object and its last bytes, None if there is none."""
         return self.bucket.tail(key, n_bytes, limit_bytes)
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: bytes, *, durable: bool = False) -> None:
         """Write one object whole, in place of any that was there."""
+        del durable  # a put that has returned is
         self.bucket.put(key, value)
 
-    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview], *, durable: bool = False) -> None:
         """Write one object whole, once all its pieces are made: one request instead of one for each part."""
-        self.bucket.put(key, b"".join(pieces))
+        self.set(key, b"".join(pieces), durable=durable)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         """Remove one object if it is there."""
         self.bucket.delete([key])
+        return True
+
+    def sync(self, keys: Collection[str]) -> None:
+        """Do nothing: what has returned is durable."""
 
     def rename(self, key: str, new_key: str) -> None:
         """Give one object another name by a copy within the storage, if it is there."""

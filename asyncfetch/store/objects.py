@@ -22,6 +22,7 @@ from asyncfetch.store.checksums import checksum_problem, is_misspelt, with_check
 from asyncfetch.store.damage import UNREADABLE, Damage, parse_array, parse_document, parse_group
 from asyncfetch.store.folder import PARTIAL
 from asyncfetch.store.location import Location, open_backend
+from asyncfetch.store.unsynced import Unsynced
 from asyncfetch.store.wall import checked_key
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
+
+    from asyncfetch.settings import Sync
 
 __all__ = ["Location", "Place", "metadata_key"]
 
@@ -56,6 +59,8 @@ class Place:
         memory, or a Zarr store.
     read_only : bool
         Refuse to write.
+    sync : str
+        What has reached the disk when a claim is written: ``data`` that it vouches for, ``all`` of it, or ``none``.
 
     Attributes
     ----------
@@ -69,8 +74,11 @@ class Place:
         Is called before every change, and raises where this run may not make it.
     """
 
-    def __init__(self, location: Location, *, read_only: bool = False) -> None:
+    def __init__(self, location: Location, *, read_only: bool = False, sync: Sync = "none") -> None:
         self.backend = open_backend(location, read_only=read_only)
+        self._sync_mode = sync
+        is_tracked = sync != "none" and self.backend.forgets
+        self._unsynced = Unsynced(self.backend.sync) if is_tracked else None
         self.name = self.backend.name
         self.damage = Damage()
         self.guard: Callable[[], None] | None = None
@@ -167,20 +175,57 @@ class Place:
     def set(self, key: str, value: bytes) -> None:
         """Write one object whole, in place of any that was there."""
         self._expect_change(key)
-        with self.mapped_errors():
-            self.backend.set(key, value)
+        with self._writing(key) as durable:
+            self.backend.set(key, value, durable=durable)
 
-    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
-        """Write one object whole, each piece of it when it is made; where that fails, what was there stays."""
+    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview], *, is_claim: bool = False) -> None:
+        """Write one object whole, each piece of it when it is made; where that fails, what was there stays.
+
+        Parameters
+        ----------
+        key : str
+            The object.
+        pieces : iterable of bytes
+            Its content.
+        is_claim : bool
+            Whether the name alone says that all of it is there, so that it has to reach the disk last.
+        """
         self._expect_change(key)
+        with self._writing(key, is_claim=is_claim) as durable:
+            self.backend.set_pieces(key, pieces, durable=durable)
+
+    @contextlib.contextmanager
+    def _writing(self, key: str, *, is_claim: bool = False) -> Iterator[bool]:
+        """Do what is due around the writing of an object, and tell whether that is to be durable."""
+        unsynced = self._unsynced
+        if unsynced is None:
+            with self.mapped_errors():
+                yield False
+            return
         with self.mapped_errors():
-            self.backend.set_pieces(key, pieces)
+            replaces = key.endswith(_GROUP) and self.backend.tail(key, 0, MAX_OBJECT_BYTES) is not None
+            if replaces:
+                unsynced.settle([key.rpartition("/")[0]])
+            yield is_claim or replaces
+            unsynced.note(key)
+            if replaces:
+                unsynced.settle([key])
+
+    def settle(self, *paths: str) -> None:
+        """See to it that what was changed at some paths and below them, or everywhere, outlives a power cut."""
+        if self._unsynced is not None:
+            with self.mapped_errors():
+                self._unsynced.settle(paths)
 
     def delete(self, key: str) -> None:
         """Remove one object if it is there."""
         self._expect_change(key)
         with self.mapped_errors():
-            self.backend.delete(key)
+            was_there = self.backend.delete(key)
+            if was_there and self._unsynced is not None:
+                self._unsynced.note(key)
+                if key.endswith(_GROUP):
+                    self._unsynced.settle([key])
 
     def rename(self, key: str, new_key: str) -> None:
         """Give one object another name, if it is there; what had that name goes."""
@@ -188,6 +233,9 @@ class Place:
         self._expect_change(new_key)
         with self.mapped_errors():
             self.backend.rename(key, new_key)
+            if self._unsynced is not None:
+                self._unsynced.note(key)
+                self._unsynced.note(new_key)
 
     def delete_below(self, path: str) -> None:
         """Remove everything below a path, leftovers of a killed write (``*.partial``) included.
@@ -201,6 +249,8 @@ class Place:
             if self.backend.may_hold(path):
                 self._expect_change(f"{path}/{_GROUP}")
                 self.backend.delete_below(path)
+                if self._unsynced is not None:
+                    self._unsynced.note(path)
 
     def remove_leftovers(self) -> None:
         """Remove the folders that could not be removed before; those that still cannot are left."""
@@ -255,7 +305,14 @@ class Place:
         """Tell whether what a group says of ours is as it was written."""
         return checksum_problem(self.attributes(path) or {}) is None
 
-    def write_group(self, path: str, attributes: Mapping[str, Any], *, keep: bool = False) -> None:
+    def write_group(
+        self,
+        path: str,
+        attributes: Mapping[str, Any],
+        *,
+        keep: bool = False,
+        vouches_for: Collection[str] = (),
+    ) -> None:
         """Write what a group says of ours; attributes and fields that others have put there stay.
 
         What stands there already is not written again.
@@ -268,6 +325,8 @@ class Place:
             The attributes to set. One that is None is removed.
         keep : bool
             Write only where there is no group yet.
+        vouches_for : collection of str
+            The paths of what is claimed to be there, which reaches the disk before.
         """
         before = self._group(path)
         if keep and before is not None:
@@ -282,7 +341,11 @@ class Place:
         data = msgspec.json.encode(group)
         if before is not None and msgspec.json.decode(data) == before:
             return
+        if vouches_for:
+            self.settle(*vouches_for)
         self.set(metadata_key(path), msgspec.json.format(data))
+        if vouches_for and self._sync_mode == "all":
+            self.settle(metadata_key(path))
         self._without_copy.add(path)
 
     def withdraw_group(self, path: str) -> None:

@@ -83,16 +83,17 @@ class PackedFolderBackend(FolderBackend):
         """
         return self._packed_store.names_below(path)
 
-    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview], *, durable: bool = False) -> None:
         """Write one object whole, each piece of it when it is made; where that fails, what was there stays."""
         self._require_folder(key)
-        super().set_pieces(key, pieces)
+        super().set_pieces(key, pieces, durable=durable)
 
-    def delete(self, key: str) -> None:
-        """Remove one object if it is there."""
-        if self._is_there(key):
-            self._require_folder(key)
-            super().delete(key)
+    def delete(self, key: str) -> bool:
+        """Remove one object; return whether it was there."""
+        if not self._is_there(key):
+            return False
+        self._require_folder(key)
+        return super().delete(key)
 
     def rename(self, key: str, new_key: str) -> None:
         """Give one object another name, if it is there; what had that name goes."""

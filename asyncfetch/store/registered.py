@@ -111,7 +111,7 @@ def write_registered(place: Place, data_set_id: int, view: str, layout: Register
     attributes = registered_attributes(f"{title}, registered {layout.grid.um:g} µm", layout)
     if ngff_of(place) == "0.6":
         attributes = as_06(attributes, reference_system(layout.reference_space_id))
-    place.write_group(path, {"ome": attributes, "asyncfetch": layout.to_attributes()})
+    place.write_group(path, {"ome": attributes, "asyncfetch": layout.to_attributes()}, vouches_for=(path,))
 
 
 def _shift_planes(place: Place, array: ImageArray, stored: RegisteredLayout, shift: int) -> None:

@@ -53,6 +53,8 @@ def check_root(place: Place, *, create: bool) -> None:
     """
     if not is_made(place, create=create):
         place.write_group("", {"asyncfetch": new_root()}, keep=True)
+        # what lies below is known by it
+        place.settle("zarr.json")
     elif not place.store.read_only and _layout_of(place.attributes("")) != LAYOUT_VERSION:
         place.write_group("", {"asyncfetch": lost_root(place)})
 

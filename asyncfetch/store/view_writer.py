@@ -456,7 +456,16 @@ class ViewWriter:
         commit = self._with_objects(commit)
         check_commit(commit)
         content = {"asyncfetch": commit.to_attributes()}
-        self._place.write_group(self._path_of(commit.image_id), attributes | content)
+        path = self._path_of(commit.image_id)
+        self._place.write_group(
+            path, attributes | content, vouches_for=(path, *self._other_keys(commit.image_id))
+        )
+
+    def _other_keys(self, image_id: int) -> list[str]:
+        """Return the keys of the objects of a section that do not lie below its group."""
+        z = self._z_by_image.get(image_id)
+        planes = () if z is None or self._planes is None else self._planes.keys(z)
+        return [source_key(self.data_set_id, self.view, image_id), *planes]
 
     def _path_of(self, image_id: int) -> str:
         return section_path(self.data_set_id, self.view, image_id)

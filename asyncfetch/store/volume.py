@@ -22,7 +22,7 @@ from asyncfetch.store.arrays import (
     write_coordinates,
 )
 from asyncfetch.store.blocks import BLOCK, BLOCK_SHARD, BlockArray
-from asyncfetch.store.objects import Location, Place, metadata_key
+from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_content, read_record
 from asyncfetch.store.root import check_root, ngff_of
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asyncfetch.store.blocks import Region
+    from asyncfetch.store.objects import Place
 
 __all__ = ["VolumeWriter", "read_volume_layout"]
 
@@ -62,7 +63,7 @@ class VolumeWriter:
         )
 
     @classmethod
-    def begin(cls, location: Location, data_set_id: int, view: str, layout: VolumeLayout) -> Self:
+    def begin(cls, place: Place, data_set_id: int, view: str, layout: VolumeLayout) -> Self:
         """Make the arrays of a volume, without voxels; what there is of another one is removed.
 
         Raises
@@ -70,7 +71,6 @@ class VolumeWriter:
         StoreError
             There is no store, or it cannot be written.
         """
-        place = Place(location)
         check_root(place, create=False)
         writer = cls(place, data_set_id, view, layout)
         writer._begin()
@@ -95,7 +95,8 @@ class VolumeWriter:
             document = block_document(array.shape, layout.n_channels, BLOCK, BLOCK_SHARD, layout.codec)
             write_array_metadata(place, array.path, document)
             place.write_group(group, {})
-        place.write_group(path, {"asyncfetch": building})
+        # which says that the arrays are made
+        place.write_group(path, {"asyncfetch": building}, vouches_for=(path,))
 
     def _title(self) -> str:
         record = read_record(self._place, self._data_set_id)
@@ -128,7 +129,8 @@ class VolumeWriter:
         )
         if ngff_of(self._place) == "0.6":
             attributes = as_06(attributes, reference_system(layout.reference_space_id))
-        self._place.write_group(self._path, {"ome": attributes, "asyncfetch": msgspec.to_builtins(layout)})
+        content = {"ome": attributes, "asyncfetch": msgspec.to_builtins(layout)}
+        self._place.write_group(self._path, content, vouches_for=(self._path,))
 
 
 def read_volume_layout(place: Place, data_set_id: int, view: str) -> VolumeLayout | None:

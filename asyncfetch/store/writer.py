@@ -59,6 +59,7 @@ from asyncfetch.store.root import (
 from asyncfetch.store.runs import read_runs
 from asyncfetch.store.table import read_table, table_objects, table_problem
 from asyncfetch.store.view_writer import ViewWriter
+from asyncfetch.store.volume import VolumeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -71,7 +72,8 @@ if TYPE_CHECKING:
     from asyncfetch.layout.commit import Commit
     from asyncfetch.layout.registered import ViewLayout
     from asyncfetch.layout.table import Column
-    from asyncfetch.settings import Layer, Ngff
+    from asyncfetch.layout.volume import VolumeLayout
+    from asyncfetch.settings import Layer, Ngff, Sync
 
 __all__ = ["StoreWriter"]
 
@@ -110,6 +112,7 @@ class StoreWriter:
         create: bool = True,
         command: str | None = None,
         of_any_version: bool = False,
+        sync: Sync = "none",
     ) -> Self:
         """Open a store for writing, or make one.
 
@@ -125,6 +128,8 @@ class StoreWriter:
             until `close`; without it the caller has to see to it that there is no other run.
         of_any_version : bool
             Take a store of an earlier layout version as it is, to upgrade it.
+        sync : str
+            What has reached the disk when a commit is written: ``data`` that it vouches for, ``all``, or ``none``.
 
         Raises
         ------
@@ -135,7 +140,7 @@ class StoreWriter:
         StoreAccessError, StoreSpaceError
             The place cannot be used.
         """
-        place = Place(location)
+        place = Place(location, sync=sync)
         check = partial(is_made, of_any_version=True) if of_any_version else check_root
         if command is None:
             check(place, create=create)
@@ -158,6 +163,7 @@ class StoreWriter:
     def close(self) -> None:
         """Give the store back, so that another run can write to it; a new one in which nothing is goes away."""
         self._place.remove_leftovers()
+        self._place.settle()
         if self._held is None or not self._held.is_held:
             return
         goes_away = self._new_folders is not None and is_empty(self._place)
@@ -177,6 +183,11 @@ class StoreWriter:
     def location(self) -> str:
         """The directory, or the name of the Zarr store."""
         return self._place.name
+
+    @property
+    def place(self) -> Place:
+        """Where the store lies, for what writes to it beside this."""
+        return self._place
 
     @property
     def store(self) -> ZarrStore:
@@ -276,8 +287,14 @@ class StoreWriter:
             self._place.write_group(sections_path(*key), {}, keep=True)
             if "source" in layout.layers:
                 mend_source_folder(self._place, source)
+            # what the commits of sections lean on
+            self._place.settle("zarr.json", "data_sets/zarr.json", data_set_path(layout.data_set_id))
         stands = layout.registered or read_registered_layout(self._place, *key)
         return ViewWriter(self._place, self._lock, *key, data_set, stands)
+
+    def begin_volume(self, data_set_id: int, view: str, layout: VolumeLayout) -> VolumeWriter:
+        """Make the arrays of a volume, without voxels; what there is of another one is removed."""
+        return VolumeWriter.begin(self._place, data_set_id, view, layout)
 
     def view(self, data_set_id: int, view: str) -> ViewWriter:
         """Return what writes to a view that the store holds, as it stands there; nothing is written yet."""
@@ -339,7 +356,7 @@ class StoreWriter:
                 write_column(self._place, f"{table}/{name}", values)
             objects = table_objects(self._place, data_set.id)
             content = {"columns": list(NUMBER_COLUMNS), "objects": msgspec.to_builtins(objects)}
-            self._place.write_group(table, {"asyncfetch": content})
+            self._place.write_group(table, {"asyncfetch": content}, vouches_for=(table,))
         return kept
 
     def _holds_table(self, data_set_id: int, arrays: dict[str, Column]) -> bool:

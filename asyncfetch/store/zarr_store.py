@@ -12,7 +12,7 @@ from zarr.storage import LocalStore
 from asyncfetch.store.wall import checked_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
@@ -33,6 +33,7 @@ class ZarrBackend:
     is_near = False
     can_list = True
     n_at_once = 1
+    forgets = False
     # such as a local store within a wrapper
     leaves_partials = True
 
@@ -61,17 +62,22 @@ class ZarrBackend:
         data = self.get(key, limit_bytes)
         return None if data is None else (len(data), data[max(0, len(data) - n_bytes) :])
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: bytes, *, durable: bool = False) -> None:
         """Write one object whole, in place of any that was there."""
+        del durable  # the store of the caller keeps its own promises
         sync(self.store.set(key, cpu.Buffer.from_bytes(value)))
 
-    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+    def set_pieces(self, key: str, pieces: Iterable[bytes | memoryview], *, durable: bool = False) -> None:
         """Write one object whole, once all its pieces are made."""
-        self.set(key, b"".join(pieces))
+        self.set(key, b"".join(pieces), durable=durable)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         """Remove one object if it is there."""
         sync(self.store.delete(key))
+        return True
+
+    def sync(self, keys: Collection[str]) -> None:
+        """Do nothing: a store of the caller's has no word for it."""
 
     def rename(self, key: str, new_key: str) -> None:
         """Give one object another name by a copy, if it is there."""

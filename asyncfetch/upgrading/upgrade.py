@@ -37,8 +37,7 @@ from asyncfetch.layout.paths import (
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import reported
 from asyncfetch.mirroring.turns import open_writer, teller
-from asyncfetch.options import MachineOptions, refuse_other_content, settings_of
-from asyncfetch.store.objects import Place
+from asyncfetch.options import WritingOptions, refuse_other_content, settings_of
 from asyncfetch.store.records import read_record, read_views
 from asyncfetch.store.root import UPGRADING, new_root
 from asyncfetch.upgrading import version1
@@ -67,7 +66,7 @@ async def upgrade(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
-    **options: Unpack[MachineOptions],
+    **options: Unpack[WritingOptions],
 ) -> Report:
     """Turn a store of an earlier layout version into one of today's, in place; nothing is fetched.
 
@@ -106,10 +105,16 @@ async def upgrade(
     StoreError
         The store cannot be read or written.
     """
-    refuse_other_content(options, MachineOptions, "upgrade", "what is stored stays as it was made")
+    refuse_other_content(options, WritingOptions, "upgrade", "what is stored stays as it was made")
     machine, drain = settings_of(settings, options), drain or anyio.Event()
     held = open_writer(
-        location, "upgrade", wait=wait, drain=drain, on_wait=teller(on_event), of_any_version=True
+        location,
+        "upgrade",
+        wait=wait,
+        drain=drain,
+        on_wait=teller(on_event),
+        of_any_version=True,
+        sync=machine.sync,
     )
     async with held as writer:
         report = Report(selection=(), location=str(location))
@@ -144,7 +149,7 @@ class _Upgrade:
         listen: Listener,
         drain: anyio.Event,
     ) -> None:
-        self.place = Place(writer.store)
+        self.place = writer.place
         self._pool = pool
         self._writer = writer
         self._n_workers = n_workers
@@ -344,6 +349,9 @@ class _Upgrade:
             raise
         if kept is None:
             place.set(key, msgspec.json.encode(rows))
+        # a power cut must not take them and what they were read from
+        place.settle(key)
         place.delete_parts(path, names)
         self._writer.write_table(parse_data_set(data_set.record.record, rows))
+        place.settle(path)
         place.delete(key)

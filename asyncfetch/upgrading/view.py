@@ -18,6 +18,7 @@ from asyncfetch.layout.ome import level_positions
 from asyncfetch.layout.paths import (
     level_chunking,
     level_shapes,
+    planes_path,
     registered_path,
     section_path,
     sections_path,
@@ -160,6 +161,8 @@ class ViewUpgrade:
             # version 1 told the space of a plane in its layout alone
             recipe = msgspec.structs.replace(commit.recipe, space=self.registered.recipe.space)
             commit = msgspec.structs.replace(commit, recipe=recipe)
+        # the plane is in a slot of today's layout, which stands nowhere yet
+        place.settle(planes_path(*self._key))
         self._view_writer.commit(commit)
         self._remove_old(image_id, commit)
         return Outcome(commit, is_new=True, errors=errors)

@@ -116,6 +116,8 @@ class VolumeUpgrade:
             before = open_array(place, array.path, (array.n_channels, *array.shape))
             voxels = np.moveaxis(np.asarray(before[(slice(None), *region.slices)]), 0, -1)
             array.write(place, region, voxels)
+        # a power cut must not take both
+        place.settle(array.key(region))
         place.delete(key)
 
     def finish(self) -> None:

@@ -18,10 +18,10 @@ from asyncfetch.client.blocking_sync import BlockingSyncServices
 from asyncfetch.client.sync import SyncServices
 from asyncfetch.errors import SettingsError
 from asyncfetch.options import (
-    MachineOptions,
     MirrorOptions,
     RebuildOptions,
     RequestOptions,
+    WritingOptions,
     refuse_other_content,
 )
 from asyncfetch.settings import Settings
@@ -46,7 +46,7 @@ def test_the_options_of_a_mirror_are_the_settings_by_name_and_type():
     assert MirrorOptions.__required_keys__ == frozenset()
 
 
-@pytest.mark.parametrize("some", [MachineOptions, RequestOptions, RebuildOptions])
+@pytest.mark.parametrize("some", [WritingOptions, RequestOptions, RebuildOptions])
 def test_options_of_other_calls_are_some_of_the_settings(some):
     all_of_them = typing.get_type_hints(Settings, include_extras=True)
     given = typing.get_type_hints(some, include_extras=True)
@@ -101,7 +101,7 @@ def test_a_call_takes_what_it_is_about_first_and_everything_else_by_keyword(name
         ("pack", "MachineOptions"),
         ("resume", "RequestOptions"),
         ("unpack", "MachineOptions"),
-        ("upgrade", "MachineOptions"),
+        ("upgrade", "WritingOptions"),
         ("verify", "RequestOptions"),
     ],
 )

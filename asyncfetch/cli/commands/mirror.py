@@ -15,6 +15,7 @@ from asyncfetch.cli.options import (
     RECIPE,
     REGION,
     SERVER,
+    WRITING,
     AsJson,
     LogJson,
     Metrics,
@@ -40,7 +41,7 @@ __all__ = ["mirror", "resume"]
 def mirror(
     selection: Selection,
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The store: a directory.")],
-    given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE)],
+    given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE, WRITING)],
     narrowed: Annotated[Narrowed, NARROWING],
     record: Record = None,
     log_json: LogJson = None,
@@ -89,7 +90,7 @@ def mirror(
 
 def resume(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The store of an interrupted run.")],
-    given: Annotated[Given, takes(SERVER, MACHINE)],
+    given: Annotated[Given, takes(SERVER, MACHINE, WRITING)],
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,

@@ -12,6 +12,7 @@ from asyncfetch.cli.options import (
     MACHINE,
     RECIPE,
     SETTING_OPTIONS,
+    WRITING,
     AsJson,
     LogJson,
     Metrics,
@@ -40,6 +41,7 @@ _OPTIONS = takes(
     "layers",
     *_AS_STORED,
     MACHINE,
+    WRITING,
     defaults={"layers": "registered", **dict.fromkeys(_AS_STORED, "as stored"), "um": "as stored, or 25"},
     helps={
         "um": 'Pitch of the registered grid in µm, or "full" for full resolution.',
@@ -89,6 +91,7 @@ def rebuild(
             wait=wait,
             memory_bytes=settings.memory_bytes,
             workers=settings.workers,
+            sync=settings.sync,
             **choices,
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.opening import refuse_if_busy
-from asyncfetch.cli.options import MACHINE, AsJson, LogJson, Metrics, Quiet, Store, Wait, takes
+from asyncfetch.cli.options import MACHINE, WRITING, AsJson, LogJson, Metrics, Quiet, Store, Wait, takes
 from asyncfetch.cli.reports import conclude
 from asyncfetch.cli.running import run_to_report
 
@@ -21,7 +21,7 @@ __all__ = ["upgrade"]
 
 def upgrade(
     out: Store,
-    given: Annotated[Given, takes(MACHINE, has_config=False)],
+    given: Annotated[Given, takes(MACHINE, WRITING, has_config=False)],
     log_json: LogJson = None,
     metrics: Metrics = None,
     wait: Wait = False,
@@ -45,6 +45,7 @@ def upgrade(
             wait=wait,
             memory_bytes=settings.memory_bytes,
             workers=settings.workers,
+            sync=settings.sync,
         )
 
     report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics, go_on="the same command")

@@ -12,6 +12,7 @@ from asyncfetch.cli.exits import ExitCode
 from asyncfetch.cli.options import (
     MACHINE,
     SERVER,
+    WRITING,
     AsJson,
     LogJson,
     Metrics,
@@ -36,7 +37,7 @@ __all__ = ["verify"]
 
 def verify(
     out: Store,
-    given: Annotated[Given, takes(SERVER, MACHINE)],
+    given: Annotated[Given, takes(SERVER, MACHINE, WRITING)],
     full: Annotated[
         bool,
         typer.Option(

@@ -22,6 +22,7 @@ from asyncfetch.cli.options import (
     REGION,
     SERVER,
     SETTING_OPTIONS,
+    WRITING,
     default_of,
     flag_of,
     takes,
@@ -58,6 +59,7 @@ TYPED = {
     "pad_um": ("1mm", 1000.0),
     "bytes_per_s": ("4MB", 4e6),
     "memory_bytes": ("2GiB", 2**31),
+    "sync": ("all", "all"),
 }
 #: What some settings go together with.
 BESIDE = {"roi": ["--layers", "registered"], "roi_um": ["--layers", "registered"]}
@@ -118,7 +120,7 @@ def test_an_option_sets_its_setting(row):
 def takes_all():
     from typing import Annotated
 
-    return Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE)]
+    return Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE, WRITING)]
 
 
 @pytest.mark.parametrize("row", SETTING_OPTIONS, ids=lambda row: row.setting)
@@ -179,6 +181,7 @@ def test_the_page_of_the_command_line_says_which_commands_take_which_settings():
         REGION,
         SERVER,
         MACHINE,
+        WRITING,
     ]
 
 

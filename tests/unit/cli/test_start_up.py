@@ -78,7 +78,7 @@ def test_what_only_reads_a_store_loads_nothing_of_runs(command, busy):
     [
         (["mirror", "dataset:1", "--out", "a.zarr", "--um", "0"], "--um 0"),
         (["mirror", "@missing.txt", "--out", "a.zarr"], "missing.txt"),
-        (["mirror", "dataset:1", "--out", "s3://bucket/a.zarr"], "object storage"),
+        (["mirror", "dataset:1", "--out", "https://host/a.zarr"], "can only be read"),
         (["mirror", "datasett:1", "--out", "a.zarr"], "did you mean dataset:1?"),
         (["plan", "datasett:1"], "did you mean dataset:1?"),
     ],
