@@ -68,6 +68,10 @@ FORMATS: dict[str, Entry] = {
         "asyncfetch.exporting.quicknii:QuickNii",
         "sections as PNG with their anchorings, for QuickNII, VisuAlign and DeepSlice",
     ),
+    "scene": Entry(
+        "asyncfetch.exporting.scene:Scene",
+        "sections in one folder, each with its place in the reference space (NGFF 0.6), for napari",
+    ),
     "spatialdata": Entry(
         "asyncfetch.exporting.spatial_data:SpatialData",
         "sections as images, or planes or a volume as one, for SpatialData and Squidpy",
