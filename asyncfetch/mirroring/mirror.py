@@ -170,6 +170,8 @@ async def mirror(
     ) as writer:
         if writer is None:
             return Report(selection=tuple(map(str, selections)), location=str(location), interrupted=True)
+        if chosen.pack:
+            await anyio.to_thread.run_sync(writer.packing.check_place)
         if chosen.ngff is not None:
             await anyio.to_thread.run_sync(writer.choose_ngff, chosen.ngff)
         record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen, filters)

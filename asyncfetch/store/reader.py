@@ -49,6 +49,7 @@ from asyncfetch.store.differences import PLAIN_GROUP, difference
 from asyncfetch.store.expected import Expected
 from asyncfetch.store.lock import read_holder
 from asyncfetch.store.objects import Location, Place, metadata_key
+from asyncfetch.store.packed import packed_id_of
 from asyncfetch.store.packing import archive_problem, is_packed, lies_beside
 from asyncfetch.store.records import (
     read_atlases,
@@ -136,8 +137,7 @@ class Store:
 
     def read_data_set_ids(self) -> tuple[int, ...]:
         """Return the ids of the data sets in the store, sorted; those whose record cannot be read are left out."""
-        names = self._place.names_below("data_sets")
-        ids = sorted(int(name) for name in names if name.isdecimal())
+        ids = self.list_data_set_ids()
         unknown = [each for each in ids if each not in self._sound_ids]
         records = self._place.map(partial(read_record, self._place), unknown)
         self._sound_ids |= {each for each, record in zip(unknown, records, strict=True) if record is not None}
@@ -146,6 +146,10 @@ class Store:
     def list_data_set_ids(self) -> tuple[int, ...]:
         """Return the ids of all data sets of which there is anything, sorted."""
         names = self._place.names_below("data_sets")
+        # a directory shows those that it reads as the folders that they were
+        for data_set_id in filter(None, map(packed_id_of, names)):
+            words = "is a packed data set, which is read in directories only,"
+            self._place.damage.add(packed_key(data_set_id), words)
         return tuple(sorted(int(name) for name in names if name.isdecimal()))
 
     def read_atlas(self) -> Atlas:

@@ -43,6 +43,16 @@ class Packing:
         if isinstance(place.backend, PackedFolderBackend):
             place.backend.unpack = self.unpack_to_write
 
+    def check_place(self) -> None:
+        """Make sure that data sets can be packed here.
+
+        Raises
+        ------
+        StoreAccessError
+            The store does not lie in a directory.
+        """
+        packed_store_of(self._place)
+
     def is_packed(self, data_set_id: int) -> bool:
         """Tell whether a data set is packed."""
         return is_packed(self._place, data_set_id)

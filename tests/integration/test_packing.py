@@ -10,11 +10,12 @@ import anyio
 import numpy as np
 import pytest
 import zarr
-from zarr.storage import ZipStore
+from zarr.buffer import cpu
+from zarr.storage import MemoryStore, ZipStore
 
 import asyncfetch
 from asyncfetch import blocking
-from asyncfetch.errors import SelectionError, StoreBusyError, StoreItemError
+from asyncfetch.errors import SelectionError, StoreAccessError, StoreBusyError, StoreItemError
 from asyncfetch.events import DataSetPacked, DataSetUnpacked
 from asyncfetch.mirroring import mirror, rebuild, resume, volume
 from asyncfetch.store import StoreWriter
@@ -353,3 +354,24 @@ def test_a_damaged_jpeg_in_an_archive_is_an_error_of_that_section_alone(store):
     assert [each.item for each in report.failures] == [f"dataset:{DATA_SET}"]
     assert f"asyncfetch verify {store} --repair" in report.failures[0].message
     assert (report.n_committed, names(store)) == (18, PACKED)
+
+
+def test_elsewhere_than_in_a_directory_nothing_is_packed_and_archives_are_named(store, choices):
+    memory = MemoryStore()
+    with pytest.raises(StoreAccessError, match="in directories only"):
+        anyio.run(partial(mirror, f"image:{IMAGE}", memory, pack=True, **choices))
+    anyio.run(partial(mirror, f"image:{IMAGE}", memory, **choices))
+    with pytest.raises(StoreAccessError, match="in directories only"):
+        blocking.pack(memory)
+    memory = MemoryStore(
+        {
+            path.relative_to(store).as_posix(): cpu.Buffer.from_bytes(path.read_bytes())
+            for path in store.rglob("*")
+            if path.is_file()
+        }
+    )
+    opened = asyncfetch.open(memory)
+    assert opened.read_data_set_ids() == ()
+    assert f"data_sets/{DATA_SET}.ozx is a packed data set, which is read in directories only," in str(
+        opened.damage
+    )
