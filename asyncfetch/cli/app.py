@@ -34,7 +34,7 @@ _COMPLETING = "_ASYNCFETCH_COMPLETE"
 #: The commands under each heading of ``--help``: the module of each, and the first line of its help.
 _PANELS = {
     "Find and fetch": {
-        "search": ("search", "List data sets of the API, or the sections of one."),
+        "search": ("search", "List data sets, images, genes, products, structures or atlases."),
         "catalogue": ("catalogue", "Fetch what choosing needs, once, or show what is there."),
         "plan": ("plan", "Estimate the requests, bytes and time of a mirror."),
         "mirror": ("mirror", "Mirror data sets, products, atlases or images into a store."),

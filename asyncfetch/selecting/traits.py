@@ -60,6 +60,12 @@ class Trait(NamedTuple):
     shown: Callable[[str], str] = str
 
 
+def _plane(value: str) -> str:
+    if value.isdecimal() and len(value) < 12:
+        return PLANE_NAMES.get(int(value), value)
+    return spelled_as(value, PLANE_NAMES.values())
+
+
 def _age(value: str) -> str:
     return value.upper() if _AGE.fullmatch(value) else value
 
@@ -78,7 +84,7 @@ def _sex(value: str) -> str:
 
 #: In the order in which they are listed.
 TRAITS = (
-    Trait("plane", ("plane_of_section", "name"), lambda value: spelled_as(value, PLANE_NAMES.values())),
+    Trait("plane", ("plane_of_section", "name"), _plane),
     Trait("age", ("specimen", "donor", "age", "name"), _age),
     Trait("treatment", ("treatments", "name"), lambda value: spelled_as(value, _TREATMENTS)),
     Trait("sense", ("probes", "orientation_id"), _sense, _shown_sense),

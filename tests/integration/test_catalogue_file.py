@@ -239,4 +239,4 @@ def test_the_commands_update_show_and_use_it(replica, tmp_path, monkeypatch):
     assert "gene gad67 is another name of Gad1" in used.output
     assert "chosen from the catalogue of" in used.output
     assert "chosen from" not in run("plan", "gene:Gad1", *address, "--catalogue", "none").output
-    assert "did you mean update?" in run("catalogue", "updatee", code=2).output
+    assert "did you mean update?" in run("catalogue", "updates", code=2).output

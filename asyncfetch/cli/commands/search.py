@@ -1,32 +1,37 @@
-"""``asyncfetch search``: which data sets the API has, and the sections of one."""
+"""``asyncfetch search``: what there is, by the API or the catalogue."""
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asyncfetch.cli.cataloguing import open_catalogue
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, is_stdout_read, print_json, tell
 from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.narrowing import NARROWING, Narrowed
 from asyncfetch.cli.options import SERVER, AsJson, Record, takes
 from asyncfetch.cli.running import run_interruptible
-from asyncfetch.errors import NotFoundError, RecordError, SelectionError
+from asyncfetch.cli.tables import Table, TableFormat, require_writable, write_table
+from asyncfetch.errors import NotFoundError, SelectionError
 from asyncfetch.text import counted, listed, shown
 
 if TYPE_CHECKING:
-    from asyncfetch.allen import Query, SectionDataSet
+    from asyncfetch.catalogue import CatalogueFile
     from asyncfetch.client import Client
+    from asyncfetch.client.choosing import Chooser
+    from asyncfetch.client.searching import Search
+    from asyncfetch.selecting import Selection
     from asyncfetch.settings import Settings
 
 __all__ = ["search"]
 
-# ids of the API have at most ten digits
-_MAX_DIGITS = 18
 _MAX_NAME = 80
 _MAX_CELL = 500
-
+_FORMATS = ("csv", "json", "parquet")
 _SECTION_FIELDS = (
     "id",
     "section_number",
@@ -39,14 +44,18 @@ _SECTION_FIELDS = (
     "expression",
 )
 
+type Row = dict[str, Any]
+
 
 def search(
     given: Annotated[Given, takes(SERVER)],
-    selection: Annotated[
-        str | None,
+    narrowed: Annotated[Narrowed, NARROWING],
+    terms: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="SELECTION",
-            help="dataset:ID lists the sections of that data set; gene:ACRONYM and product:ID do what the options do.",
+            metavar="[WHAT] [TERM]...",
+            help="datasets (default), images, genes, products, structures or atlases; then selections such as "
+            "gene:Pvalb for the first two, or parts of names for the others. dataset:ID alone lists its sections.",
             show_default=False,
         ),
     ] = None,
@@ -61,177 +70,207 @@ def search(
         list[str] | None,
         typer.Option(metavar="NAME", help="Abbreviation or id of a product, such as Mouse. May be repeated."),
     ] = None,
-    plane: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Plane of section: coronal, sagittal, …, or its id. May be repeated."
-        ),
-    ] = None,
     specimen: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Id of a specimen. May be repeated.")
     ] = None,
     reference_space: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Reference space, such as 9. May be repeated.")
     ] = None,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="Only data sets that failed, which are otherwise left out.")
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask the catalogue alone, never the API.")
     ] = False,
-    with_failed: Annotated[bool, typer.Option("--with-failed", help="Also data sets that failed.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a table to this file.")
+    ] = None,
+    fmt: Annotated[
+        str | None, typer.Option("--format", metavar="csv|json|parquet", help="Of a table.")
+    ] = None,
     record: Record = None,
     as_json: AsJson = False,
 ) -> None:
-    """List data sets of the API, or the sections of one.
+    """List data sets, images, genes, products, structures or atlases.
 
-    Lists the data sets that meet all conditions, as tab-separated columns. Exit code 3: some records cannot be read;
-    they are named on stderr, and the others are listed. 4: there are none.
+    All conditions have to hold. Columns are aligned on a terminal and separated by tabs elsewhere. Exit code 3: some
+    records cannot be read; they are named on stderr, and the others are listed. 4: there are none.
     """
-    from asyncfetch.mirroring import parse_selection
-
-    names: dict[str, Any] = {"gene": gene, "product": product, "plane": plane}
-    ids: dict[str, Any] = {"ids": data_set, "specimen": specimen, "reference_space": reference_space}
-    conditions: dict[str, list[Any]] = {name: _values(each) for name, each in names.items() if each}
-    conditions |= {name: _ids(name, each) for name, each in ids.items() if each}
     settings = given.settings()
-    if failed and with_failed:
-        raise SelectionError("--failed and --with-failed contradict each other; give one of them")
-    if selection is not None:
-        chosen = parse_selection(selection)
-        kind = chosen[0].kind
-        is_data_set = kind == "dataset" and len(chosen) == 1 and not conditions and not failed
-        if {each.kind for each in chosen} != {kind} or not (is_data_set or kind in {"gene", "product"}):
-            raise SelectionError(
-                f"{selection!r} cannot be searched; give one dataset:ID, a gene:ACRONYM or a product:ID"
-            )
-        if is_data_set:
-            rows, unreadable = run_interruptible(partial(_sections, settings, int(chosen[0].id)))
-            _print(rows, as_json=as_json)
-            _conclude(unreadable)
-            return
-        if kind in conditions:
-            raise SelectionError(f"{selection} and --{kind} contradict each other; give one of them")
-        conditions[kind] = [each.id for each in chosen]
-    if not conditions and not failed:
+    table_format = _table_format(fmt)
+    if output is not None or table_format is not None:
+        require_writable(output, table_format)
+    options = {"dataset": data_set, "gene": gene, "product": product, "specimen": specimen}
+    sought = _sought(terms or [], narrowed, options, _ids("reference-space", reference_space or []))
+    if isinstance(sought, int):
+        rows, unreadable = run_interruptible(partial(_sections, settings, sought))
+    else:
+        sought.check()
+        with open_catalogue(narrowed.catalogue, settings.base_url, is_needed=offline) as catalogue:
+            rows, unreadable = run_interruptible(partial(_search, settings, sought, catalogue))
+    if rows:
+        _print(rows, sought, output, table_format, as_json=as_json)
+    _conclude(unreadable)
+
+
+def _table_format(fmt: str | None) -> TableFormat | None:
+    from asyncfetch.names import did_you_mean
+
+    if fmt is not None and fmt not in _FORMATS:
+        raise SelectionError(f"--format {fmt} must be csv, json or parquet{did_you_mean(fmt, _FORMATS)}")
+    return fmt  # type: ignore[return-value]  # one of the three
+
+
+def _sought(
+    terms: list[str], narrowed: Narrowed, options: dict[str, list[str] | None], spaces: list[int]
+) -> Search | int:
+    """Return what is sought; the id of a data set stands for its sections."""
+    from asyncfetch.client.searching import Search, sought_called
+    from asyncfetch.selecting.selection import kind_called, parse_selection
+
+    filters = narrowed.filters()
+    required = tuple(group for kind, given in options.items() if given and (group := _group(kind, given)))
+    what = sought_called(terms[0]) if terms else None
+    rest = terms if what is None else terms[1:]
+    if what not in {None, "datasets", "images"}:
+        return Search(what, tuple(rest), (), required, filters, tuple(spaces))
+    bare = None if narrowed.bare is None else kind_called(narrowed.bare)
+    chosen = parse_selection(rest, bare) if rest else ()
+    has_conditions = bool(required or spaces or str(filters))
+    if what is None:
+        _refuse_odd_forms(terms, chosen, options, has_conditions=has_conditions)
+        if len(chosen) == 1 and chosen[0].kind == "dataset":
+            return int(chosen[0].id)
+    return Search(what or "datasets", (), chosen, required, filters, tuple(spaces))
+
+
+def _refuse_odd_forms(
+    terms: list[str],
+    chosen: tuple[Selection, ...],
+    options: dict[str, list[str] | None],
+    *,
+    has_conditions: bool,
+) -> None:
+    """Refuse what says neither what is sought nor which data sets are meant."""
+    kinds = {each.kind for each in chosen}
+    if not (chosen or has_conditions):
         raise SelectionError(
             "give a condition (--gene, --product, --plane, --specimen, --reference-space, --dataset or --failed), "
-            "or dataset:ID"
+            "dataset:ID, or what is sought, such as: search genes pval"
         )
-    wanted = None if with_failed else failed
-    _conclude(run_interruptible(partial(_search, settings, conditions, wanted, as_json)))
+    if "dataset" in kinds and (has_conditions or len(chosen) > 1):
+        raise SelectionError(
+            f"{' '.join(terms)!r} cannot be searched; give one dataset:ID alone, or write: search datasets {terms[0]}"
+        )
+    if twice := [kind for kind in kinds if options.get(kind)]:
+        raise SelectionError(f"{' '.join(terms)} and --{twice[0]} contradict each other; give one of them")
 
 
-def _conclude(unreadable: list[str]) -> None:
-    """Name the records that cannot be read, and end the command with the code for it."""
-    for line in listed(
-        unreadable,
-        "left out: {}".format,
-        lambda n: f"left out: {counted(n, 'more record')} that cannot be read",
-    ):
-        tell(line)
-    if unreadable:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+def _group(kind: str, given: list[str]) -> tuple[Selection, ...]:
+    """Return the selections that an option stands for."""
+    from asyncfetch.selecting import Selection, parse_selection
+
+    words = [word.strip() for each in given for word in each.split(",") if word.strip()]
+    if kind in {"dataset", "specimen"}:
+        return tuple(Selection(kind, each) for each in _ids(kind, given))  # type: ignore[arg-type]  # of the two
+    return tuple(each for word in words for each in parse_selection(f"{kind}:{word}"))
 
 
-def _ids(name: str, given: list[str]) -> list[int]:
+def _ids(option: str, given: list[str]) -> list[int]:
     words = [word.strip() for each in given for word in each.split(",")]
     try:
-        return [int(word) for word in words if word]
+        ids = [int(word) for word in words if word]
     except ValueError:
-        option = "dataset" if name == "ids" else name.replace("_", "-")
-        raise SelectionError(f"--{option} takes ids such as 1,2,3, not {','.join(words)!r}") from None
-
-
-def _values(given: list[str]) -> list[str | int]:
-    words = [word.strip() for each in given for word in each.split(",")]
-    return [int(word) if word.isdecimal() and len(word) <= _MAX_DIGITS else word for word in words if word]
+        ids = [-1]
+    if any(each < 0 for each in ids):
+        raise SelectionError(f"--{option} takes ids such as 1,2,3, not {','.join(words)!r}")
+    return ids
 
 
 async def _search(
-    settings: Settings, conditions: dict[str, list[Any]], failed: bool | None, as_json: bool
-) -> list[str]:
-    """Print the data sets that meet all conditions; where there are none, their names as the API spells them.
-
-    Returns the records that cannot be read, in words.
-    """
+    settings: Settings, sought: Search, catalogue: CatalogueFile | None
+) -> tuple[list[Row], list[str]]:
+    """Return what is sought, by the names that are meant where they are spelled otherwise, and what cannot be read."""
+    from asyncfetch.catalogue.choosing import CatalogueChooser
     from asyncfetch.client import Client
-    from asyncfetch.client.queries import data_sets_query
-    from asyncfetch.client.spelling import find_spelling
+    from asyncfetch.client.choosing import ApiChooser
 
     unreadable: list[str] = []
     async with Client(settings=settings) as client:
-        if await _print_data_sets(client, data_sets_query(**conditions, failed=failed), as_json, unreadable):
-            return unreadable
-        advice = "use fewer conditions"
-        spelled: dict[str, list[Any]] = {}
-        for kind, values in conditions.items():
-            spelled[kind] = []
-            for value in values:
-                found = None if isinstance(value, int) else await find_spelling(client, kind, value)
-                spelled[kind].append(found.other if found and found.other else value)
-                if found and found.other:
-                    tell(f"note: {found.note}")
-                elif found and value not in found.names:
-                    advice = f"there is no {kind} {shown(value, _MAX_NAME)}: {found.advice}"
-        if spelled != conditions and await _print_data_sets(
-            client, data_sets_query(**spelled, failed=failed), as_json, unreadable
-        ):
-            return unreadable
-    raise NotFoundError(f"no data set meets the conditions; {advice}")
+        chooser: Chooser = ApiChooser(client) if catalogue is None else CatalogueChooser(catalogue)
+        rows = await _found(client, catalogue, sought, unreadable)
+        if not (rows or unreadable):
+            spelled, advice = await _spelled(sought, chooser)
+            if spelled != sought:
+                rows = await _found(client, catalogue, spelled, unreadable)
+            if not (rows or unreadable):
+                what = "data set" if sought.what == "datasets" else sought.what.removesuffix("s")
+                raise NotFoundError(f"no {what} {chooser.place} meets the conditions; {advice}")
+    if chooser.note:
+        tell(f"note: {chooser.note.replace('data sets were chosen', 'this is')}")
+    return _narrowed_rows(rows, sought), unreadable
 
 
-async def _print_data_sets(client: Client, query: Query, as_json: bool, unreadable: list[str]) -> int:
-    """Print data sets, as a table while later pages are asked for, and return how many there are.
+async def _found(
+    client: Client, catalogue: CatalogueFile | None, sought: Search, unreadable: list[str]
+) -> list[Row]:
+    from asyncfetch.allen import row_id, shown_value
+    from asyncfetch.catalogue.searching import search_catalogue
+    from asyncfetch.client.searching import found_row, queries_of
 
-    `unreadable` takes the records that cannot be read, in words.
-    """
-    from asyncfetch.allen import parse_data_set
-
-    found: list[dict[str, Any]] = []
-    n = 0
-    odd_rows: list[tuple[int, Any]] = []
-    async with client.open_rows(query, odd_rows=odd_rows) as rows:
-        async for row in rows:
-            n += 1
-            try:
-                each = _data_set(parse_data_set(row))
-            except RecordError as error:
-                unreadable.append(error.message)
-                continue
-            if as_json:
-                found.append(each)
-                continue
-            if n == 1 + len(unreadable):
-                echo("\t".join(each))
-            echo(_line(each))
-            if not is_stdout_read():
-                break
-    if as_json and found:
-        print_json(found)
-    unreadable += [
-        f"row {position} is {shown(str(row), _MAX_NAME)}, not a record" for position, row in odd_rows
-    ]
-    return n + len(odd_rows)
+    if catalogue is not None:
+        return search_catalogue(catalogue, sought)
+    found: dict[int, Row] = {}
+    for query in queries_of(sought):
+        odd_rows: list[tuple[int, Any]] = []
+        for row in await client.rows(query, odd_rows=odd_rows):
+            each = row_id(row)
+            if each is None:
+                unreadable.append(f"{query.model} {shown_value(row.get('id'))} has no id that can be one")
+            else:
+                found.setdefault(each, found_row(sought.what, row))
+        unreadable += [
+            f"row {position} is {shown(str(row), _MAX_NAME)}, not a record" for position, row in odd_rows
+        ]
+    return [found[each] for each in sorted(found)]
 
 
-def _data_set(data_set: SectionDataSet) -> dict[str, Any]:
-    from asyncfetch.errors import AlignmentError
+async def _spelled(sought: Search, chooser: Chooser) -> tuple[Search, str]:
+    """Return a search by the names that are meant, and what to type where that finds nothing, either."""
+    from asyncfetch.client.spelling import NAMED_KINDS
+    from asyncfetch.selecting import Selection
 
-    try:
-        plane: str | None = str(data_set.plane)
-    except AlignmentError:
-        plane = None
-    return {
-        "id": data_set.id,
-        "plane": plane,
-        "reference_space_id": data_set.reference_space_id,
-        "section_thickness": data_set.section_thickness,
-        "failed": data_set.failed,
-        "genes": [gene.acronym or str(gene.id) for gene in data_set.genes],
-        "products": [product.abbreviation or str(product.id) for product in data_set.products],
-        "name": data_set.name,
-    }
+    advice = "use fewer conditions, or other words"
+    meant: dict[Selection, Selection] = {}
+    for each in (*sought.selections, *(one for group in sought.required for one in group)):
+        if not isinstance(each.id, str) or each.kind not in NAMED_KINDS:
+            continue
+        spelling = (await chooser.spellings(each.kind, [each.id]))[each.id]
+        if spelling.other:
+            meant[each] = Selection(each.kind, spelling.other)
+            tell(f"note: {spelling.note}")
+        elif not spelling.is_known:
+            advice = f"there is no {each.kind} {shown(each.id, _MAX_NAME)}: {spelling.advice}"
+    spelled = sought._replace(
+        selections=tuple(meant.get(each, each) for each in sought.selections),
+        required=tuple(tuple(meant.get(each, each) for each in group) for group in sought.required),
+    )
+    return spelled, advice
 
 
-async def _sections(settings: Settings, data_set_id: int) -> tuple[list[dict[str, Any]], list[str]]:
+def _narrowed_rows(rows: list[Row], sought: Search) -> list[Row]:
+    """Leave out what --every and --limit do."""
+    if sought.what == "images" and sought.filters.every is not None:
+        by_set: dict[Any, list[Row]] = {}
+        for row in rows:
+            by_set.setdefault(row["data_set_id"], []).append(row)
+        kept = [
+            row
+            for several in by_set.values()
+            for row in sorted(several, key=lambda each: each["section_number"] or 0)[:: sought.filters.every]
+        ]
+        rows = sorted(kept, key=lambda each: each["id"])
+    return rows[: sought.filters.limit]
+
+
+async def _sections(settings: Settings, data_set_id: int) -> tuple[list[Row], list[str]]:
     from asyncfetch.client import Client
 
     async with Client(settings=settings) as client:
@@ -246,21 +285,58 @@ async def _sections(settings: Settings, data_set_id: int) -> tuple[list[dict[str
     return [{name: getattr(section, name) for name in _SECTION_FIELDS} for section in sections], unreadable
 
 
-def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(rows)
+def _print(
+    rows: list[Row], sought: Search | int, output: str | None, fmt: TableFormat | None, *, as_json: bool
+) -> None:
+    if output is not None or fmt is not None:
+        write_table(_table(rows, sought), output, fmt)
         return
-    if rows:
-        echo("\t".join(rows[0]))
-    for row in rows:
-        echo(_line(row))
+    if as_json:
+        print_json([{name: _listed(name, value) for name, value in row.items()} for row in rows])
+        return
+    lines = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)] if sys.stdout.isatty() else None
+    for cells in lines:
+        if not is_stdout_read():
+            return
+        if widths is None:
+            echo("\t".join(cells))
+        else:
+            echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
 
 
-def _line(row: dict[str, Any]) -> str:
-    return "\t".join(map(_shown, row.values()))
+def _table(rows: list[Row], sought: Search | int) -> Table:
+    from asyncfetch.client.searching import COLUMNS
+
+    types = COLUMNS["images"] | {"image_type": str} if isinstance(sought, int) else COLUMNS[sought.what]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    # a table has integers for what is true or not
+    kinds = {name: int if types.get(name, bool) is bool else types[name] for name in columns}
+    return Table(
+        {
+            name: [value if value is None else kinds[name](value) for value in values]
+            for name, values in columns.items()
+        },
+        kinds,
+    )
+
+
+def _listed(name: str, value: Any) -> Any:
+    """Return the names of a cell as a list where there can be several."""
+    return (value.split(",") if value else []) if name in {"genes", "products", "aliases"} else value
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(shown(each, _MAX_CELL) for each in value)
     return "" if value is None else shown(value, _MAX_CELL)
+
+
+def _conclude(unreadable: list[str]) -> None:
+    """Name the records that cannot be read, and end the command with the code for it."""
+    for line in listed(
+        unreadable,
+        "left out: {}".format,
+        lambda n: f"left out: {counted(n, 'more record')} that cannot be read",
+    ):
+        tell(line)
+    if unreadable:
+        raise typer.Exit(ExitCode.SOME_FAILED)

@@ -256,7 +256,7 @@ def test_a_command_that_asks_the_api_takes_every_setting_of_asking(command):
     assert {"--config", "--record"} <= flags_of(command)
 
 
-@pytest.mark.parametrize("command", ["mirror", "plan"])
+@pytest.mark.parametrize("command", ["mirror", "plan", "search"])
 def test_every_command_that_takes_a_selection_takes_every_filter(command):
     assert {flag for row in FILTER_OPTIONS for flag in row.flag.split("/")} <= flags_of(command)
 

@@ -37,13 +37,13 @@ def complete(shell, line):
 
 def test_the_help_lists_every_command_whole_and_under_its_heading():
     text = run("--help")
-    at = 0
+    at, width = 0, max(map(len, app.commands))
     for panel, names in app.panels.items():
         at = text.index(f"\n{panel}:\n", at)
         for name in names:
             start = text.index(f"\n  {name} ", at)
             line = text[start + 1 :].partition("\n")[0]
-            assert line == f"  {name:8}  {app.commands.one_liner(name)}"
+            assert line == f"  {name:{width}}  {app.commands.one_liner(name)}"
             assert len(line) <= 80
             at = start
     assert sum(map(len, app.panels.values())) == len(app.commands)
