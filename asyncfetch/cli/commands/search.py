@@ -129,7 +129,7 @@ def _sought(
     required = tuple(group for kind, given in options.items() if given and (group := _group(kind, given)))
     what = sought_called(terms[0]) if terms else None
     rest = terms if what is None else terms[1:]
-    if what not in {None, "datasets", "images"}:
+    if what is not None and what not in {"datasets", "images"}:
         return Search(what, tuple(rest), (), required, filters, tuple(spaces))
     bare = None if narrowed.bare is None else kind_called(narrowed.bare)
     chosen = parse_selection(rest, bare) if rest else ()
