@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from asyncfetch.errors import StoreBusyError
     from asyncfetch.events import Listener
     from asyncfetch.exporting import ExportOptions
+    from asyncfetch.mirroring.crew import Cluster
     from asyncfetch.mirroring.runner import Executor
     from asyncfetch.options import (
         MachineOptions,
@@ -163,6 +164,7 @@ def rebuild(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[RebuildOptions],
 ) -> Report:
     """Make layers of a store from the JPEGs that it holds; nothing is fetched.
@@ -180,6 +182,7 @@ def rebuild(
             on_event=on_event,
             drain=drain,
             wait=wait,
+            cluster=cluster,
             **options,
         )
     )
@@ -384,6 +387,7 @@ def verify(
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
     wait: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[RequestOptions],
 ) -> VerifyReport:
     """Compare what a store holds with what its commits say, and bring again what is broken.
@@ -406,6 +410,7 @@ def verify(
             drain=drain,
             transport=transport,
             wait=wait,
+            cluster=cluster,
             **options,
         )
     )

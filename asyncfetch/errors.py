@@ -27,6 +27,7 @@
     │   └── ImageSizeError        a JPEG with other dimensions than were asked for
     │       └── ImageTierError    a finer tier than was asked for, which needs more memory
     ├── ClosedError               the client was closed while the answer was on its way
+    ├── ClusterError              the machines of a cluster cannot be reached, or were lost
     └── StoreError                the disk or the layout of the store
         ├── StoreSpaceError       no space left
         ├── StoreAccessError      a path that cannot be read or written
@@ -49,6 +50,7 @@ __all__ = [
     "AsyncFetchError",
     "BodyTooLargeError",
     "ClosedError",
+    "ClusterError",
     "ConnectError",
     "CorruptImageError",
     "ImageError",
@@ -392,6 +394,10 @@ class ImageTierError(ImageSizeError):
 
 class ClosedError(AsyncFetchError):
     """A client that was closed while an answer was on its way, or before it was asked for."""
+
+
+class ClusterError(AsyncFetchError):
+    """A cluster whose scheduler or workers cannot be reached, are of another version, or were lost."""
 
 
 class StoreError(AsyncFetchError):

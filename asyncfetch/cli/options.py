@@ -24,6 +24,7 @@ __all__ = [
     "WRITING",
     "AsJson",
     "Centers",
+    "Cluster",
     "DataSetId",
     "FailedImages",
     "LogJson",
@@ -395,6 +396,15 @@ Metrics = Annotated[
 Wait = Annotated[
     bool,
     typer.Option("--wait", help="Wait until no other run is writing to the store.", show_default=False),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local[:N]|ADDRESS|FILE",
+        help="Do whole data sets in N processes of this machine, on the workers of a Dask scheduler such as "
+        "tcp://HOST:8786, or on a cluster that a YAML file describes.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr.")]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.client.pages import OddRow
     from asyncfetch.client.stream import SectionStream
-    from asyncfetch.engine import Transport
+    from asyncfetch.engine import Gate, Transport
     from asyncfetch.events import Listener
 
 __all__ = ["Client"]
@@ -50,6 +50,8 @@ class Client(RowQueries, CatalogueQueries, ImageQueries):
         Called on the event loop with each event; it must not block.
     transport : Transport, optional
         What sends requests, instead of HTTP; closed with the client.
+    gate : Gate, optional
+        Where requests start, for one that shares its rate and its window with others; by default its own.
 
     Attributes
     ----------
@@ -73,12 +75,13 @@ class Client(RowQueries, CatalogueQueries, ImageQueries):
         settings: Settings | None = None,
         on_event: Listener = ignore,
         transport: Transport | None = None,
+        gate: Gate | None = None,
     ) -> None:
         settings = settings or Settings()
         self.settings = settings if base_url is None else settings.replace(base_url=base_url)
         budget = self.settings.memory_bytes
         self.pool = Pool(self.settings.workers, idle_bytes=budget // 8, total_bytes=budget // 2)
-        self._engine = Engine(self.settings, transport, on_event)
+        self._engine = Engine(self.settings, transport, on_event, gate=gate)
         self._emit = on_event
         self._known = Known()
         self.sync = SyncServices(self._engine, self.settings)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "Terms"]
 
+#: How many reports of events one answer carries.
+_MAX_TOLD = 1000
+
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is held to, on however many machines.
@@ -63,7 +66,9 @@ class Ledger:
         self._bulletin = Bulletin()
         self._addresses: dict[str, str] = {}
         self._serials: dict[str, int] = {}
+        # what was told, and how much of it has been heard and is kept no more
         self._events: list[tuple[str, int, list[msgspec.Raw]]] = []
+        self._n_heard = 0
 
     def __repr__(self) -> str:
         return f"Ledger({self._ownership!r}, {self._stretches!r}, {self._permits!r}, {self._bulletin!r})"
@@ -103,7 +108,8 @@ class Ledger:
         answer.owned = [key for key in question.claims if self._ownership.claim(owner, key, now)]
         if now >= self._not_before:
             answer.n_permits = self._permits.ask(owner, question.n_wanted, question.n_held)
-        if answer.news.state == "open":
+        # in an outage only probes ask for one
+        if answer.news.state != "paused":
             answer.starts = self._stretches.ask(question.n_starts, now, question.lateness_s)
         return answer
 
@@ -120,5 +126,6 @@ class Ledger:
     def _heard(self, question: Question) -> list[tuple[str, int, list[msgspec.Raw]]]:
         if not question.hears:
             return []
-        heard, self._events = self._events, []
-        return heard
+        del self._events[: max(0, question.n_heard - self._n_heard)]
+        self._n_heard = max(self._n_heard, question.n_heard)
+        return self._events[:_MAX_TOLD]

@@ -30,8 +30,9 @@ class Question(msgspec.Struct, kw_only=True):
         What it has found out about the server.
     events, first_event : list, int
         What has happened there, each encoded, and the number of the first of these events.
-    hears : bool
-        Whether it wants to be told the events of all others: it is the one who writes the report.
+    hears, n_heard : bool, int
+        Whether it wants to be told the events of all others, because it writes the report; and how many batches of them
+        have come so far, so that none is lost with an answer.
     drains : bool
         Whether it wants everybody to come to an end.
     leaves : bool
@@ -51,6 +52,7 @@ class Question(msgspec.Struct, kw_only=True):
     events: list[msgspec.Raw] = msgspec.field(default_factory=list)
     first_event: int = 0
     hears: bool = False
+    n_heard: int = 0
     drains: bool = False
     leaves: bool = False
 

@@ -8,7 +8,7 @@ from asyncfetch.engine.companion import Companion
 from asyncfetch.engine.exchanges import Exchange, observing
 from asyncfetch.engine.fetch import Engine, Request, sharing
 from asyncfetch.engine.gate import Gate, Reservation
-from asyncfetch.engine.health import HostHealth
+from asyncfetch.engine.health import HealthState, HostHealth
 from asyncfetch.engine.hedge import HedgePolicy
 from asyncfetch.engine.limiter import LimiterRate
 from asyncfetch.engine.queues import Kind
@@ -28,6 +28,7 @@ __all__ = [
     "Exchange",
     "FixedWindow",
     "Gate",
+    "HealthState",
     "HedgePolicy",
     "HostHealth",
     "Kind",

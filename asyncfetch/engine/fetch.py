@@ -131,6 +131,8 @@ class Engine:
         Called on the event loop with every decision (see :mod:`asyncfetch.events`); it must not block.
     random : callable, optional
         Gives numbers uniform in [0, 1) for the jitter of retries.
+    gate : Gate, optional
+        Where requests start; by default one of its own, as the settings say.
     """
 
     def __init__(
@@ -139,8 +141,9 @@ class Engine:
         transport: Transport | None = None,
         on_event: Listener = ignore,
         random: Callable[[], float] | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        self._gate = Gate(settings, on_event=on_event)
+        self._gate = gate or Gate(settings, on_event=on_event)
         self._transport: Transport = transport or AiohttpTransport(
             settings, before_another=self._gate.count_another
         )

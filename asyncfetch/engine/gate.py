@@ -163,6 +163,8 @@ class Gate:
         Whether the host answers.
     window : FixedWindow or Window
         How many images are asked for at once.
+    most : int or None
+        Never more than these at once, whatever the window says: the part of a window that several gates share.
     permits : Queue
         Those who have a permit, and those who wait for one.
     request_rate : RequestRate
@@ -177,6 +179,7 @@ class Gate:
             Window(settings.max_jobs) if settings.jobs == "auto" else FixedWindow(settings.jobs)
         )
         self._is_adaptive = isinstance(self.window, Window)
+        self.most: int | None = None
         self._emit = on_event
         self._patience_s = settings.outage_patience_s
         # all waiting for the host so far, and since when it is waited for now
@@ -199,6 +202,32 @@ class Gate:
             if self._byte_rate is None:
                 self._byte_rate = ByteRate(bytes_per_s)
             self._byte_rate.bytes_per_s = bytes_per_s
+
+    def allow(self, most: int) -> None:
+        """Let no more images than these be asked for at once; those on their way come to their end."""
+        if most == self.most:
+            return
+        self.most = most
+        if isinstance(self.window, Window):
+            self.window.most = max(1, most)
+        self.permits.admit()
+        self.look(now())
+
+    @property
+    def size(self) -> int:
+        """How many images may be asked for at once."""
+        return self.window.size if self.most is None else min(self.window.size, self.most)
+
+    @property
+    def n_wanted(self) -> int:
+        """How many requests have a permit or wait for one."""
+        inside, waiting = self.permits.inside, self.permits.waiting
+        return inside["image"] + inside["metadata"] + waiting["image"] + waiting["metadata"]
+
+    @property
+    def n_starting(self) -> int:
+        """How many requests wait for the host or the rate."""
+        return sum(self._starts.waiting.values()) + sum(self._starts.inside.values())
 
     def permit(self, kind: Kind, flow: str = "", probe: Probe | None = None) -> Permit:
         """Hold a permit for one request, and enter when it may start.
@@ -419,7 +448,7 @@ class Gate:
             return
         inside, waiting = self.permits.inside, self.permits.waiting
         is_full = (
-            inside["image"] + inside["metadata"] >= self.window.size
+            inside["image"] + inside["metadata"] >= self.size
             and (is_coming or bool(waiting["image"] or waiting["metadata"]))
             # who has a permit but waits for the rate holds up others, which says nothing about the server
             and not (self._starts.waiting["image"] or self._starts.waiting["metadata"])
@@ -428,7 +457,7 @@ class Gate:
         self.window.filled(is_full, time)
 
     def _has_room(self, kind: Kind, inside: dict[Kind, int]) -> bool:
-        n_images, n_metadata, size = inside["image"], inside["metadata"], self.window.size
+        n_images, n_metadata, size = inside["image"], inside["metadata"], self.size
         if kind == "image":
             # the first one does not wait for all the metadata that may be in flight without images
             is_first = not n_images and n_metadata <= self.window.metadata_size
@@ -437,10 +466,9 @@ class Gate:
         return n_metadata == 0 or n_images + n_metadata <= (size if n_images else self.window.metadata_size)
 
     def __repr__(self) -> str:
-        inside, waiting, starts = self.permits.inside, self.permits.waiting, self._starts
-        n_starting = sum(starts.waiting.values()) + sum(starts.inside.values())
+        inside, waiting = self.permits.inside, self.permits.waiting
         return (
-            f"Gate(images {inside['image']}/{self.window.size}, metadata {inside['metadata']}, "
+            f"Gate(images {inside['image']}/{self.size}, metadata {inside['metadata']}, "
             f"waiting {waiting['image']} images and {waiting['metadata']} metadata, "
-            f"{n_starting} for a start, {self.health.state}, {self._budget!r}, {self.request_rate!r})"
+            f"{self.n_starting} for a start, {self.health.state}, {self._budget!r}, {self.request_rate!r})"
         )

@@ -174,6 +174,32 @@ class HostHealth:
             return "outage"
         return change
 
+    def told(self, state: HealthState, opens_at: float, cause: str, now: float, *, is_silent: bool) -> bool:
+        """Note what others who ask the same host have found out; tell whether that changes anything.
+
+        Parameters
+        ----------
+        state : str
+            What the host is in.
+        opens_at : float
+            When something may be asked again.
+        cause, is_silent : str, bool
+            Why it is not open, and whether it gives no answer at all.
+        now : float
+            Seconds.
+        """
+        before = self.state, self.opens_at
+        if state == "open":
+            self.state, self._n_failures = "open", 0
+        elif not self.is_out() or state == "outage":
+            if state == "outage" and not self.is_out():
+                self.since = now
+                # the one who found out probes first
+                opens_at = max(opens_at, now + self._base_s)
+            self.state, self.cause, self.is_silent = state, cause, is_silent
+            self.opens_at = max(self.opens_at, opens_at)
+        return (self.state, self.opens_at) != before
+
     def note(self, error: AsyncFetchError) -> None:
         """Remember why the host is not open."""
         self.cause, self.is_silent = error.message, is_silence(error)

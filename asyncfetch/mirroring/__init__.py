@@ -17,6 +17,7 @@ from asyncfetch.mirroring.runs import dismiss_runs
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.mirroring.verify import VerifyReport, verify
 from asyncfetch.mirroring.volume import VolumeReport, volume
+from asyncfetch.mirroring.volumes import VolumesReport, volumes
 from asyncfetch.planning import SectionPlan, ViewPlan, plan_view, registered_grid
 from asyncfetch.runs import UnfinishedRun, unfinished_runs
 from asyncfetch.selecting import SELECTION_FORMS, Filters, Selection, parse_selection
@@ -37,6 +38,7 @@ __all__ = [
     "ViewPlan",
     "VolumeGap",
     "VolumeReport",
+    "VolumesReport",
     "dismiss_runs",
     "estimate",
     "mirror",
@@ -51,6 +53,7 @@ __all__ = [
     "unpack",
     "verify",
     "volume",
+    "volumes",
 ]
 
 if TYPE_CHECKING:

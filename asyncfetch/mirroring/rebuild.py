@@ -7,13 +7,14 @@ layers that change, then they are written, and the new commit takes the place of
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import anyio
 import msgspec
 
 from asyncfetch.client import Jpeg
 from asyncfetch.deprecation import once_positional
+from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import (
     AsyncFetchError,
     CorruptImageError,
@@ -31,10 +32,11 @@ from asyncfetch.events import (
 )
 from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool, read_header
+from asyncfetch.mirroring.crew import Cluster, Duty, Here, work_off
 from asyncfetch.mirroring.fetching import write_layers
 from asyncfetch.mirroring.outcomes import SectionOutcomes
 from asyncfetch.mirroring.packing import pack_again
-from asyncfetch.mirroring.report import Report
+from asyncfetch.mirroring.report import Report, ReportPart
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.options import RebuildOptions, refuse_other_content, settings_of
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from asyncfetch.planning import SectionPlan, ViewPlan
     from asyncfetch.store import Commit, Location, Store, StoredDataSet, StoreWriter, ViewWriter
 
-__all__ = ["rebuild"]
+__all__ = ["RebuildJob", "rebuild"]
 
 _SOURCE: frozenset[Layer] = frozenset({"source"})
 _REGISTERED: frozenset[Layer] = frozenset({"registered"})
@@ -75,6 +77,7 @@ async def rebuild(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     wait: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[RebuildOptions],
 ) -> Report:
     """Make layers of a store from the JPEGs that it holds; nothing is fetched.
@@ -100,6 +103,8 @@ async def rebuild(
         Once set, the sections that are being made are finished, and the report says ``interrupted``.
     wait : bool
         Wait until a run that writes to the store has ended, instead of raising.
+    cluster : Cluster, optional
+        Machines that make whole data sets instead of this process; see `asyncfetch.cluster.DaskCluster`.
     **options
         Single settings: ``um``, ``codec``, ``interpolation``, ``parallel``, ``fill`` and ``numeric_expression``, which
         are by default as stored; ``workers`` and ``memory_bytes``.
@@ -132,18 +137,52 @@ async def rebuild(
         store = await anyio.to_thread.run_sync(open_store, location)
         ids = await anyio.to_thread.run_sync(_checked_ids, store, data_set_ids)
         report = Report(selection=tuple(f"dataset:{each}" for each in ids), location=store.location)
+        jobs = [
+            RebuildJob(data_set_id=each, layers=wanted, chosen=chosen, image_ids=_as_tuple(image_ids))
+            for each in ids
+        ]
         with reported(report, on_event) as listen:
-            async with Pool(machine.workers) as pool:
-                run = _Rebuild(pool, writer, machine.memory_bytes, report, listen, ending, image_ids)
-                for data_set_id in ids:
-                    try:
-                        await run.make_data_set(store.data_set(data_set_id), wanted, chosen)
-                    except StoreItemError as error:
-                        report.failures.append(Failure.of(f"dataset:{data_set_id}", error))
+            if cluster is None:
+                async with Pool(machine.workers) as pool:
+                    for job in jobs:
+                        await job.do_with(store, writer, pool, machine.memory_bytes, report, listen, ending)
+            else:
+                duty = Duty(
+                    verb="rebuild",
+                    location=store.location,
+                    token=writer.token,
+                    settings=machine,
+                    n_jobs=len(jobs),
+                )
+                await anyio.to_thread.run_sync(writer.packing.lend, ids)
+                await _do_elsewhere(cluster, duty, jobs, report, listen, ending)
+                await anyio.to_thread.run_sync(writer.packing.take_back, ids)
             if machine.pack is not False:
                 report.notes += await pack_again(writer, listen, ending)
             report.notes.extend(merged_damage(store, writer))
     return report
+
+
+async def _do_elsewhere(
+    cluster: Cluster,
+    duty: Duty,
+    jobs: list[RebuildJob],
+    report: Report,
+    listen: Listener,
+    drain: anyio.Event,
+) -> None:
+    parts: dict[int, ReportPart] = {}
+    with failing_alone():
+        async with cluster.open_crew(duty, listen, drain) as crew:
+            is_whole = await work_off(crew, jobs, parts.__setitem__, drain)
+    # in the order of the data sets, whoever was first
+    for number in sorted(parts):
+        report.add(parts[number])
+    report.interrupted |= not is_whole
+
+
+def _as_tuple(ids: Collection[int] | None) -> tuple[int, ...] | None:
+    return None if ids is None else tuple(ids)
 
 
 def merged_damage(store: Store, writer: StoreWriter) -> list[str]:
@@ -170,8 +209,47 @@ def _checked_ids(store: Store, wanted: Collection[int] | None) -> tuple[int, ...
     return ids if wanted is None else tuple(each for each in ids if each in wanted)
 
 
+class RebuildJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The layers of one data set that are to be made; attributes as the parameters of `rebuild`."""
+
+    verb: ClassVar[str] = "rebuild"
+
+    data_set_id: int
+    layers: tuple[Layer, ...]
+    chosen: dict[str, Any]
+    image_ids: tuple[int, ...] | None = None
+
+    async def do(self, here: Here) -> ReportPart:
+        """Make them where this is, and return what events do not tell."""
+        store = await anyio.to_thread.run_sync(open_store, here.location)
+        writer = here.writer
+        assert writer is not None, "a rebuild writes"
+        report = Report(selection=(f"dataset:{self.data_set_id}",), location=here.location)
+        async with Pool(here.n_threads) as pool:
+            await self.do_with(store, writer, pool, here.memory_bytes, report, here.listen, here.drain)
+        report.notes.extend(merged_damage(store, writer))
+        return report.part()
+
+    async def do_with(
+        self,
+        store: Store,
+        writer: StoreWriter,
+        pool: Pool,
+        memory_bytes: int,
+        report: Report,
+        listen: Listener,
+        drain: anyio.Event,
+    ) -> None:
+        """Make them in an open store, on the threads of a pool."""
+        run = _Rebuild(pool, writer, memory_bytes, report, listen, drain, self.image_ids)
+        try:
+            await run.make_data_set(store.data_set(self.data_set_id), self.layers, self.chosen)
+        except StoreItemError as error:
+            report.failures.append(Failure.of(f"dataset:{self.data_set_id}", error))
+
+
 class _Rebuild:
-    """One rebuild: what its tasks share."""
+    """One rebuild of a data set: what its tasks share."""
 
     def __init__(
         self,

@@ -27,7 +27,17 @@ from asyncfetch.text import counted, shown
 if TYPE_CHECKING:
     from asyncfetch.events import Event
 
-__all__ = ["Report", "add_listing_note"]
+__all__ = ["Report", "ReportPart", "add_listing_note"]
+
+
+class ReportPart(msgspec.Struct, kw_only=True, frozen=True):
+    """What a report says of some data sets beside what events add up to; fields as in `Report`."""
+
+    n_data_sets: int = 0
+    failures: list[Failure] = msgspec.field(default_factory=list)
+    unplaced: list[Failure] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+    interrupted: bool = False
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -110,6 +120,18 @@ class Report(msgspec.Struct, kw_only=True):
             self.n_completed += 1
         else:
             add_listing_note(self.notes, event)
+
+    def part(self) -> ReportPart:
+        """Return what does not follow from events."""
+        return ReportPart(**{name: getattr(self, name) for name in ReportPart.__struct_fields__})
+
+    def add(self, part: ReportPart) -> None:
+        """Add what was said of some data sets elsewhere; a note stands once."""
+        self.n_data_sets += part.n_data_sets
+        self.failures += part.failures
+        self.unplaced += part.unplaced
+        self.notes += [note for note in part.notes if note not in self.notes]
+        self.interrupted |= part.interrupted
 
     def plus(self, other: Report) -> Report:
         """Return the sum of two reports on one store."""

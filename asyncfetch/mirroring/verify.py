@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Unpack
 
 import anyio
 
+from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import SettingsError
 from asyncfetch.events import ignore
 from asyncfetch.imaging import Pool
+from asyncfetch.mirroring.crew import Cluster, Duty, work_off
 from asyncfetch.mirroring.mending import Mender
 from asyncfetch.mirroring.parts import EVERYTHING, Part
+from asyncfetch.mirroring.sights import InOrder, Sight, VerifyJob
 from asyncfetch.mirroring.verification import Progress, ReportFile, VerifyReport
 from asyncfetch.mirroring.walking import Scope, Walk
 from asyncfetch.options import RequestOptions, refuse_other_content, settings_of
@@ -59,6 +62,7 @@ async def verify(
     drain: anyio.Event | None = None,
     transport: Transport | None = None,
     wait: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[RequestOptions],
 ) -> VerifyReport:
     """Compare what a store holds with what its commits say, and bring again what is broken.
@@ -95,6 +99,9 @@ async def verify(
         What moves the bytes instead of HTTP.
     wait : bool
         Let a repair wait until a run that writes to the store has ended, instead of raising.
+    cluster : Cluster, optional
+        Machines that look at whole data sets instead of this process; see `asyncfetch.cluster.DaskCluster`. It is
+        this process that makes a repair.
     **options
         Settings of how fast to ask, and where, such as ``jobs=4``; ``workers`` and ``memory_bytes``.
 
@@ -125,7 +132,7 @@ async def verify(
         partial(file.unfinished, store.location, scope.part, full=full, seed=seed)
     )
     run = _Verification(location, scope, given, drain, file, begun, store)
-    await run.look(store, on_progress)
+    await run.look(store, on_progress, cluster)
     if repair and not drain.is_set():
         mender = Mender(location, given, on_event, drain, transport, wait=wait)
         await run.repair(mender, store)
@@ -157,7 +164,9 @@ class _Verification:
         self._report.was_continued, self._report.interrupted = begun is not None, False
         self._report.progress = self._report.progress or Progress()
 
-    async def look(self, store: Store, on_progress: Callable[[int], None] | None) -> None:
+    async def look(
+        self, store: Store, on_progress: Callable[[int], None] | None, cluster: Cluster | None
+    ) -> None:
         """Look at what has not been looked at yet."""
         report = self._report
         n_before = report.n_sections
@@ -180,20 +189,66 @@ class _Verification:
                 on_section=count,
             )
             try:
-                await walk.go()
+                if cluster is None:
+                    await walk.go()
+                else:
+                    await self._look_elsewhere(walk, store, cluster, count)
             finally:
-                report.n_data_sets += walk.n_data_sets
-                report.n_hashed += len(walk.hashed)
-                if not self._scope.full:
-                    report.sample = sorted({*report.sample, *walk.hashed})
-                report.leftovers = sorted({*report.leftovers, *walk.leftovers})
-                report.notes = list(dict.fromkeys([*report.notes, *walk.notes]))
+                self._add(
+                    Sight(
+                        n_data_sets=walk.n_data_sets,
+                        hashed=walk.hashed,
+                        leftovers=walk.leftovers,
+                        notes=walk.notes,
+                    )
+                )
                 report.left = list(report.flaws)
                 if self._drain.is_set():
                     report.interrupted = True
                     self._file.save(report)
         if not report.interrupted:
             report.progress = None
+
+    def _add(self, sight: Sight) -> None:
+        """Add what was seen beside flaws and sections, which are told as they come."""
+        report = self._report
+        report.n_data_sets += sight.n_data_sets
+        report.n_hashed += len(sight.hashed)
+        if not self._scope.full:
+            report.sample = sorted({*report.sample, *sight.hashed})
+        report.leftovers = sorted({*report.leftovers, *sight.leftovers})
+        report.notes = list(dict.fromkeys([*report.notes, *sight.notes]))
+
+    async def _look_elsewhere(
+        self, walk: Walk, store: Store, cluster: Cluster, count: Callable[[int], None]
+    ) -> None:
+        """Have each data set looked at by a cluster, and take down what was seen in the order of their ids."""
+        lost = await walk.begin()
+        done, scope = (
+            tuple((self._report.progress or Progress()).sections),
+            self._scope._replace(has_root=False),
+        )
+        jobs = [
+            VerifyJob(data_set_id=each, scope=scope, done=done, lost=lost.get(each))
+            for each in await walk.find_data_sets()
+        ]
+        duty = Duty(
+            verb="verify", location=store.location, token="", settings=self._settings, n_jobs=len(jobs)
+        )
+        n_sections = 0
+
+        def take(data_set_id: int, sight: Sight) -> None:
+            nonlocal n_sections
+            self._report.add(sight.flaws)
+            self._add(sight)
+            n_sections += sight.n_sections
+            count(n_sections)
+            walk.passed(data_set_id)
+
+        in_order = InOrder([job.data_set_id for job in jobs], take)
+        with failing_alone():
+            async with cluster.open_crew(duty, ignore, self._drain) as crew:
+                await work_off(crew, jobs, in_order.done, self._drain)
 
     async def repair(self, mender: Mender, store: Store) -> None:
         """Make again what is broken, and look again at that."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from asyncfetch.settings import Codec, Settings, Sync
     from asyncfetch.store import Location, Store, StoreWriter, VolumeWriter
 
-__all__ = ["VolumeReport", "volume"]
+__all__ = ["VolumeLook", "VolumeReport", "make_volume", "volume"]
 
 #: What one shard becomes when it is halved.
 _HALF_SHARD = (BLOCK_SHARD[0] // 2, BLOCK_SHARD[1] // 2, BLOCK_SHARD[2] // 2)
@@ -212,7 +212,7 @@ async def volume(
     """
     started_s = time.monotonic()
     machine = settings_of(settings, {"um": um, "codec": codec, "workers": workers, "sync": sync})
-    look = _Look(location, data_set_id, view, um, max_gap_um, codec)
+    look = VolumeLook(location, data_set_id, view, um, max_gap_um, codec)
     async with Pool(machine.workers) as pool:
         if not wait:
             await pool.run(look.again)
@@ -227,7 +227,7 @@ async def volume(
                     look.report.interrupted = True
                 else:
                     ending = drain or anyio.Event()
-                    await _make(pool, held, look, _with_progress(on_event, on_progress), ending)
+                    await make_volume(pool, held, look, _with_progress(on_event, on_progress), ending)
                     if machine.pack is not False:
                         look.report.notes += await pack_again(held, on_event, ending)
     look.report.notes = [*look.store.damage, *look.report.notes]
@@ -248,8 +248,22 @@ def _with_progress(on_event: Listener, on_progress: Callable[[int, int], None] |
     return listen
 
 
-async def _make(pool: Pool, held: StoreWriter, look: _Look, on_event: Listener, drain: anyio.Event) -> None:
-    """Make a volume unless it is there, and begin again without the planes that prove to be damaged."""
+async def make_volume(
+    pool: Pool,
+    held: StoreWriter,
+    look: VolumeLook,
+    on_event: Listener,
+    drain: anyio.Event,
+) -> None:
+    """Make a volume unless it is there, and begin again without the planes that prove to be damaged.
+
+    Parameters
+    ----------
+    pool, held, look : Pool, StoreWriter, VolumeLook
+        The threads, what writes to the store, and what the volume is made from.
+    on_event, drain : callable, Event
+        As for `volume`.
+    """
     while not look.source.is_made:
         source = look.source
         await pool.run(held.packing.unpack_to_write, source.data_set.id)
@@ -266,7 +280,7 @@ async def _make(pool: Pool, held: StoreWriter, look: _Look, on_event: Listener, 
             return
 
 
-class _Look:
+class VolumeLook:
     """What a volume is made from, as a store shows it; it blocks.
 
     Attributes

@@ -147,11 +147,19 @@ class Walk:
 
     async def go(self) -> None:
         """Look at everything, in the order of the data sets' ids."""
+        lost = await self.begin()
+        for data_set_id in await self.find_data_sets():
+            if self._drain.is_set():
+                return
+            await self.look_at(data_set_id, lost.get(data_set_id))
+            if self._drain.is_set():
+                return
+            self.passed(data_set_id)
+
+    async def begin(self) -> dict[int, str]:
+        """Look at the root and the catalogue; return the data sets whose records are lost, and what is wrong."""
         scope, progress = self._scope, self._progress
-        self._is_unfinished = bool(await self._pool.run(self._store.read_runs))
-        holder, is_alive = await self._pool.run(self._store.read_writer)
-        # its temporary files are no leftovers
-        self._is_written = holder is not None and is_alive is not False
+        await self.see_who_writes()
         if scope.has_root and not progress.has_begun and scope.part.holds("root"):
             self._on_flaws([flaw_at(*each) for each in await self._pool.run(self._store.own_problems)])
             derived = await self._pool.run(self._store.derived_problems)
@@ -160,26 +168,35 @@ class Walk:
                 await self._find_leftovers(path, deep=path == "catalogue")
         lost = dict(await self._pool.run(self._store.lost_records))
         progress.has_begun = True
-        for data_set_id in await self._pool.run(self._store.list_data_set_ids):
-            if data_set_id <= progress.data_set_id or (
-                scope.only is not None and data_set_id not in scope.only
-            ):
-                continue
-            if self._drain.is_set():
-                return
-            key = f"data_sets/{data_set_id}/zarr.json"
-            archive_problem = await self._pool.run(self._archive_problem, data_set_id)
-            if archive_problem is not None:
-                self._on_flaws([archive_problem])
-            if key in lost:
-                # what cannot be read in an archive is looked at once that is mended
-                if archive_problem is None and scope.holds_data_set(data_set_id):
-                    self._on_flaws([flaw_at(key, lost[key])])
-            else:
-                await self._check_data_set(data_set_id)
-            if self._drain.is_set():
-                return
-            progress.data_set_id, progress.sections = data_set_id, []
+        ids = await self._pool.run(self._store.list_data_set_ids)
+        return {each: lost[key] for each in ids if (key := _record_key(each)) in lost}
+
+    async def see_who_writes(self) -> None:
+        """Learn which runs there are: what they are at is neither broken nor left over."""
+        self._is_unfinished = bool(await self._pool.run(self._store.read_runs))
+        holder, is_alive = await self._pool.run(self._store.read_writer)
+        self._is_written = holder is not None and is_alive is not False
+
+    async def find_data_sets(self) -> list[int]:
+        """Return the data sets that are still to be looked at, in the order of their ids."""
+        only, done = self._scope.only, self._progress.data_set_id
+        ids = await self._pool.run(self._store.list_data_set_ids)
+        return [each for each in ids if each > done and (only is None or each in only)]
+
+    def passed(self, data_set_id: int) -> None:
+        """Note that all data sets up to this one are done."""
+        self._progress.data_set_id, self._progress.sections = data_set_id, []
+
+    async def look_at(self, data_set_id: int, lost: str | None = None) -> None:
+        """Look at one data set; `lost` says what is wrong with its record, where that is lost."""
+        archive_problem = await self._pool.run(self._archive_problem, data_set_id)
+        if archive_problem is not None:
+            self._on_flaws([archive_problem])
+        if lost is None:
+            await self._check_data_set(data_set_id)
+        elif archive_problem is None and self._scope.holds_data_set(data_set_id):
+            # what cannot be read in an archive is looked at once that is mended
+            self._on_flaws([flaw_at(_record_key(data_set_id), lost)])
 
     def _archive_problem(self, data_set_id: int) -> Flaw | None:
         if not self._scope.holds_data_set(data_set_id):
@@ -345,6 +362,10 @@ class Walk:
 
         await share_out(volume_shards(view, layout), compare, self._pool.n_threads)
         return [(key, words) for (_, key), words in sorted(found.items())]
+
+
+def _record_key(data_set_id: int) -> str:
+    return f"{data_set_path(data_set_id)}/zarr.json"
 
 
 def _derived_problems(data_set: StoredDataSet, flaws: list[Flaw]) -> list[tuple[str, str]]:

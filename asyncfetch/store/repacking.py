@@ -15,7 +15,7 @@ from asyncfetch.store.salvage import salvage_data_set
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from asyncfetch.store.objects import Place
     from asyncfetch.store.packing import PackedFiles
@@ -35,11 +35,14 @@ class Packing:
         The store; its packed data sets are unpacked from now on when something in them changes.
     lock : RLock
         Of all metadata that sections and views share.
+    is_lent : bool
+        Whether another process holds the store, which has noted at the root what is to be packed again.
     """
 
-    def __init__(self, place: Place, lock: threading.RLock) -> None:
+    def __init__(self, place: Place, lock: threading.RLock, *, is_lent: bool = False) -> None:
         self._place = place
         self._lock = lock
+        self._is_lent = is_lent
         if isinstance(place.backend, PackedFolderBackend):
             place.backend.unpack = self.unpack_to_write
 
@@ -116,8 +119,21 @@ class Packing:
         """
         with self._lock:
             if self.is_packed(data_set_id):
-                self._set_to_pack({*self.read_to_pack(), data_set_id})
+                if not self._is_lent:
+                    self._set_to_pack({*self.read_to_pack(), data_set_id})
                 unpack_data_set(self._place, data_set_id)
+
+    def lend(self, data_set_ids: Collection[int]) -> None:
+        """Let other processes write to data sets: packed ones are packed again if they are unpacked."""
+        packed = {each for each in data_set_ids if self.is_packed(each)}
+        with self._lock:
+            self._set_to_pack({*self.read_to_pack(), *packed})
+
+    def take_back(self, data_set_ids: Collection[int]) -> None:
+        """Note that no other process writes to data sets any more: those that are packed have stayed so."""
+        packed = {each for each in data_set_ids if self.is_packed(each)}
+        with self._lock:
+            self._set_to_pack({*self.read_to_pack()} - packed)
 
     def salvage(self, data_set_id: int) -> bool:
         """Turn a damaged archive into a folder of what it can still give, to be mended and packed again.

@@ -8,6 +8,7 @@ All functions block and may be called from many threads at once.
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 
 from asyncfetch.allen import parse_data_set, row_id
+from asyncfetch.errors import StoreAccessError
 from asyncfetch.layout.citation import citation_of
 from asyncfetch.layout.paths import (
     SPACE_TRANSFORMS_PATH,
@@ -32,7 +34,7 @@ from asyncfetch.layout.titles import title_of
 from asyncfetch.layout.upstream import UpstreamChanges, compare_tables, with_rows_of
 from asyncfetch.store.arrays import mend_source_folder, write_column
 from asyncfetch.store.differences import difference, rewrite
-from asyncfetch.store.lock import StoreLock
+from asyncfetch.store.lock import StoreLock, read_holder
 from asyncfetch.store.objects import Location, Place
 from asyncfetch.store.packing import settle, sweep_folders
 from asyncfetch.store.records import (
@@ -62,7 +64,7 @@ from asyncfetch.store.view_writer import ViewWriter
 from asyncfetch.store.volume import VolumeWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from zarr.abc.store import Store as ZarrStore
@@ -91,7 +93,12 @@ class StoreWriter:
     """
 
     def __init__(
-        self, place: Place, held: StoreLock | None = None, new_folders: Collection[Path] | None = None
+        self,
+        place: Place,
+        held: StoreLock | None = None,
+        new_folders: Collection[Path] | None = None,
+        *,
+        is_lent: bool = False,
     ) -> None:
         self._place = place
         self._held = held
@@ -99,7 +106,7 @@ class StoreWriter:
         self._new_folders = new_folders
         # of all metadata that sections and views share
         self._lock = threading.RLock()
-        self.packing = Packing(place, self._lock)
+        self.packing = Packing(place, self._lock, is_lent=is_lent)
 
     def __repr__(self) -> str:
         return f"StoreWriter({self.location!r})"
@@ -159,6 +166,39 @@ class StoreWriter:
             held.release()
             raise
         return cls(place, held, None if was_made else new_folders)
+
+    @classmethod
+    def share(cls, location: Location, guard: Callable[[], None], token: str, *, sync: Sync = "none") -> Self:
+        """Open a store that another process holds, for a part of its run; it is not locked once more.
+
+        Parameters
+        ----------
+        location : str or Path
+            The store.
+        guard : callable
+            Is called before every change, and raises where this process may not make it any more.
+        token : str
+            Of the run that holds the store.
+        sync : str
+            As for `open`.
+
+        Raises
+        ------
+        StoreAccessError
+            The store is not there, or held by another run: it is not the same one.
+        """
+        place = Place(location, sync=sync)
+        holder, _ = read_holder(place)
+        if holder is None or holder.token != token:
+            there = "no run holds it there" if holder is None else f"there it is held by {holder}"
+            raise StoreAccessError(
+                f"{place.name} is not the store of the run on {socket.gethostname()}: {there}; every machine has to "
+                "see the same directory under the same path, or the store has to lie in object storage",
+                location=place.name,
+            )
+        check_root(place, create=False)
+        place.guard = guard
+        return cls(place, is_lent=True)
 
     def close(self) -> None:
         """Give the store back, so that another run can write to it; a new one in which nothing is goes away."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.configuration import Given
+from asyncfetch.cli.machines import cluster_at
 from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
     MACHINE,
@@ -14,6 +15,7 @@ from asyncfetch.cli.options import (
     SETTING_OPTIONS,
     WRITING,
     AsJson,
+    Cluster,
     LogJson,
     Metrics,
     Quiet,
@@ -62,6 +64,7 @@ def rebuild(
         list[int] | None,
         typer.Option("--image", metavar="ID", help="Only this section image. May be repeated."),
     ] = None,
+    cluster: Cluster = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
     wait: Wait = False,
@@ -77,6 +80,7 @@ def rebuild(
     choices: dict[str, Any] = {
         name: getattr(settings, name) for name in _AS_STORED if given[name] is not None
     }
+    machines = cluster_at(cluster, quiet=quiet)
     refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
@@ -92,6 +96,7 @@ def rebuild(
             memory_bytes=settings.memory_bytes,
             workers=settings.workers,
             sync=settings.sync,
+            cluster=machines,
             **choices,
         )
 

@@ -9,11 +9,13 @@ import typer
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.machines import cluster_at
 from asyncfetch.cli.options import (
     MACHINE,
     SERVER,
     WRITING,
     AsJson,
+    Cluster,
     LogJson,
     Metrics,
     Quiet,
@@ -76,6 +78,7 @@ def verify(
         ),
     ] = 20,
     seed: Annotated[int, typer.Option(metavar="N", help="Another number hashes another sample.")] = 0,
+    cluster: Cluster = None,
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
@@ -88,6 +91,7 @@ def verify(
     Exit code 0: nothing is wrong, or nothing is left after --repair; 6: something is.
     """
     settings = given.settings()
+    machines = cluster_at(cluster, quiet=quiet)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> VerifyReport:
@@ -103,6 +107,7 @@ def verify(
             on_event=on_event,
             drain=drain,
             wait=wait,
+            cluster=machines,
         )
 
     found = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
+from asyncfetch.cli.machines import cluster_at
 from asyncfetch.cli.opening import tell_damage
-from asyncfetch.cli.options import AsJson, DataSetId, Quiet, Wait, takes
+from asyncfetch.cli.options import AsJson, Cluster, Quiet, Wait, takes
 from asyncfetch.cli.running import run_until_interrupted
 from asyncfetch.text import counted, lasting, listed
 
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from asyncfetch.mirroring import VolumeGap, VolumeReport
+    from asyncfetch.cluster import DaskCluster
+    from asyncfetch.errors import StoreBusyError
+    from asyncfetch.mirroring import Failure, VolumeGap, VolumeReport, VolumesReport
+    from asyncfetch.settings import Codec, Sync
 
 __all__ = ["volume"]
 
+_ON_FIRST = "stopping when the shards in progress are done; interrupt again to stop at once"
+_ON_SECOND = "stopped; the same command continues from there"
 _OF_THE_PLANES = "that of the planes"
 _OPTIONS = takes(
     "um",
@@ -39,7 +45,18 @@ _OPTIONS = takes(
 def volume(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A store that holds registered planes.")],
     given: Annotated[Given, _OPTIONS],
-    data_set_id: DataSetId = None,
+    data_set_ids: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--dataset",
+            metavar="ID",
+            help="Which data set. May be repeated.",
+            show_default="the only one",
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every data set that has registered planes.", show_default=False)
+    ] = False,
     view: Annotated[str, typer.Option(metavar="VIEW", help="Which view.")] = "image",
     max_gap_um: Annotated[
         float | None,
@@ -50,6 +67,7 @@ def volume(
             show_default="2.5 times the usual gap, at most 500",
         ),
     ] = None,
+    cluster: Cluster = None,
     wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -57,37 +75,116 @@ def volume(
     """Fill the space between registered planes, as a volume.
 
     The volume is an OME-Zarr image beside the planes. What is up to date stays, and an interrupted volume is continued.
-    Damaged planes are left out and named, with exit code 3.
+    Damaged planes are left out and named, with exit code 3. Of many data sets, one whose volume cannot be made is
+    named, too, and the others are made.
     """
     settings = given.settings()
     if settings.um == "full":
         from asyncfetch.errors import SettingsError
 
         raise SettingsError('--um: a volume has a pitch in µm, not "full"', setting="um")
+    if every and data_set_ids:
+        from asyncfetch.errors import SelectionError
+
+        raise SelectionError("--all is every data set; leave out --dataset")
+    machines = cluster_at(cluster, quiet=quiet)
+    options = _Options(
+        view=view,
+        um=None if given["um"] is None else float(settings.um),
+        max_gap_um=max_gap_um,
+        codec=None if given["codec"] is None else settings.codec,
+        workers=settings.workers,
+        sync=settings.sync,
+        wait=wait,
+        on_wait=lambda error: tell(f"waiting: {error.message}"),
+    )
+    if every or machines is not None or len(data_set_ids or ()) > 1:
+        _make_many(out, data_set_ids, options, machines, every=every, as_json=as_json, quiet=quiet)
+    else:
+        _make_one(out, data_set_ids[0] if data_set_ids else None, options, as_json=as_json, quiet=quiet)
+
+
+class _Options(TypedDict):
+    """What both ways of making volumes take."""
+
+    view: str
+    um: float | None
+    max_gap_um: float | None
+    codec: Codec | None
+    workers: int | None
+    sync: Sync | None
+    wait: bool
+    on_wait: Callable[[StoreBusyError], None]
+
+
+def _make_many(
+    out: str,
+    data_set_ids: list[int] | None,
+    options: _Options,
+    cluster: DaskCluster | None,
+    *,
+    every: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from asyncfetch import mirroring
+    from asyncfetch.errors import SelectionError
+
+    if not every and not data_set_ids:
+        raise SelectionError(
+            "a cluster makes the volumes of many data sets: name them with --dataset, or use --all"
+        )
+
+    def on_volume(made: VolumeReport | Failure) -> None:
+        if not quiet:
+            # in one line, as they come; the rest is told at the end
+            tell(_failed(made) if isinstance(made, mirroring.Failure) else _describe(made).partition("\n")[0])
+
+    async def run(drain: anyio.Event) -> VolumesReport:
+        return await mirroring.volumes(
+            out,
+            None if every else data_set_ids,
+            on_volume=on_volume,
+            drain=drain,
+            cluster=cluster,
+            **options,
+        )
+
+    report = run_until_interrupted(run, on_first=_ON_FIRST, on_second=_ON_SECOND)
+    if as_json:
+        print_json(report.as_dict())
+    n_volumes, took = counted(len(report.volumes), "volume"), lasting(report.elapsed_s)
+    lines = [f"{n_volumes}, {len(report.failures)} failed, in {took}; {report.location}"]
+    lines += listed(report.failures, _failed, "failed: {} more; --json lists all".format)
+    lines += listed(
+        [each for volume in report.volumes for each in volume.damaged],
+        lambda each: f"left out: {each.item}: {each.message}",
+        "left out: {} more; --json lists all".format,
+    )
+    lines += [f"note: {note}" for note in report.notes]
+    if report.interrupted:
+        lines.append("interrupted; the same command continues")
+    tell("\n".join(lines))
+    if report.interrupted:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if not report.volumes and not report.failures:
+        raise typer.Exit(ExitCode.NOTHING_MATCHED)
+    if report.failures or any(each.damaged for each in report.volumes):
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _failed(failure: Failure) -> str:
+    return f"failed: {failure.item}: {failure.message}"
+
+
+def _make_one(out: str, data_set_id: int | None, options: _Options, *, as_json: bool, quiet: bool) -> None:
     from asyncfetch import mirroring
 
     async def run(drain: anyio.Event) -> VolumeReport:
         with _progress(quiet=quiet) as on_progress:
-            return await mirroring.volume(
-                out,
-                data_set_id,
-                view=view,
-                um=None if given["um"] is None else float(settings.um),
-                max_gap_um=max_gap_um,
-                codec=None if given["codec"] is None else settings.codec,
-                workers=settings.workers,
-                sync=settings.sync,
-                on_progress=on_progress,
-                drain=drain,
-                wait=wait,
-                on_wait=lambda error: tell(f"waiting: {error.message}"),
-            )
+            return await mirroring.volume(out, data_set_id, on_progress=on_progress, drain=drain, **options)
 
-    report = run_until_interrupted(
-        run,
-        on_first="stopping when the shards in progress are done; interrupt again to stop at once",
-        on_second="stopped; the same command continues from there",
-    )
+    report = run_until_interrupted(run, on_first=_ON_FIRST, on_second=_ON_SECOND)
     if as_json:
         print_json(report.as_dict())
     tell(_describe(report))
