@@ -11,6 +11,7 @@ import anyio
 from asyncfetch.errors import StoreBusyError
 from asyncfetch.events import StoreAwaited
 from asyncfetch.store import StoreWriter
+from asyncfetch.store.directory import cloud_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -23,6 +24,8 @@ __all__ = ["open_writer", "teller"]
 
 #: How often a run that waits looks whether the one before has ended.
 _LOOK_EVERY_S = 0.5
+#: The same where each look is some requests to a server.
+_LOOK_AFAR_EVERY_S = 5.0
 #: A command that names many items is cut after this many characters.
 _MAX_COMMAND = 80
 
@@ -82,7 +85,10 @@ async def open_writer(
         of_any_version=of_any_version,
         sync=sync,
     )
-    writer = await _wait_for(take, drain or anyio.Event(), on_wait) if wait else await _in_thread(take)
+    every_s = _LOOK_EVERY_S if cloud_address(location) is None else _LOOK_AFAR_EVERY_S
+    writer = (
+        await _wait_for(take, drain or anyio.Event(), on_wait, every_s) if wait else await _in_thread(take)
+    )
     try:
         yield writer
     finally:
@@ -101,7 +107,10 @@ async def _in_thread(take: Callable[[], StoreWriter]) -> StoreWriter:
 
 
 async def _wait_for(
-    take: Callable[[], StoreWriter], drain: anyio.Event, on_wait: Callable[[StoreBusyError], None] | None
+    take: Callable[[], StoreWriter],
+    drain: anyio.Event,
+    on_wait: Callable[[StoreBusyError], None] | None,
+    every_s: float,
 ) -> StoreWriter | None:
     is_told = False
     while not drain.is_set():
@@ -111,6 +120,6 @@ async def _wait_for(
             if on_wait is not None and not is_told:
                 on_wait(error)
                 is_told = True
-        with anyio.move_on_after(_LOOK_EVERY_S):
+        with anyio.move_on_after(every_s):
             await drain.wait()
     return None

@@ -20,6 +20,7 @@ from zarr.storage import FsspecStore, ObjectStore
 import asyncfetch
 from asyncfetch import blocking
 from asyncfetch.errors import StoreAccessError, StoreBusyError
+from asyncfetch.events import StoreAwaited
 from asyncfetch.mirroring import mirror, rebuild, resume, verify, volume
 from asyncfetch.store import StoreWriter
 
@@ -206,6 +207,20 @@ def test_two_live_runs_are_never_at_one_store(address, to, command, replica_proc
     finally:
         writer.close()
     assert to(address).n_committed == 10
+
+
+def test_a_run_that_waits_takes_the_store_when_the_one_before_has_ended(address, to):
+    writer = StoreWriter.open(address, command="mirror product:1")
+    waits = []
+
+    def end(event):
+        if isinstance(event, StoreAwaited):
+            waits.append(event.cause)
+            writer.close()
+
+    report = to(address, wait=True, on_event=end)
+    assert report.n_committed == 10
+    assert [("mirror product:1" in cause) for cause in waits] == [True]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -40,7 +40,15 @@ __all__ = ["mirror", "resume"]
 
 def mirror(
     selection: Selection,
-    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The store: a directory.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="The store: a directory, or an address such as s3://bucket/brains.zarr.",
+        ),
+    ],
     given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE, WRITING)],
     narrowed: Annotated[Narrowed, NARROWING],
     record: Record = None,
