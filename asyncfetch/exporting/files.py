@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from zlib_ng import gzip_ng
 
 from asyncfetch.errors import StoreAccessError, StoreError, StoreSpaceError
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Facts", "mapped_errors", "measured", "write_whole"]
+__all__ = ["Facts", "gzipped", "mapped_errors", "measured", "write_whole"]
 
 #: What the writer of a file tells about it, in values that JSON knows.
 type Facts = dict[str, Any]
@@ -90,6 +92,13 @@ def write_whole(folder: Path, name: str, write: Callable[[Path], Facts]) -> Fact
                 _remove(temporary)
             raise
     return facts
+
+
+def gzipped(file: IO[bytes]) -> IO[bytes]:
+    """Return what compresses into an open file; the same bytes give the same file, without name and time."""
+    level = 4  # as small as 6 to a few per cent, in half the time
+    out = gzip_ng.GzipNGFile("", "wb", level, file, 0)  # type: ignore[no-untyped-call]  # its types are those of zlib
+    return cast("IO[bytes]", out)
 
 
 def measured(path: Path) -> tuple[int, int]:

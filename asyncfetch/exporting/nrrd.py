@@ -6,11 +6,11 @@ The axes are p, i and r, as in Allen's own files; unlike these, it says where th
 
 from __future__ import annotations
 
-import gzip
 from functools import partial
 from typing import TYPE_CHECKING
 
 from asyncfetch.exporting.choices import Color, StackLayer  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.exporting.files import gzipped
 from asyncfetch.exporting.nifti import stack_output
 from asyncfetch.exporting.protocol import Format, Output
 from asyncfetch.exporting.space import voxel_to_ras_mm
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from asyncfetch.exporting.chosen import Chosen
 
 __all__ = ["Nrrd"]
-
-_LEVEL = 4
 
 
 class Nrrd(Format, frozen=True, kw_only=True):
@@ -79,6 +77,6 @@ def _vector(values: NDArray[np.float64]) -> str:
 def _write(stack: Stack, header: bytes, color: Color, path: Path) -> None:
     with path.open("wb") as file:
         file.write(header)
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as out:
+        with gzipped(file) as out:
             for piece in stack.pieces(color):
                 out.write(piece)

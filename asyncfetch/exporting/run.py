@@ -138,6 +138,10 @@ def _target(folder: str | os.PathLike[str], store: Store) -> Path:
     SettingsError
         It is not a directory of this machine, or it is within the store, where a run would take the files for damage.
     """
+    if isinstance(folder, str) and "://" in folder and not folder.lower().startswith("file:"):
+        raise SettingsError(
+            f"{folder} is an address; an export goes to a directory of this machine", setting="output"
+        )
     target = directory_of(folder if isinstance(folder, str) else Path(folder))
     if target.resolve().is_relative_to(Path(store.location).resolve()):
         raise SettingsError(

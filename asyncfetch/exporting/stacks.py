@@ -27,8 +27,10 @@ type Color = Literal["rgb", "grey"]
 type StackName = Literal["registered", "volume"]
 type Shape3 = tuple[int, int, int]
 
-#: Bytes of a part that is read at once: more than a row of cubes of a volume of 10 µm, so that none is decoded twice.
-_PART_BYTES = 2**28
+#: Bytes of a part that is read at once, where a row of cubes is not more.
+_PART_BYTES = 2**26
+#: Voxels per side of the chunks of a volume; those of planes are larger.
+_CUBE = 64
 # Rec. 601, in thousandths.
 _LUMA = np.array([299, 587, 114], dtype=np.uint32)
 
@@ -131,16 +133,19 @@ class Stack:
 
     @property
     def part_depth(self) -> int:
-        """Voxels along r that are read at once."""
+        """Voxels along r that are read at once: whole cubes of a volume, so that none is decoded twice."""
         across = self.shape[0] * self.shape[1] * self.n_channels
-        return max(1, min(self.shape[2], _PART_BYTES // across))
+        chunk = int(self.array.chunks[1 + self.axes.index(2)])
+        step = chunk if chunk <= _CUBE else 1
+        return max(step, _PART_BYTES // across // step * step)
 
     @property
     def part_bytes(self) -> int:
         """The memory that reading part by part takes, with a copy in another order."""
-        return 2 * self.shape[0] * self.shape[1] * self.part_depth * self.n_channels
+        depth = min(self.part_depth, self.shape[2])
+        return 3 * self.shape[0] * self.shape[1] * depth * self.n_channels
 
-    def pieces(self, color: Color) -> Iterator[bytes]:
+    def pieces(self, color: Color) -> Iterator[memoryview]:
         """Yield the voxels with p as the fastest axis and r as the slowest, as NIfTI and NRRD order them.
 
         Parameters
@@ -153,7 +158,7 @@ class Stack:
             voxels = self.read((0, 0, begin), (self.shape[0], self.shape[1], end))
             if color == "grey":
                 voxels = to_grey(voxels)
-            yield np.ascontiguousarray(voxels.transpose(2, 1, 0, 3)).tobytes()
+            yield memoryview(np.ascontiguousarray(voxels.transpose(2, 1, 0, 3))).cast("B")
 
 
 def to_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

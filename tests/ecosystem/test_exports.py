@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import asyncfetch
 from asyncfetch import blocking
@@ -138,6 +139,23 @@ def test_ome_zarr_py_and_bioio_open_images_of_version_04(needs, store_of, tmp_pa
     image = bioio.BioImage(path, reader=bioio_ome_zarr.Reader)
     assert np.array_equal(image.get_image_data("CZYX"), expected)
     assert (image.physical_pixel_sizes.Z, image.physical_pixel_sizes.X) == (100.0, 100.0)
+
+
+@pytest.mark.parametrize("layer", ["sections", "volume"])
+def test_the_description_of_an_ome_tiff_is_valid_by_the_schema(needs, store_of, tmp_path, layer):
+    ome_types = needs("ome_types")
+    report = blocking.export(
+        store_of("zstd"), f"dataset:{CORONAL}", format="ome-tiff", folder=tmp_path, layer=layer
+    )
+    assert not report.failures
+    for path in (tmp_path / str(CORONAL)).glob("*.ome.tif"):
+        with Image.open(path) as image:
+            # Pillow takes the bytes of a tag for Latin-1
+            described = image.tag_v2[270].encode("latin-1").decode()
+        (told,) = ome_types.from_xml(described, validate=True).images
+        assert told.pixels.physical_size_x_unit.value == "µm"
+        assert (told.pixels.size_c, told.pixels.channels[0].samples_per_pixel) == (3, 3)
+        assert len(told.pixels.planes) == told.pixels.size_z
 
 
 def image_of(sdata, name):

@@ -23,6 +23,10 @@ def main(base_url: str, folder: Path) -> None:
     assert_type(blocking.upgrade(out, workers=1), blocking.Report)
     assert_type(blocking.volume(out, max_gap_um=3000), blocking.VolumeReport)
     assert_type(blocking.verify(out, full=True), blocking.VerifyReport)
+    exported = blocking.export(
+        out, "dataset:900000005", format="nifti", folder=folder / "files", color="grey"
+    )
+    assert_type(exported, blocking.ExportReport)
     assert_type(blocking.open(out), blocking.Store)
 
     with Client(settings=calm) as allen:
@@ -35,6 +39,9 @@ def mistakes(out: Path) -> None:
     blocking.mirror("product:1", out, um="fine")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     blocking.mirror("product:1", out, Settings())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     blocking.estimate("product:1", layer=("source",))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    blocking.export(out, format="nifti")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    blocking.export(out, format="nifti", folder=out, colour=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    blocking.export(out, format="nifti", folder=out, color=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     blocking.resume(out, um=25)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     blocking.rebuild(out, views=("image",))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     blocking.rebuild(out, ("sections",))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
