@@ -42,7 +42,7 @@ from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.mirroring.finishing import Finishing
 from asyncfetch.mirroring.outcomes import SectionOutcomes
-from asyncfetch.mirroring.refreshing import Refresh, drop_planes, follow_upstream, lies_otherwise
+from asyncfetch.mirroring.refreshing import Refresh, drop_planes, find_gone, follow_upstream, lies_otherwise
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.runs import begin_run, continue_run, records_of
@@ -423,14 +423,18 @@ class _Run:
                     await anyio.lowlevel.checkpoint()
                 to_plan, found = anyio.create_memory_object_stream[Resolved](_LOOK_AHEAD)
                 spaces: set[int] = set()
+                ids: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
                     tasks.start_soon(resolve_selections, self._client, selections, to_plan, self._filters)
                     tasks.start_soon(self._prepare)
                     async for each in found:
                         if isinstance(each, ResolvedDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
+                            ids.add(each.data_set.id)
                         await self._take(each, send, beside)
                 self._unfinished.plan_all()
+                if self._report.refresh is not None:
+                    await find_gone(self._client, self._writer, selections, ids, self._report.refresh)
                 notes = await complete_catalogue(self._client, self._writer, spaces - {0})
                 self._report.notes.extend(notes)
 

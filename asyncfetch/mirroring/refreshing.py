@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from asyncfetch.allen import SectionDataSet, SectionImage
+    from asyncfetch.client import Client
     from asyncfetch.errors import SettingsError
     from asyncfetch.layout.upstream import UpstreamChanges
+    from asyncfetch.selecting import Selection
     from asyncfetch.store import Commit, StoreWriter, ViewWriter
 
-__all__ = ["Refresh", "drop_planes", "follow_upstream", "lies_otherwise"]
+__all__ = ["Refresh", "drop_planes", "find_gone", "follow_upstream", "lies_otherwise"]
 
 
 class Refresh(msgspec.Struct, kw_only=True):
@@ -46,6 +48,10 @@ class Refresh(msgspec.Struct, kw_only=True):
         Images of which something else is said now, such as that they failed.
     removed : list of int
         Images that the API no longer has in their data set; what is stored of them stays.
+    failed_data_sets : list of int
+        Stored data sets that the API has marked as failed since, so that genes and products leave them out; they stay.
+    removed_data_sets : list of int
+        Stored data sets that the API no longer has; they stay.
     """
 
     new_data_sets: list[int] = msgspec.field(default_factory=list)
@@ -54,6 +60,8 @@ class Refresh(msgspec.Struct, kw_only=True):
     moved: list[int] = msgspec.field(default_factory=list)
     other_facts: list[int] = msgspec.field(default_factory=list)
     removed: list[int] = msgspec.field(default_factory=list)
+    failed_data_sets: list[int] = msgspec.field(default_factory=list)
+    removed_data_sets: list[int] = msgspec.field(default_factory=list)
 
     def add(self, data_set_id: int, changes: UpstreamChanges, *, is_new: bool) -> None:
         """Count the sections of a data set."""
@@ -79,6 +87,18 @@ class Refresh(msgspec.Struct, kw_only=True):
                 "section is gone from the API and stays here",
                 "image",
                 "sections are gone from the API and stay here",
+            ),
+            (
+                self.failed_data_sets,
+                "data set is marked as failed now and stays here",
+                "dataset",
+                "data sets are marked as failed now and stay here",
+            ),
+            (
+                self.removed_data_sets,
+                "data set is gone from the API and stays here",
+                "dataset",
+                "data sets are gone from the API and stay here",
             ),
         )
         told = [
@@ -166,6 +186,54 @@ def _describe(
         "image_to_reference": affine,
     }
     there.commit(msgspec.structs.replace(rest, **facts))
+
+
+async def find_gone(
+    client: Client,
+    writer: StoreWriter,
+    selections: Collection[Selection],
+    found: Collection[int],
+    refresh: Refresh,
+) -> None:
+    """Tell of stored data sets that their gene or product no longer gives: the API has them no more, or they failed.
+
+    Parameters
+    ----------
+    client : Client
+        Asked for those alone, a hundred at once.
+    writer : StoreWriter
+        The store.
+    selections : collection of Selection
+        What was asked for.
+    found : collection of int
+        The data sets that this gave.
+    refresh : Refresh
+        What is told.
+    """
+    named = {(each.kind, str(each.id).lower()) for each in selections if each.kind in {"gene", "product"}}
+    missing = await client.pool.run(_stored_of, writer, named, frozenset(found)) if named else []
+    if not missing:
+        return
+    known = {each.id: each for each in await client.data_sets(ids=missing, failed=None)}
+    refresh.removed_data_sets += [each for each in missing if each not in known]
+    refresh.failed_data_sets += [each for each in missing if each in known and known[each].failed]
+
+
+def _stored_of(writer: StoreWriter, named: Collection[tuple[str, str]], found: Collection[int]) -> list[int]:
+    """Return the stored data sets of some genes and products, but for those that were found."""
+    stored = []
+    for data_set_id in sorted(set(writer.data_set_ids()) - set(found)):
+        record = writer.record(data_set_id)
+        if record is None:
+            continue
+        data_set = parse_data_set(record)
+        words = {("gene", each.acronym or "") for each in data_set.genes}
+        words |= {("product", each.abbreviation or "") for each in data_set.products}
+        words |= {("gene", str(each.id)) for each in data_set.genes}
+        words |= {("product", str(each.id)) for each in data_set.products}
+        if not {(kind, word.lower()) for kind, word in words}.isdisjoint(named):
+            stored.append(data_set_id)
+    return stored
 
 
 def lies_otherwise(error: SettingsError) -> bool:

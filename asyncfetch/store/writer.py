@@ -343,6 +343,10 @@ class StoreWriter:
         registered = read_registered_layout(self._place, data_set_id, view)
         return ViewWriter(self._place, self._lock, data_set_id, view, data_set, registered)
 
+    def data_set_ids(self) -> tuple[int, ...]:
+        """Return the ids of the data sets that the store holds, sorted."""
+        return tuple(sorted(int(name) for name in self._place.names_below("data_sets") if name.isdecimal()))
+
     def views(self, data_set_id: int) -> tuple[str, ...]:
         """Return the views of a data set that the store holds, sorted."""
         return read_views(self._place, data_set_id)

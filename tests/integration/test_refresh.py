@@ -250,3 +250,28 @@ def test_a_volume_of_planes_that_moved_is_gone_and_the_command_for_it_is_told(ni
     (note,) = report.notes
     assert note.endswith(f"make it again: asyncfetch volume {out} --dataset {SMALL}")
     assert asyncfetch.open(out).data_set(SMALL).read_volume_layout() is None
+
+
+def test_data_sets_that_failed_since_or_are_gone_are_told_and_stay(nightly, tmp_path, stored_objects):
+    out, selection = tmp_path / "now.zarr", ["gene:Gad1"]
+    nightly(out, selection=[*selection, f"dataset:{NISSL}"])
+    stored = set(asyncfetch.open(out).read_data_set_ids())
+    assert stored == {SMALL, NISSL}
+    before = stored_objects(out)
+
+    def fail(tables):
+        tables["SectionDataSet"][SMALL]["failed"] = True
+
+    report, asked = nightly(out, fail, selection=[*selection, f"dataset:{NISSL}"])
+    assert report.refresh == Refresh(failed_data_sets=[SMALL])
+    assert asked == []
+    assert report.refresh.sentences() == [
+        f"1 data set is marked as failed now and stays here: dataset:{SMALL}"
+    ]
+
+    def remove(tables):
+        del tables["SectionDataSet"][SMALL]
+
+    report, asked = nightly(out, remove, selection=[*selection, f"dataset:{NISSL}"])
+    assert report.refresh == Refresh(removed_data_sets=[SMALL])
+    assert stored_objects(out) == before
