@@ -11,6 +11,7 @@ COMMANDS = {
     "whole": ("benchmarks.whole_runs", "whole runs beside the floor, a plain script, atldld and AllenSDK"),
     "engine": ("benchmarks.engine_overhead", "the engine beside a bare aiohttp loop"),
     "rate": ("benchmarks.rate", "whether a rate is kept, and used, in real time"),
+    "scale": ("benchmarks.scale", "products of 10^6 sections: planning, counting and asking again"),
     "simulate": ("benchmarks.simulation.command", "the engine against simulated hosts, in virtual time"),
     "plot": ("benchmarks.plots", "draw the figures of whole runs as PNG"),
 }

@@ -152,6 +152,12 @@ def plan_view(
         if settings.downsample is not None and settings.downsample > last_tier_of(section):
             remarks.too_deep.append(section)
         stored = commits.get(section.id)
+        if stored is not None and _is_served(section, settings, recipe, stored):
+            # where it lies was told when it was stored
+            committed.append(section.id)
+            if "sections" in settings.layers and stored.recipe.codec != recipe.codec:
+                remarks.of_another_codec.append(section)
+            continue
         plan = _plan_section(data_set, section, view, settings, recipe, stored)
         try:
             if "registered" in settings.layers:
@@ -217,6 +223,19 @@ def _plan_section(
     stored: SectionSummary | None,
 ) -> SectionPlan:
     """Plan a section without its position on the grid."""
+    return plan_section(
+        data_set,
+        section,
+        view,
+        recipe,
+        tuple(layer for layer in settings.layers if layer != "registered"),
+        downsample=_downsample(section, settings, stored),
+        delivery=Delivery(settings.fetch, settings.memory_bytes),
+    )
+
+
+def _downsample(section: SectionImage, settings: Settings, stored: SectionSummary | None) -> int:
+    """Return the tier that is wanted of a section."""
     downsample = tier_of(section, settings)
     if settings.has_region or settings.fetch == "tiles":
         # a box of a tier that the server does not have would come with the size of the box
@@ -224,15 +243,24 @@ def _plan_section(
     if stored is not None and settings.downsample is None:
         # asking for more of a section never makes what is stored of it coarser
         downsample = min(downsample, stored.downsample)
-    return plan_section(
-        data_set,
-        section,
-        view,
-        recipe,
-        tuple(layer for layer in settings.layers if layer != "registered"),
-        downsample=downsample,
-        delivery=Delivery(settings.fetch, settings.memory_bytes),
+    return downsample
+
+
+def _is_served(section: SectionImage, settings: Settings, recipe: Recipe, stored: SectionSummary) -> bool:
+    """Tell whether what is stored of a section serves, whatever its position: all of it, with all layers.
+
+    Most sections of a run that is repeated do, and planning one costs ten times as much as this.
+    """
+    if settings.has_region or stored.region is not None or not set(settings.layers) <= set(stored.layers):
+        return False
+    wanted = Wanted(
+        recipe=recipe,
+        layers=settings.layers,
+        downsample=_downsample(section, settings, stored),
+        is_tier_fixed=settings.downsample is not None,
+        shape=stored.shape,
     )
+    return compare(wanted, stored).is_served
 
 
 def _changed(plan: SectionPlan, stored: SectionSummary | None, settings: Settings) -> SectionPlan | None:

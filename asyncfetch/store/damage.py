@@ -14,7 +14,7 @@ import msgspec
 
 from asyncfetch.allen.envelope import MAX_MADE_BYTES, made_bytes
 
-__all__ = ["UNREADABLE", "Damage", "parse_array", "parse_document", "parse_group"]
+__all__ = ["UNREADABLE", "Damage", "parse_array", "parse_counted", "parse_document", "parse_group"]
 
 #: What parsing raises for content of any kind; RecursionError for brackets without end.
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
@@ -96,6 +96,17 @@ def parse_group(data: bytes) -> dict[str, Any]:
     if len(data) <= _MAX_UNCOUNTED_BYTES:
         return _GROUPS.decode(data).attributes
     return _OBJECTS.decode(_bounded(_LONG_GROUPS.decode(data).attributes))
+
+
+def parse_counted[T](data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return metadata as a type that takes less memory than all that they say.
+
+    Raises
+    ------
+    msgspec.DecodeError, ValueError, RecursionError
+        They are not what the decoder reads.
+    """
+    return decoder.decode(_bounded(data))
 
 
 def parse_document(data: bytes) -> dict[str, Any]:

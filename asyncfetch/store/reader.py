@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -51,6 +52,7 @@ from asyncfetch.store.lock import read_holder
 from asyncfetch.store.objects import Location, Place, metadata_key
 from asyncfetch.store.packed import packed_id_of
 from asyncfetch.store.packing import archive_problem, is_packed, lies_beside
+from asyncfetch.store.progress import ViewProgress, read_progress
 from asyncfetch.store.records import (
     read_atlases,
     read_commit,
@@ -83,6 +85,8 @@ if TYPE_CHECKING:
 __all__ = ["Store", "StoredDataSet", "StoredSection", "open"]
 
 _VIEWS = frozenset(get_args(View))
+#: Data sets that are counted before any of them is told.
+_AT_ONCE = 1000
 
 
 def open(location: Location) -> Store:  # noqa: A001 - the public name is asyncfetch.open, as zarr.open is
@@ -142,6 +146,12 @@ class Store:
         records = self._place.map(partial(read_record, self._place), unknown)
         self._sound_ids |= {each for each, record in zip(unknown, records, strict=True) if record is not None}
         return tuple(each for each in ids if each in self._sound_ids)
+
+    def read_progress(self) -> Iterator[ViewProgress]:
+        """Yield what is committed of each view of each data set, by id, as it is counted."""
+        for data_set_ids in itertools.batched(self.list_data_set_ids(), _AT_ONCE):
+            for found in self._place.map(partial(read_progress, self._place), data_set_ids):
+                yield from found
 
     def list_data_set_ids(self) -> tuple[int, ...]:
         """Return the ids of all data sets of which there is anything, sorted."""

@@ -40,6 +40,7 @@ __all__ = [
     "check_commit",
     "check_content",
     "check_record",
+    "ordered",
     "read_atlases",
     "read_commit",
     "read_commits",
@@ -150,6 +151,14 @@ def read_commits(place: Place, data_set_id: int, view: str) -> dict[int, Commit]
         key=lambda commit: (commit.section_number is None, commit.section_number or 0, commit.image_id)
     )
     return {commit.image_id: commit for commit in commits}
+
+
+def ordered(content: Row) -> Row:
+    """Return what a data set says of itself in the one order of its names, whoever wrote which of them when."""
+    last = ("n_sections", "summary")
+    return {name: value for name, value in content.items() if name not in last} | {
+        name: content[name] for name in last if name in content
+    }
 
 
 def read_summary(place: Place, data_set_id: int, view: str) -> dict[int, StoredCommit] | None:

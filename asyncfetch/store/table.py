@@ -5,12 +5,14 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from asyncfetch.errors import StoreItemError
 from asyncfetch.layout.commit import Objects
 from asyncfetch.layout.paths import table_path
 from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, TableContent, columns_of
-from asyncfetch.store.arrays import read_column
 from asyncfetch.store.checksums import checksum_problem
+from asyncfetch.store.columns import read_columns
 from asyncfetch.store.objects import metadata_key
 from asyncfetch.store.records import read_content
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from asyncfetch.layout.table import Column
     from asyncfetch.store.objects import Place
 
-__all__ = ["read_table", "table_objects", "table_problem"]
+__all__ = ["read_table", "sound_arrays", "table_objects", "table_problem"]
 
 
 def read_table(place: Place, data_set_id: int) -> dict[str, Column]:
@@ -31,7 +33,7 @@ def read_table(place: Place, data_set_id: int) -> dict[str, Column]:
         place.damage.add(path, "has other columns than a table")
         return {}
     try:
-        columns = columns_of({name: read_column(place, f"{path}/{name}") for name in ARRAYS})
+        columns = columns_of(read_columns(place, path, ARRAYS)[0])
     except StoreItemError as error:
         place.damage.add(path, f"cannot be read ({error.message})")
         return {}
@@ -39,6 +41,21 @@ def read_table(place: Place, data_set_id: int) -> dict[str, Column]:
         place.damage.add(path, columns)
         return {}
     return columns
+
+
+def sound_arrays(place: Place, data_set_id: int) -> dict[str, Column] | None:
+    """Return the arrays of a table that is as it was written; None where it is not, or there is none."""
+    path = table_path(data_set_id)
+    attributes = place.attributes(path)
+    if attributes is None or checksum_problem(attributes) is not None:
+        return None
+    try:
+        content = msgspec.convert(attributes.get("asyncfetch"), TableContent)
+        arrays, objects = read_columns(place, path, ARRAYS)
+    except (msgspec.ValidationError, StoreItemError):
+        return None
+    is_sound = content.columns == NUMBER_COLUMNS and content.objects == objects
+    return arrays if is_sound and not isinstance(columns_of(arrays), str) else None
 
 
 def table_objects(place: Place, data_set_id: int) -> Objects:

@@ -34,7 +34,14 @@ from asyncfetch.store.arrays import (
 )
 from asyncfetch.store.checking import section_problems
 from asyncfetch.store.objects import metadata_key
-from asyncfetch.store.records import check_commit, read_commit, read_commits, read_summary, summarize
+from asyncfetch.store.records import (
+    check_commit,
+    ordered,
+    read_commit,
+    read_commits,
+    read_summary,
+    summarize,
+)
 from asyncfetch.store.root import ngff_of
 from asyncfetch.store.sections import SectionLevels
 from asyncfetch.store.shards import ImageArray, write_shard
@@ -443,11 +450,9 @@ class ViewWriter:
         ours = self._place.ours(path)
         summaries = ours.get("summary")
         views = dict(summaries) if isinstance(summaries, dict) else {}
-        views.pop(self.view, None)
-        if summary is not None:
-            views[self.view] = summary
-        content = {name: value for name, value in ours.items() if name != "summary"}
-        content |= {"summary": dict(sorted(views.items()))} if views else {}
+        # that there is none is said, too, so that no other view's is taken for all
+        views[self.view] = summary
+        content = ordered(ours | {"summary": dict(sorted(views.items()))})
         if ours and content != ours:
             self._place.write_group(path, {"asyncfetch": content})
 

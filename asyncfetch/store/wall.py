@@ -140,6 +140,23 @@ class Wall:
         os.close(number)
         return None
 
+    def size(self, key: str) -> int | None:
+        """Return the length of a file without opening it; None where there is none, or where it lies outside."""
+        path = self.path(key)
+        if not self.reaches(key.rpartition("/")[0]):
+            return None
+        try:
+            found = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if stat.S_ISREG(found.st_mode):
+            return found.st_size
+        file = self.open_file(key) if stat.S_ISLNK(found.st_mode) else None
+        if file is None:
+            return None
+        with file:
+            return os.fstat(file.fileno()).st_size
+
     def is_readable(self, key: str) -> bool:
         """Tell whether a name may be followed: nothing is there, a file, or a link to a file inside."""
         path = self.path(key)

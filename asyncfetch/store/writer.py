@@ -36,9 +36,10 @@ from asyncfetch.store.arrays import mend_source_folder, write_column
 from asyncfetch.store.differences import difference, rewrite
 from asyncfetch.store.lock import StoreLock, read_holder
 from asyncfetch.store.objects import Location, Place
-from asyncfetch.store.packing import settle, sweep_folders
+from asyncfetch.store.packing import is_packed, settle, sweep_folders
 from asyncfetch.store.records import (
     check_record,
+    ordered,
     read_commits,
     read_record,
     read_registered_layout,
@@ -59,7 +60,7 @@ from asyncfetch.store.root import (
     remove_folders,
 )
 from asyncfetch.store.runs import read_runs
-from asyncfetch.store.table import read_table, table_objects, table_problem
+from asyncfetch.store.table import read_table, sound_arrays, table_objects, table_problem
 from asyncfetch.store.view_writer import ViewWriter
 from asyncfetch.store.volume import VolumeWriter
 
@@ -385,6 +386,9 @@ class StoreWriter:
         kept: tuple[int, ...] = ()
         with self._lock:
             if self._holds_table(data_set.id, arrays):
+                if not is_packed(self._place, data_set.id):
+                    # where the group was lost and made again, or written by an earlier version
+                    self._note_n_sections(data_set.id, len(arrays["image_id"]))
                 return ()
             stored = {} if with_changes else read_table(self._place, data_set.id)
             if stored:
@@ -394,6 +398,7 @@ class StoreWriter:
                 arrays = stored_arrays(with_rows_of(stored, columns, kept))
                 if self._holds_table(data_set.id, arrays):
                     return kept
+            self._note_n_sections(data_set.id, len(arrays["image_id"]))
             self._place.withdraw_group(table)
             self._place.delete_parts(table, ARRAYS)
             for name, values in arrays.items():
@@ -403,11 +408,20 @@ class StoreWriter:
             self._place.write_group(table, {"asyncfetch": content}, vouches_for=(table,))
         return kept
 
+    def _note_n_sections(self, data_set_id: int, n_sections: int) -> None:
+        """Say in the group of a data set how many sections it has, so that nobody has to open its table for that."""
+        path = data_set_path(data_set_id)
+        ours = self._place.ours(path)
+        if ours and ours.get("n_sections") != n_sections:
+            self._place.write_group(path, {"asyncfetch": ordered(ours | {"n_sections": n_sections})})
+
     def _holds_table(self, data_set_id: int, arrays: dict[str, Column]) -> bool:
         """Tell whether a table stands there, whole."""
-        if table_problem(self._place, data_set_id):
+        before = sound_arrays(self._place, data_set_id)
+        if before is None:
+            # what is wrong with it is told
+            table_problem(self._place, data_set_id)
             return False
-        before = stored_arrays(read_table(self._place, data_set_id))
         return all(
             np.array_equal(values, before[name], equal_nan=values.dtype.kind == "f")
             for name, values in arrays.items()

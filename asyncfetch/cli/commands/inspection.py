@@ -35,7 +35,7 @@ def status(out: Store, as_json: AsJson = False) -> None:
     from asyncfetch.runs import unfinished_runs
 
     opened = open_store(out)
-    rows = [row for data_set_id in opened.read_data_set_ids() for row in _progress(opened, data_set_id)]
+    rows = [msgspec.structs.asdict(progress) for progress in opened.read_progress()]
     holder, is_alive = opened.read_writer()
     unfinished = unfinished_runs(opened)
     if as_json:
@@ -43,16 +43,20 @@ def status(out: Store, as_json: AsJson = False) -> None:
         runs = [as_plain(run) for run in unfinished]
         print_json({"store": opened.location, "writer": writer, "unfinished_runs": runs, "views": rows})
         return
-    for row in rows:
-        view = shown(row["view"], _MAX_CELL)
-        echo(
-            f"data set {row['data_set_id']} {view}: {row['n_committed']} of {counted(row['n_sections'], 'section')}, "
-            f"{sized(row['size_bytes'])} of JPEGs, layers {', '.join(row['layers']) or 'none'}"
-        )
+    if rows:
+        echo("\n".join(map(_told, rows)))
     if not rows:
         echo(f"{opened.location} holds no data sets yet")
     for line in _run_lines(out, unfinished, holder, is_alive=is_alive):
         echo(line)
+
+
+def _told(row: dict[str, Any]) -> str:
+    view = shown(row["view"], _MAX_CELL)
+    return (
+        f"data set {row['data_set_id']} {view}: {row['n_committed']} of {counted(row['n_sections'], 'section')}, "
+        f"{sized(row['size_bytes'])} of JPEGs, layers {', '.join(row['layers']) or 'none'}"
+    )
 
 
 def _run_lines(
@@ -72,25 +76,6 @@ def _run_lines(
         named = next(iter(addresses)) if len(addresses) == 1 else None
         base_url = f" --base-url {named}" if named else ""
         yield f"{counted(len(left), 'unfinished run')}; continue with: asyncfetch resume {out}{base_url}"
-
-
-def _progress(opened: OpenStore, data_set_id: int) -> list[dict[str, Any]]:
-    data_set = opened.data_set(data_set_id)
-    n_sections = len(data_set.read_table().get("image_id", ()))
-    rows = []
-    for view in data_set.read_views():
-        sections = opened.sections(data_set_id, view).values()
-        rows.append(
-            {
-                "data_set_id": data_set.id,
-                "view": view,
-                "n_sections": n_sections,
-                "n_committed": len(sections),
-                "size_bytes": sum(section.size_bytes for section in sections),
-                "layers": sorted({layer for section in sections for layer in section.layers}),
-            }
-        )
-    return rows
 
 
 def info(
