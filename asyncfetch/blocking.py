@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from asyncfetch.planning import SectionPlan
     from asyncfetch.selecting import Filters
+    from asyncfetch.selecting.lock import Lock
     from asyncfetch.settings import Codec, Layer, Sync
     from asyncfetch.store import Commit, Location
 
@@ -99,6 +100,7 @@ def mirror(
     wait: bool = False,
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
+    lock: Lock | None = None,
     refresh: bool = False,
     **options: Unpack[MirrorOptions],
 ) -> Report:
@@ -119,6 +121,7 @@ def mirror(
             wait=wait,
             filters=filters,
             catalogue=catalogue,
+            lock=lock,
             refresh=refresh,
             **options,
         )
@@ -321,6 +324,7 @@ def estimate(
     transport: Transport | None = None,
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
+    lock: Lock | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what a mirror would cost; the API is asked for records alone, and nothing is written.
@@ -337,6 +341,7 @@ def estimate(
             transport=transport,
             filters=filters,
             catalogue=catalogue,
+            lock=lock,
             **options,
         )
     )

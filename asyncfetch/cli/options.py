@@ -27,10 +27,13 @@ __all__ = [
     "Cluster",
     "DataSetId",
     "FailedImages",
+    "Frozen",
+    "LockFile",
     "LogJson",
     "Metrics",
     "Quiet",
     "Record",
+    "ReportFile",
     "Selection",
     "SettingOption",
     "SettingOptions",
@@ -345,11 +348,30 @@ def default_of(row: SettingOption) -> str:
 
 
 Selection = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="SELECTION",
         help="dataset:ID, gene:ACRONYM, product:ID, specimen:ID, structure:ACRONYM, atlas:ID, image:ID, or @FILE with "
         "one of these per line (@- reads stdin). Several are allowed.",
+    ),
+]
+LockFile = Annotated[
+    str | None,
+    typer.Option(
+        "--lock", metavar="FILE", help="Write which data sets and images were chosen, by ids, to this file."
+    ),
+]
+Frozen = Annotated[
+    str | None,
+    typer.Option("--frozen", metavar="FILE", help="Choose what a file of --lock says, and nothing else."),
+]
+ReportFile = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write a table with a row for each selection, as CSV, Parquet or JSON by its ending: what it was taken "
+        "for, and what became of it.",
     ),
 ]
 Store = Annotated[str, typer.Argument(metavar="OUT", help="The store.")]

@@ -27,6 +27,9 @@ _HOLDERS = {
     "write": "warping and writing",
 }
 
+#: How a selection ends that brought nothing.
+_NOTHING = frozenset({"not found", "failed", "left out"})
+
 
 def conclude(report: Report, *, as_json: bool, go_on: str | None = None) -> None:
     """Print what a run did and end the command with its exit code; `go_on` as for `describe`."""
@@ -51,7 +54,7 @@ def describe(report: Report, go_on: str | None = None) -> str:
     lines = [
         (
             f"{counted(report.n_committed, 'section')} written, {report.n_skipped} already stored, "
-            f"{report.n_failed} failed; {counted(report.n_requests, 'request')} "
+            f"{_n_sections_failed(report)} failed; {counted(report.n_requests, 'request')} "
             f"({counted(report.n_retries, 'retry', 'retries')}), {sized(report.received_bytes)}, "
             f"{megapixels(report.pixels)} in {lasting(report.elapsed_s)}; {report.location}"
         )
@@ -64,12 +67,22 @@ def describe(report: Report, go_on: str | None = None) -> str:
         lines.append(f"{goodput:.2f} MB/s{most}; waited for: {shares}")
     if report.refresh is not None:
         lines += [f"refresh: {each}" for each in report.refresh.sentences()]
+    if selections := [each for each in report.outcomes if each.status in _NOTHING]:
+        lines.append(
+            f"{len(selections)} of {counted(len(report.outcomes), 'selection')} came to nothing; "
+            "--report FILE has a row for each"
+        )
     lines += _listed("failed", report.failures)
     lines += [f"note: {note}" for note in report.notes]
     lines += _listed("stored but not registered", report.unplaced)
     if report.interrupted:
         lines.append(f"interrupted; continue with: {go_on or f'asyncfetch resume {report.location}'}")
     return "\n".join(lines)
+
+
+def _n_sections_failed(report: Report) -> int:
+    """Return how many sections failed: they are not added up with selections and data sets."""
+    return sum(failure.item.startswith("image:") for failure in report.failures)
 
 
 def megapixels(pixels: float) -> str:

@@ -16,14 +16,28 @@ if TYPE_CHECKING:
 
     from asyncfetch.selecting.selection import Kind
 
-__all__ = ["expand_files"]
+__all__ = ["Listed", "expand_files"]
 
 # what a spreadsheet writes around a cell, and after the last one that is filled
 _AROUND_A_LINE = " \t\v\f\u00a0\"',;"
 _MAX_NAMES = 200
 
 
-def expand_files(selection: list[str], bare: str | None = None, column: str | None = None) -> list[str]:
+class Listed(list[str]):
+    """Selections, and where each of them stands.
+
+    Attributes
+    ----------
+    places : dict of str to str
+        The file and the line of a selection that comes from a list.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: dict[str, str] = {}
+
+
+def expand_files(selection: list[str], bare: str | None = None, column: str | None = None) -> Listed:
     """Put the selections of a file in the place of each ``@FILE``, and those of stdin in the place of ``@-``.
 
     Blank lines and what follows a ``#`` are left out. A line may hold several selections, and may be a line of a
@@ -47,10 +61,10 @@ def expand_files(selection: list[str], bare: str | None = None, column: str | No
     from asyncfetch.selecting.selection import kind_called, parse_selection
 
     kind = None if bare is None else kind_called(bare)
-    items: list[str] = []
+    items = Listed()
     for item in selection:
         if item[:1] == "@":
-            items += _listed_in(item[1:], kind, column)
+            items += _listed_in(item[1:], kind, column, items.places)
         else:
             items += map(str, parse_selection(item, kind)) if kind else [item]
     if column is not None and not any(item[:1] == "@" for item in selection):
@@ -60,7 +74,7 @@ def expand_files(selection: list[str], bare: str | None = None, column: str | No
     return items
 
 
-def _listed_in(location: str, kind: Kind | None, column: str | None) -> list[str]:
+def _listed_in(location: str, kind: Kind | None, column: str | None, places: dict[str, str]) -> list[str]:
     from asyncfetch.selecting.selection import parse_selection
 
     name = "stdin" if location == "-" else location
@@ -72,6 +86,8 @@ def _listed_in(location: str, kind: Kind | None, column: str | None) -> list[str
         except SelectionError as error:
             hint = "; if these are genes, add --as gene" if kind is None and ":" not in cell else ""
             raise SelectionError(f"{name}, line {number}: {error.message}{hint}") from None
+        for each in map(str, parsed):
+            places.setdefault(each, f"{name}:{number}")
         items += map(str, parsed) if kind else [cell]
     if not items:
         raise SelectionError(f"{name} holds no selections; write one on each line, such as dataset:479")

@@ -37,7 +37,7 @@ from asyncfetch.selecting.traits import TRAITS
 from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from anyio.streams.memory import MemoryObjectSendStream
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from asyncfetch.client.pages import OddRow
     from asyncfetch.client.resolved import Resolved
     from asyncfetch.client.spelling import Spelling
+    from asyncfetch.selecting.lock import Lock
 
 __all__ = ["resolve_selections"]
 
@@ -63,6 +64,7 @@ async def resolve_selections(
     send: MemoryObjectSendStream[Resolved],
     filters: Filters | None = None,
     chooser: Chooser | None = None,
+    lock: Lock | None = None,
 ) -> None:
     """Ask the API what selections name, and send what is found; what is unavailable is sent as a failure.
 
@@ -78,12 +80,15 @@ async def resolve_selections(
         What narrows it.
     chooser : Chooser, optional
         What knows which data sets there are; by default the API.
+    lock : Lock, optional
+        What the selections were once; just that is resolved.
     """
     async with send:
         with failing_alone():
             async with anyio.create_task_group() as tasks:
                 chosen = filters or Filters(), chooser or ApiChooser(client)
-                await _Resolver(client, send, Batches(client, tasks), *chosen).resolve(selections)
+                resolver = _Resolver(client, send, Batches(client, tasks), *chosen)
+                await (resolver.resolve(selections) if lock is None else resolver.resolve_locked(lock))
 
 
 class _Resolver:
@@ -105,6 +110,8 @@ class _Resolver:
         self._named: set[int] = set()
         self._n_given = 0
         self._advice: str | None = None
+        self._refusals: dict[int, str] = {}
+        self._locked: Mapping[int, frozenset[int]] = {}
 
     async def resolve(self, selections: Iterable[Selection]) -> None:
         by_kind: dict[str, list[Selection]] = {}
@@ -126,6 +133,14 @@ class _Resolver:
                 f"no more than {counted(self._n_given, 'data set')} by --limit; others may be left out"
             )
 
+    async def resolve_locked(self, lock: Lock) -> None:
+        """Resolve what a selection was once: the images of then, and no others."""
+        self._locked = lock.images
+        self._filters = Filters(failed="with", split=lock.filters.split)
+        await self.resolve_data_sets([Selection("dataset", each) for each in self._locked])
+        for atlas_id in lock.atlases:
+            await self.resolve_atlas(Selection("atlas", atlas_id))
+
     @property
     def _is_full(self) -> bool:
         return self._filters.limit is not None and self._n_given >= self._filters.limit
@@ -142,7 +157,8 @@ class _Resolver:
                 await self._resolve_several(list(batch), "the data sets")
         await self._give_the_rest()
         for each in selections:
-            await self._send.send(_resolved(each, [int(each.id)]))
+            told = self._refusals.get(int(each.id), "")
+            await self._send.send(_resolved(each, [int(each.id)], message=told))
 
     async def resolve_data_set(
         self, data_set_id: int, items: tuple[str, ...], image_ids: frozenset[int] | None = None
@@ -159,10 +175,13 @@ class _Resolver:
 
     async def _give(self, found: ResolvedDataSet) -> None:
         """Send a data set that meets the filters, and as failures those of its sections that are not usable."""
+        if found.data_set.id in self._locked:
+            found = msgspec.structs.replace(found, image_ids=self._locked[found.data_set.id])
         named, data_set = found.image_ids, found.data_set
         is_named = named is not None or found.atlas_id is not None or data_set.id in self._named
         refusal = self._filters.refusal(data_set.record, is_named=is_named)
         if refusal is not None:
+            self._refusals[data_set.id] = f"left out: {refusal}"
             await self._note(f"data set {data_set.id} is left out: {refusal}")
             return
         if self._is_full:

@@ -47,6 +47,7 @@ __all__ = [
     "registered_path",
     "section_path",
     "sections_path",
+    "selection_path",
     "source_folder",
     "source_key",
     "structure_centers_path",
@@ -81,6 +82,11 @@ def structure_centers_path(reference_space_id: int | None = None) -> str:
 def atlas_path(atlas_id: int | None = None) -> str:
     """Return the path of the group that holds an atlas, or of the group above them."""
     return "catalogue/atlases" if atlas_id is None else f"catalogue/atlases/{atlas_id}"
+
+
+def selection_path(key: str | None = None) -> str:
+    """Return the path of the group that holds what a selection was resolved to, or of the group above them."""
+    return "catalogue/selections" if key is None else f"catalogue/selections/{key}"
 
 
 def data_set_path(data_set_id: int) -> str:

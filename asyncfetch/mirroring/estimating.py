@@ -15,11 +15,13 @@ from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
 from asyncfetch.failures import Failure
+from asyncfetch.mirroring.choices import Choices, SelectionOutcome
 from asyncfetch.mirroring.report import add_listing_note
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.options import settings_of
 from asyncfetch.planning import plan_view, view_layout
 from asyncfetch.selecting import parse_selection
+from asyncfetch.selecting.lock import Lock  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.store import open as open_store
 
 if TYPE_CHECKING:
@@ -83,6 +85,10 @@ class Estimate(msgspec.Struct, kw_only=True):
         What is unavailable, as far as the records tell.
     notes : list of str
         How names were understood, and what else is worth knowing.
+    outcomes : list of SelectionOutcome
+        What each selection came to.
+    lock : Lock or None
+        What the selections were, by ids.
     n_data_sets : int
         Data sets found.
     n_metadata_requests : int
@@ -95,6 +101,8 @@ class Estimate(msgspec.Struct, kw_only=True):
     views: list[ViewEstimate] = msgspec.field(default_factory=list)
     failures: list[Failure] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
+    outcomes: list[SelectionOutcome] = msgspec.field(default_factory=list)
+    lock: Lock | None = None
     n_data_sets: int = 0
     n_metadata_requests: int = 0
 
@@ -148,7 +156,9 @@ class Estimate(msgspec.Struct, kw_only=True):
             "pixels",
             "minutes",
         )
-        fields: dict[str, Any] = msgspec.to_builtins(self)
+        fields: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, lock=None))
+        # which is a file of its own
+        del fields["lock"]
         return fields | {name: getattr(self, name) for name in sums}
 
 
@@ -161,13 +171,14 @@ async def estimate(
     transport: Transport | None = None,
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
+    lock: Lock | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what `asyncfetch.mirror` would fetch; the API is asked for records alone, and nothing is written.
 
     Parameters
     ----------
-    selection, settings, on_event, transport, filters, catalogue, **options
+    selection, settings, on_event, transport, filters, catalogue, lock, **options
         As for `asyncfetch.mirror`.
     location : str, Path or zarr Store, optional
         The store that would be written; what it holds is not counted. Without one everything is to be fetched.
@@ -183,7 +194,9 @@ async def estimate(
         What was asked for is malformed, or there is no such store.
     """
     chosen = settings_of(settings, options)
-    selections = parse_selection(selection)
+    selections = parse_selection(selection if lock is None else lock.selection)
+    filters = filters if lock is None else lock.filters
+    choices = Choices(selections, lock)
     store = None if location is None else await anyio.to_thread.run_sync(open_store, location)
     total = Estimate(
         selection=tuple(map(str, selections)),
@@ -202,11 +215,14 @@ async def estimate(
         send, receive = anyio.create_memory_object_stream[Resolved](1)
         with failing_alone():
             async with receive, anyio.create_task_group() as tasks:
-                tasks.start_soon(resolve_selections, client, selections, send, filters, chooser)
+                tasks.start_soon(resolve_selections, client, selections, send, filters, chooser, lock)
                 async for found in receive:
+                    choices.take(found)
                     await _count(total, found, client, chosen, store, region)
     if store is not None:
         total.notes.extend(store.damage)
+    total.outcomes = choices.outcomes(is_planned=True)
+    total.lock = choices.lock(filters, chosen.base_url)
     return total
 
 

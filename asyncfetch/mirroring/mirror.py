@@ -39,13 +39,14 @@ from asyncfetch.events import (
 )
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.catalogue import complete_catalogue
+from asyncfetch.mirroring.choices import Choices
 from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.mirroring.finishing import Finishing
 from asyncfetch.mirroring.outcomes import SectionOutcomes
 from asyncfetch.mirroring.refreshing import Refresh, drop_planes, find_gone, follow_upstream, lies_otherwise
 from asyncfetch.mirroring.report import Report
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
-from asyncfetch.mirroring.runs import begin_run, continue_run, records_of
+from asyncfetch.mirroring.runs import begin_run, continue_run, read_lock, records_of
 from asyncfetch.mirroring.sizes import SizeLog
 from asyncfetch.mirroring.structures import find_region
 from asyncfetch.mirroring.turns import open_writer, teller
@@ -66,13 +67,14 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.catalogue import CatalogueFile
     from asyncfetch.engine import Companion, Transport
-    from asyncfetch.events import Listener
+    from asyncfetch.events import Event, Listener
     from asyncfetch.mirroring.flights import Flight
     from asyncfetch.mirroring.runner import Executor
     from asyncfetch.options import MirrorOptions
     from asyncfetch.planning import SectionPlan, ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
     from asyncfetch.runs import UnfinishedRun
+    from asyncfetch.selecting.lock import Lock
     from asyncfetch.settings import View
     from asyncfetch.store import Commit, Location, StoreWriter
 
@@ -83,6 +85,9 @@ _LOOK_AHEAD = 1
 
 #: How long a drained run waits for the sections in flight.
 _DRAIN_S = 8.0
+
+#: Selections that say by themselves what they are.
+_OWN_IDS = {"dataset", "image", "atlas"}
 
 #: Notes on one view of a data set, at most.
 _MAX_REMARKS = 4
@@ -100,6 +105,7 @@ async def mirror(
     wait: bool = False,
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
+    lock: Lock | None = None,
     refresh: bool = False,
     **options: Unpack[MirrorOptions],
 ) -> Report:
@@ -133,6 +139,9 @@ async def mirror(
         Which of the data sets and sections of the selection are meant.
     catalogue : CatalogueFile, optional
         Where data sets are chosen from instead of the API.
+    lock : Lock, optional
+        What the selection was once, such as `Report.lock` of another run: just these images are fetched, and
+        `selection` and `filters` are those of then.
     refresh : bool
         Follow the API where it says something else of a stored section now: fetch it again where it is another image,
         make its plane again where it lies elsewhere. The report tells what is new, changed and gone. Without, such
@@ -156,8 +165,8 @@ async def mirror(
         The store cannot be written; what was committed stays.
     """
     chosen = settings_of(settings, options)
-    selections = parse_selection(selection)
-    filters = filters or Filters()
+    selections = parse_selection(selection if lock is None else lock.selection)
+    filters = (filters if lock is None else lock.filters) or Filters()
     command = f"mirror {' '.join(map(str, selections))} {filters}".rstrip()
     async with open_writer(
         location,
@@ -174,7 +183,10 @@ async def mirror(
             await anyio.to_thread.run_sync(writer.packing.check_place)
         if chosen.ngff is not None:
             await anyio.to_thread.run_sync(writer.choose_ngff, chosen.ngff)
-        record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen, filters)
+        if lock is not None:
+            # before the run is noted, which names it
+            await anyio.to_thread.run_sync(writer.write_selection, lock.key, msgspec.to_builtins(lock))
+        record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen, filters, lock)
         try:
             report = await _run(
                 selections,
@@ -187,6 +199,7 @@ async def mirror(
                 filters,
                 catalogue,
                 Refresh() if refresh else None,
+                lock,
             )
         except (SettingsError, SelectionError):
             # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
@@ -253,8 +266,11 @@ async def resume(
             try:
                 chosen = run.settings_with(speed, base_url)
                 selections, filters = run.selections, run.filters
+                lock = await anyio.to_thread.run_sync(read_lock, writer, raw)
                 record = await anyio.to_thread.run_sync(continue_run, writer, raw)
-                report = await _run(selections, writer, chosen, on_event, drain, transport, filters=filters)
+                report = await _run(
+                    selections, writer, chosen, on_event, drain, transport, filters=filters, lock=lock
+                )
             except (SettingsError, SelectionError) as error:
                 total.failures.append(_failure_of(run, error, writer.location))
                 continue
@@ -293,9 +309,16 @@ async def _run(
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
     refresh: Refresh | None = None,
+    lock: Lock | None = None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location, refresh=refresh)
-    with reported(report, on_event) as listen:
+    choices = Choices(selections, lock)
+
+    def tell(event: Event) -> None:
+        choices(event)
+        on_event(event)
+
+    with reported(report, tell) as listen:
         async with Client(settings=settings, on_event=listen, transport=transport) as client:
             run = _Run(
                 client,
@@ -308,9 +331,12 @@ async def _run(
                 executor,
                 filters,
                 catalogue,
+                choices,
+                lock,
             )
             with failing_alone():
                 await run.go(selections)
+        report.outcomes = choices.outcomes()
         report.notes.extend(each for each in writer.damage if each not in report.notes)
     return report
 
@@ -337,8 +363,12 @@ class _Run:
         executor: Executor[SectionPlan, Commit] | None = None,
         filters: Filters | None = None,
         catalogue: CatalogueFile | None = None,
+        choices: Choices | None = None,
+        lock: Lock | None = None,
     ) -> None:
         self._filters = filters
+        self._choices = choices or Choices(selections)
+        self._lock = lock
         self._chooser = None if catalogue is None else CatalogueChooser(catalogue)
         self._executor = executor
         self._client = client
@@ -425,14 +455,24 @@ class _Run:
                 spaces: set[int] = set()
                 ids: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
-                    tasks.start_soon(resolve_selections, self._client, selections, to_plan, self._filters)
+                    tasks.start_soon(
+                        resolve_selections,
+                        self._client,
+                        selections,
+                        to_plan,
+                        self._filters,
+                        self._chooser,
+                        self._lock,
+                    )
                     tasks.start_soon(self._prepare)
                     async for each in found:
                         if isinstance(each, ResolvedDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
                             ids.add(each.data_set.id)
+                        self._choices.take(each)
                         await self._take(each, send, beside)
                 self._unfinished.plan_all()
+                await self._keep_choices()
                 if self._report.refresh is not None:
                     await find_gone(self._client, self._writer, selections, ids, self._report.refresh)
                 notes = await complete_catalogue(self._client, self._writer, spaces - {0})
@@ -518,6 +558,15 @@ class _Run:
             await self._complete(opened)
         for section in plan.to_fetch:
             await send.send(_Item(opened, section))
+
+    async def _keep_choices(self) -> None:
+        """Note what was chosen, in the report, and in the store where that is more than ids."""
+        lock = self._choices.lock(self._filters, self._settings.base_url)
+        self._report.lock = lock
+        has_filters = self._filters is not None and bool(str(self._filters))
+        if has_filters or any(each.partition(":")[0] not in _OWN_IDS for each in lock.selection):
+            content = msgspec.to_builtins(msgspec.structs.replace(lock, base_url=""))
+            await self._client.pool.run(self._writer.write_selection, lock.key, content)
 
     async def _prepare(self) -> None:
         await self._client.pool.run(prepare_documents, self._settings.codec)

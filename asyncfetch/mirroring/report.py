@@ -21,7 +21,9 @@ from asyncfetch.events import (
 )
 from asyncfetch.failures import Failure  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.metrics import Metrics
+from asyncfetch.mirroring.choices import SelectionOutcome  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.mirroring.refreshing import Refresh  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.selecting.lock import Lock  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.text import counted, shown
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ class Report(msgspec.Struct, kw_only=True):
         Wall time.
     interrupted : bool
         Whether the run was asked to stop before its end; ``resume`` continues it.
+    outcomes : list of SelectionOutcome
+        What became of each selection.
+    lock : Lock or None
+        What the selections were, by ids; None where that was not found out to its end.
     refresh : Refresh or None
         What is new, changed and gone, where the run was a refresh.
     metrics : Metrics
@@ -93,6 +99,8 @@ class Report(msgspec.Struct, kw_only=True):
     pixels: int = 0
     elapsed_s: float = 0.0
     interrupted: bool = False
+    outcomes: list[SelectionOutcome] = msgspec.field(default_factory=list)
+    lock: Lock | None = None
     refresh: Refresh | None = None
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
@@ -138,7 +146,7 @@ class Report(msgspec.Struct, kw_only=True):
         sums = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__struct_fields__
-            if name not in {"location", "interrupted", "refresh"}
+            if name not in {"location", "interrupted", "refresh", "lock"}
         }
         return Report(
             **sums,
@@ -168,7 +176,9 @@ class Report(msgspec.Struct, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
+        fields: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, lock=None))
+        # which is a file of its own
+        del fields["lock"]
         fields["goodput_bytes_per_s"] = self.goodput_bytes_per_s
         fields["held_back_by"] = self.metrics.held_back_by()
         # the old name, for one version

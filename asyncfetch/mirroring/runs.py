@@ -10,6 +10,7 @@ import msgspec
 from asyncfetch.errors import SelectionError
 from asyncfetch.mirroring.turns import open_writer
 from asyncfetch.runs import KEPT_SETTINGS, numbered_runs
+from asyncfetch.selecting.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from asyncfetch.settings import Settings
     from asyncfetch.store import Location, StoreWriter
 
-__all__ = ["begin_run", "continue_run", "dismiss_runs", "records_of"]
+__all__ = ["begin_run", "continue_run", "dismiss_runs", "read_lock", "records_of"]
 
 
 async def dismiss_runs(location: Location, numbers: Collection[int] | None) -> list[UnfinishedRun]:
@@ -58,7 +59,11 @@ async def dismiss_runs(location: Location, numbers: Collection[int] | None) -> l
 
 
 def begin_run(
-    writer: StoreWriter, selection: Iterable[Selection], settings: Settings, filters: Filters | None = None
+    writer: StoreWriter,
+    selection: Iterable[Selection],
+    settings: Settings,
+    filters: Filters | None = None,
+    lock: Lock | None = None,
 ) -> dict[str, Any]:
     """Record a run that begins, and return its record; the same run, begun before, is that one.
 
@@ -74,7 +79,7 @@ def begin_run(
     earlier = numbered_runs(writer.runs())
     for raw, run in earlier:
         is_same = (list(run.selection), run.settings) == (wanted["selection"], wanted["settings"])
-        if is_same and run.narrowed == narrowed:
+        if is_same and run.narrowed == narrowed and raw.get("lock") == (None if lock is None else lock.key):
             writer.end_run(raw)
     record = {
         "number": max((run.number for _, run in earlier), default=0) + 1,
@@ -85,8 +90,29 @@ def begin_run(
     }
     if narrowed:
         record["filters"] = narrowed
+    if lock is not None:
+        record["lock"] = lock.key
     writer.begin_run(record)
     return record
+
+
+def read_lock(writer: StoreWriter, raw: dict[str, Any]) -> Lock | None:
+    """Return the lock that a run was begun with, None where there was none.
+
+    Raises
+    ------
+    SelectionError
+        The store does not have it any more.
+    """
+    key = raw.get("lock")
+    if key is None:
+        return None
+    try:
+        return msgspec.convert(writer.read_selection(str(key)), Lock)
+    except msgspec.ValidationError as error:
+        raise SelectionError(
+            f"the lock {key} of the run cannot be read: {error}; give it again with --frozen"
+        ) from error
 
 
 def continue_run(writer: StoreWriter, raw: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from asyncfetch.layout.paths import (
     registered_path,
     section_path,
     sections_path,
+    selection_path,
     source_key,
     structure_centers_path,
     table_path,
@@ -183,6 +184,12 @@ class Store:
         """Return the atlases that were selected, by id: their rows, and the data sets that hold their plates."""
         return read_atlases(self._place)
 
+    def read_selections(self) -> dict[str, dict[str, Any]]:
+        """Return what selections were resolved to, by the names under which that is stored."""
+        names = self._place.names_below(selection_path())
+        found = {name: self._place.ours(selection_path(name)) for name in names if name.isalnum()}
+        return {name: content for name, content in sorted(found.items()) if content}
+
     def read_writer(self) -> tuple[Holder | None, bool | None]:
         """Return the run that writes to the store now, and whether it is alive.
 
@@ -199,7 +206,7 @@ class Store:
 
     def expected(self) -> Iterator[tuple[str, bytes]]:
         """Yield what the groups that say nothing are to be, by key."""
-        for path in ("data_sets", "catalogue", structure_centers_path(), atlas_path()):
+        for path in ("data_sets", "catalogue", structure_centers_path(), atlas_path(), selection_path()):
             if self._place.names_below(path):
                 yield metadata_key(path), PLAIN_GROUP
 

@@ -24,6 +24,7 @@ from asyncfetch.layout.paths import (
     atlas_path,
     data_set_path,
     sections_path,
+    selection_path,
     source_folder,
     structure_centers_path,
     table_path,
@@ -268,10 +269,18 @@ class StoreWriter:
         content = {"record": atlas.record, "data_set_ids": list(atlas.data_set_ids)}
         self._write_catalogue(atlas_path(atlas.record["id"]), content)
 
+    def write_selection(self, key: str, content: dict[str, Any]) -> None:
+        """Write what a selection was resolved to, under a name of letters and digits."""
+        self._write_catalogue(selection_path(key), content)
+
+    def read_selection(self, key: str) -> dict[str, Any]:
+        """Return what `write_selection` wrote; empty where there is nothing."""
+        return self._place.ours(selection_path(key)) or {}
+
     def mend_catalogue(self) -> None:
         """Write the metadata of the catalogue's own groups again where they were lost and something lies below."""
         with self._lock:
-            for path in ("catalogue", structure_centers_path(), atlas_path()):
+            for path in ("catalogue", structure_centers_path(), atlas_path(), selection_path()):
                 if self._place.names_below(path):
                     self._place.write_group(path, {}, keep=True)
 

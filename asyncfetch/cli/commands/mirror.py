@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncfetch.cli.cataloguing import open_catalogue
+from asyncfetch.cli.choices import read_lock, write_choices
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.narrowing import NARROWING, Narrowed
 from asyncfetch.cli.opening import refuse_if_busy
@@ -17,17 +18,20 @@ from asyncfetch.cli.options import (
     SERVER,
     WRITING,
     AsJson,
+    Frozen,
+    LockFile,
     LogJson,
     Metrics,
     Quiet,
     Record,
+    ReportFile,
     Selection,
     Wait,
     takes,
 )
 from asyncfetch.cli.reports import conclude
 from asyncfetch.cli.running import run_to_report
-from asyncfetch.cli.selections import expand_files
+from asyncfetch.cli.selections import Listed, expand_files
 
 if TYPE_CHECKING:
     import anyio
@@ -39,7 +43,6 @@ __all__ = ["mirror", "resume"]
 
 
 def mirror(
-    selection: Selection,
     out: Annotated[
         str,
         typer.Option(
@@ -51,6 +54,10 @@ def mirror(
     ],
     given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE, WRITING)],
     narrowed: Annotated[Narrowed, NARROWING],
+    selection: Selection = None,
+    lock: LockFile = None,
+    frozen: Frozen = None,
+    report_file: ReportFile = None,
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
@@ -71,7 +78,8 @@ def mirror(
     """
     settings = given.settings()
     filters = narrowed.filters()
-    wanted = expand_files(selection, narrowed.bare, narrowed.column)
+    locked = read_lock(frozen, selection or [], report_file, filters)
+    wanted = expand_files(selection or [], narrowed.bare, narrowed.column) if locked is None else Listed()
     refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
@@ -85,11 +93,13 @@ def mirror(
             wait=wait,
             filters=filters,
             catalogue=catalogue,
+            lock=locked,
             refresh=refresh,
         )
 
     with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
         report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+    write_choices(report, lock, report_file, wanted.places)
     # an address is asked again only where it is named again; one with a password is not printed
     base_url = given["base_url"]
     named = f" --base-url {base_url}" if base_url and "@" not in base_url else ""

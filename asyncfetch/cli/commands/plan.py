@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncfetch.cli.cataloguing import open_catalogue
+from asyncfetch.cli.choices import read_lock, write_choices
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import echo, print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_estimate
@@ -17,13 +18,16 @@ from asyncfetch.cli.options import (
     REGION,
     SERVER,
     AsJson,
+    Frozen,
+    LockFile,
     Record,
+    ReportFile,
     Selection,
     takes,
 )
 from asyncfetch.cli.reports import megapixels
 from asyncfetch.cli.running import run_interruptible
-from asyncfetch.cli.selections import expand_files
+from asyncfetch.cli.selections import Listed, expand_files
 from asyncfetch.text import counted, lasting, listed, sized
 
 if TYPE_CHECKING:
@@ -33,13 +37,16 @@ __all__ = ["plan"]
 
 
 def plan(
-    selection: Selection,
     given: Annotated[Given, takes(RECIPE, REGION, SERVER, MACHINE)],
     narrowed: Annotated[Narrowed, NARROWING],
+    selection: Selection = None,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", metavar="OUT", help="A store; what it already holds is not counted."),
     ] = None,
+    lock: LockFile = None,
+    frozen: Frozen = None,
+    report_file: ReportFile = None,
     record: Record = None,
     as_json: AsJson = False,
 ) -> None:
@@ -51,14 +58,18 @@ def plan(
     """
     settings = given.settings()
     filters = narrowed.filters()
-    wanted = expand_files(selection, narrowed.bare, narrowed.column)
+    locked = read_lock(frozen, selection or [], report_file, filters)
+    wanted = expand_files(selection or [], narrowed.bare, narrowed.column) if locked is None else Listed()
     from asyncfetch import mirroring
 
     async def body() -> Estimate:
-        return await mirroring.estimate(wanted, out, settings=settings, filters=filters, catalogue=catalogue)
+        return await mirroring.estimate(
+            wanted, out, settings=settings, filters=filters, catalogue=catalogue, lock=locked
+        )
 
     with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
         found = run_interruptible(body)
+    write_choices(found, lock, report_file, wanted.places)
     if as_json:
         print_json(found.as_dict())
     elif found.n_data_sets:
