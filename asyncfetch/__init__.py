@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import ImageRequest, Query
     from asyncfetch.client import Client
     from asyncfetch.exporting import ExportReport, export
+    from asyncfetch.limits import Limits
     from asyncfetch.mirroring import (
         Estimate,
         PackReport,
@@ -46,6 +47,7 @@ __all__ = [
     "Estimate",
     "ExportReport",
     "ImageRequest",
+    "Limits",
     "PackReport",
     "Query",
     "Report",
@@ -71,6 +73,7 @@ __all__ = [
 _HOMES = {
     "Client": "asyncfetch.client",
     "ImageRequest": "asyncfetch.allen",
+    "Limits": "asyncfetch.limits",
     "Query": "asyncfetch.allen",
     "Settings": "asyncfetch.settings",
     "Store": "asyncfetch.store",

@@ -26,6 +26,7 @@ from asyncfetch.deprecation import once_positional
 from asyncfetch.errors import AsyncFetchError
 from asyncfetch.events import ignore
 from asyncfetch.exporting import ExportReport
+from asyncfetch.limits import Limits
 from asyncfetch.mirroring import Estimate, PackReport, Report, VerifyReport, VolumeReport
 from asyncfetch.settings import Settings
 from asyncfetch.store import Store, open  # noqa: A004 - the public name is asyncfetch.open, as zarr.open is
@@ -62,6 +63,7 @@ __all__ = [
     "Estimate",
     "ExportReport",
     "ImageRequest",
+    "Limits",
     "PackReport",
     "Query",
     "Report",
@@ -95,6 +97,7 @@ def mirror(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
+    limits: Limits | None = None,
     transport: Transport | None = None,
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
@@ -116,6 +119,7 @@ def mirror(
             settings=settings,
             on_event=on_event,
             drain=drain,
+            limits=limits,
             transport=transport,
             executor=executor,
             wait=wait,
@@ -134,6 +138,7 @@ def resume(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
+    limits: Limits | None = None,
     transport: Transport | None = None,
     wait: bool = False,
     **options: Unpack[RequestOptions],
@@ -149,6 +154,7 @@ def resume(
             settings=settings,
             on_event=on_event,
             drain=drain,
+            limits=limits,
             transport=transport,
             wait=wait,
             **options,
@@ -166,6 +172,7 @@ def rebuild(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
+    limits: Limits | None = None,
     wait: bool = False,
     cluster: Cluster | None = None,
     **options: Unpack[RebuildOptions],
@@ -184,6 +191,7 @@ def rebuild(
             settings=settings,
             on_event=on_event,
             drain=drain,
+            limits=limits,
             wait=wait,
             cluster=cluster,
             **options,

@@ -21,6 +21,7 @@ __all__ = [
     "FileExported",
     "HostPaused",
     "ItemNotExported",
+    "LimitReached",
     "Listener",
     "ListingDiffered",
     "OutageBegan",
@@ -61,6 +62,16 @@ class StoreAwaited(Event, frozen=True, tag="store_awaited"):
 
     location: str
     cause: str
+
+
+class LimitReached(Event, frozen=True, tag="limit_reached"):
+    """A limit of a run that is reached: nothing more is begun, and what is in flight is finished.
+
+    ``limit`` is ``max_bytes``, ``max_time`` or ``until``.
+    """
+
+    limit: str
+    elapsed_s: float
 
 
 class DataSetPlanned(Event, frozen=True, tag="data_set_planned"):

@@ -49,10 +49,17 @@ def exit_code_of_error(error: AsyncFetchError) -> ExitCode:
 
 
 def exit_code_of_report(report: Report) -> ExitCode:
-    """Return the code of a run that came to its end, or was asked to stop before it."""
-    if report.interrupted:
+    """Return the code of a run that came to its end, was asked to stop before it, or reached a limit.
+
+    A limit that is reached is what was asked for, be there work left or not.
+    """
+    if report.interrupted and report.ended_by is None:
         return ExitCode.INTERRUPTED
-    return ExitCode.SERVICE_UNAVAILABLE if report.is_cut_short else exit_code_of_estimate(report)
+    if report.is_cut_short:
+        return ExitCode.SERVICE_UNAVAILABLE
+    if report.ended_by is not None and not report.failures:
+        return ExitCode.DONE
+    return exit_code_of_estimate(report)
 
 
 def exit_code_of_estimate(report: Report | Estimate) -> ExitCode:

@@ -17,6 +17,7 @@ from asyncfetch.events import (
     FileExported,
     HostPaused,
     ItemNotExported,
+    LimitReached,
     OutageBegan,
     OutageEnded,
     OutageProbed,
@@ -115,6 +116,9 @@ def _story(event: Event) -> str | None:
         return f"data set {event.data_set_id} {done}: {counted(event.n_files, 'file')}, {size}"
     if isinstance(event, StoreAwaited):
         return f"waiting: {event.cause}"
+    if isinstance(event, LimitReached):
+        limit = event.limit.replace("_", "-")
+        return f"--{limit} is reached; stopping when the sections in flight are done"
     if isinstance(event, SectionFailed):
         return f"image {event.image_id} failed: {event.cause}"
     if isinstance(event, ItemNotExported):

@@ -8,6 +8,7 @@ import typer
 
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
+from asyncfetch.cli.options import flag_of
 from asyncfetch.text import counted, lasting, listed, sized
 
 if TYPE_CHECKING:
@@ -76,13 +77,21 @@ def describe(report: Report, go_on: str | None = None) -> str:
     lines += [f"note: {note}" for note in report.notes]
     lines += _listed("stored but not registered", report.unplaced)
     if report.interrupted:
-        lines.append(f"interrupted; continue with: {go_on or f'asyncfetch resume {report.location}'}")
+        lines.append(f"{_end_of(report)}; continue with: {go_on or f'asyncfetch resume {report.location}'}")
     return "\n".join(lines)
 
 
 def _n_sections_failed(report: Report) -> int:
     """Return how many sections failed: they are not added up with selections and data sets."""
     return sum(failure.item.startswith("image:") for failure in report.failures)
+
+
+def _end_of(report: Report) -> str:
+    """Return what ended a run before its work was done."""
+    if report.ended_by is None:
+        return "interrupted"
+    after = sized(report.received_bytes) if report.ended_by == "max_bytes" else lasting(report.elapsed_s)
+    return f"ended after {after}, as {flag_of(report.ended_by)} says"
 
 
 def megapixels(pixels: float) -> str:

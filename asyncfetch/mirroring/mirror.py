@@ -40,6 +40,7 @@ from asyncfetch.events import (
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.choices import Choices
+from asyncfetch.mirroring.ending import ending_at
 from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.mirroring.finishing import Finishing
 from asyncfetch.mirroring.outcomes import SectionOutcomes
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from asyncfetch.catalogue import CatalogueFile
     from asyncfetch.engine import Companion, Transport
     from asyncfetch.events import Event, Listener
+    from asyncfetch.limits import Limits
     from asyncfetch.mirroring.flights import Flight
     from asyncfetch.mirroring.runner import Executor
     from asyncfetch.options import MirrorOptions
@@ -100,6 +102,7 @@ async def mirror(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
+    limits: Limits | None = None,
     transport: Transport | None = None,
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
@@ -128,6 +131,9 @@ async def mirror(
         Once set, the run comes to its end soon: sections whose request has been sent are finished, for eight
         seconds at most; whatever waits, be it for the rate, for memory or for another attempt, is left to
         `resume`, and the report says ``interrupted``.
+    limits : Limits, optional
+        How many bytes or how much time the run may take; the first limit that is reached drains it, and the report
+        names it as ``ended_by``.
     transport : Transport, optional
         What moves the bytes instead of HTTP.
     executor : callable, optional
@@ -168,17 +174,21 @@ async def mirror(
     selections = parse_selection(selection if lock is None else lock.selection)
     filters = (filters if lock is None else lock.filters) or Filters()
     command = f"mirror {' '.join(map(str, selections))} {filters}".rstrip()
-    async with open_writer(
-        location,
-        command,
-        create=True,
-        wait=wait,
-        drain=drain,
-        on_wait=teller(on_event),
-        sync=chosen.sync,
-    ) as writer:
+    async with (
+        ending_at(limits, drain, on_event) as ending,
+        open_writer(
+            location,
+            command,
+            create=True,
+            wait=wait,
+            drain=ending.drain,
+            on_wait=teller(on_event),
+            sync=chosen.sync,
+        ) as writer,
+    ):
         if writer is None:
-            return Report(selection=tuple(map(str, selections)), location=str(location), interrupted=True)
+            names = tuple(map(str, selections))
+            return ending.sign(Report(selection=names, location=str(location), interrupted=True))
         if chosen.pack:
             await anyio.to_thread.run_sync(writer.packing.check_place)
         if chosen.ngff is not None:
@@ -192,8 +202,8 @@ async def mirror(
                 selections,
                 writer,
                 chosen,
-                on_event,
-                drain,
+                ending.listen,
+                ending.drain,
                 transport,
                 executor,
                 filters,
@@ -207,7 +217,7 @@ async def mirror(
             raise
         if _is_at_its_end(report):
             await anyio.to_thread.run_sync(writer.end_run, record)
-    return report
+    return ending.sign(report)
 
 
 async def resume(
@@ -216,6 +226,7 @@ async def resume(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
+    limits: Limits | None = None,
     transport: Transport | None = None,
     wait: bool = False,
     **options: Unpack[RequestOptions],
@@ -232,6 +243,8 @@ async def resume(
         How fast to continue; options change single ones. What is fetched and stored is taken from the runs themselves.
     on_event, drain, transport, wait
         As for `mirror`.
+    limits : Limits, optional
+        As for `mirror`; they hold for all runs together.
     **options
         Settings of how fast to ask, and where, such as ``jobs=4``. A run that asked another address than the default
         is continued only where ``base_url`` names one, here or in `settings`: a store that comes from elsewhere must
@@ -256,11 +269,14 @@ async def resume(
     base_url = options.get("base_url")
     if base_url is None and (speed.base_url != Settings().base_url or credentials_of(speed.base_url)):
         base_url = speed.base_url
-    async with open_writer(
-        location, "resume", wait=wait, drain=drain, on_wait=teller(on_event), sync=speed.sync
-    ) as writer:
+    async with (
+        ending_at(limits, drain, on_event) as ending,
+        open_writer(
+            location, "resume", wait=wait, drain=ending.drain, on_wait=teller(on_event), sync=speed.sync
+        ) as writer,
+    ):
         if writer is None:
-            return Report(selection=(), location=str(location), interrupted=True)
+            return ending.sign(Report(selection=(), location=str(location), interrupted=True))
         total = Report(selection=(), location=writer.location)
         for raw, run in await anyio.to_thread.run_sync(records_of, writer):
             try:
@@ -269,7 +285,14 @@ async def resume(
                 lock = await anyio.to_thread.run_sync(read_lock, writer, raw)
                 record = await anyio.to_thread.run_sync(continue_run, writer, raw)
                 report = await _run(
-                    selections, writer, chosen, on_event, drain, transport, filters=filters, lock=lock
+                    selections,
+                    writer,
+                    chosen,
+                    ending.listen,
+                    ending.drain,
+                    transport,
+                    filters=filters,
+                    lock=lock,
                 )
             except (SettingsError, SelectionError) as error:
                 total.failures.append(_failure_of(run, error, writer.location))
@@ -279,7 +302,7 @@ async def resume(
             total = total.plus(report)
             if report.interrupted or report.is_cut_short:
                 break
-    return total
+    return ending.sign(total)
 
 
 def _failure_of(run: UnfinishedRun, error: AsyncFetchError, location: str) -> Failure:

@@ -33,6 +33,7 @@ from asyncfetch.events import (
 from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool, read_header
 from asyncfetch.mirroring.crew import Cluster, Duty, Here, work_off
+from asyncfetch.mirroring.ending import ending_at
 from asyncfetch.mirroring.fetching import write_layers
 from asyncfetch.mirroring.outcomes import SectionOutcomes
 from asyncfetch.mirroring.packing import pack_again
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from asyncfetch.events import Listener
+    from asyncfetch.limits import Limits
     from asyncfetch.mirroring.flights import Flight
     from asyncfetch.planning import SectionPlan, ViewPlan
     from asyncfetch.store import Commit, Location, Store, StoredDataSet, StoreWriter, ViewWriter
@@ -76,6 +78,7 @@ async def rebuild(
     settings: Settings | None = None,
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
+    limits: Limits | None = None,
     wait: bool = False,
     cluster: Cluster | None = None,
     **options: Unpack[RebuildOptions],
@@ -101,6 +104,8 @@ async def rebuild(
         Is called on the event loop with each event; must not block.
     drain : anyio.Event, optional
         Once set, the sections that are being made are finished, and the report says ``interrupted``.
+    limits : Limits, optional
+        How much time it may take; nothing is received, so that ``max_bytes`` is never reached.
     wait : bool
         Wait until a run that writes to the store has ended, instead of raising.
     cluster : Cluster, optional
@@ -128,12 +133,15 @@ async def rebuild(
     refuse_other_content(options, RebuildOptions, "rebuild", "it stays as it is stored")
     chosen = {name: value for name, value in options.items() if value is not None}
     Settings.from_layers(chosen)
-    machine, ending = settings_of(settings, chosen), drain or anyio.Event()
-    async with open_writer(
-        location, "rebuild", wait=wait, drain=drain, on_wait=teller(on_event), sync=machine.sync
-    ) as writer:
+    machine = settings_of(settings, chosen)
+    async with (
+        ending_at(limits, drain, on_event) as ending,
+        open_writer(
+            location, "rebuild", wait=wait, drain=ending.drain, on_wait=teller(on_event), sync=machine.sync
+        ) as writer,
+    ):
         if writer is None:
-            return Report(selection=(), location=str(location), interrupted=True)
+            return ending.sign(Report(selection=(), location=str(location), interrupted=True))
         store = await anyio.to_thread.run_sync(open_store, location)
         ids = await anyio.to_thread.run_sync(_checked_ids, store, data_set_ids)
         report = Report(selection=tuple(f"dataset:{each}" for each in ids), location=store.location)
@@ -141,11 +149,13 @@ async def rebuild(
             RebuildJob(data_set_id=each, layers=wanted, chosen=chosen, image_ids=_as_tuple(image_ids))
             for each in ids
         ]
-        with reported(report, on_event) as listen:
+        with reported(report, ending.listen) as listen:
             if cluster is None:
                 async with Pool(machine.workers) as pool:
                     for job in jobs:
-                        await job.do_with(store, writer, pool, machine.memory_bytes, report, listen, ending)
+                        await job.do_with(
+                            store, writer, pool, machine.memory_bytes, report, listen, ending.drain
+                        )
             else:
                 duty = Duty(
                     verb="rebuild",
@@ -155,12 +165,12 @@ async def rebuild(
                     n_jobs=len(jobs),
                 )
                 await anyio.to_thread.run_sync(writer.packing.lend, ids)
-                await _do_elsewhere(cluster, duty, jobs, report, listen, ending)
+                await _do_elsewhere(cluster, duty, jobs, report, listen, ending.drain)
                 await anyio.to_thread.run_sync(writer.packing.take_back, ids)
             if machine.pack is not False:
-                report.notes += await pack_again(writer, listen, ending)
+                report.notes += await pack_again(writer, listen, ending.drain)
             report.notes.extend(merged_damage(store, writer))
-    return report
+    return ending.sign(report)
 
 
 async def _do_elsewhere(

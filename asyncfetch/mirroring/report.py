@@ -20,6 +20,7 @@ from asyncfetch.events import (
     SectionSkipped,
 )
 from asyncfetch.failures import Failure  # noqa: TC001 - msgspec reads annotations
+from asyncfetch.limits import Limit  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.metrics import Metrics
 from asyncfetch.mirroring.choices import SelectionOutcome  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.mirroring.refreshing import Refresh  # noqa: TC001 - msgspec reads annotations
@@ -73,7 +74,9 @@ class Report(msgspec.Struct, kw_only=True):
     elapsed_s : float
         Wall time.
     interrupted : bool
-        Whether the run was asked to stop before its end; ``resume`` continues it.
+        Whether the run was asked to stop before its end, or reached a limit; ``resume`` continues it.
+    ended_by : str or None
+        The limit that ended the run before its end: ``max_bytes``, ``max_time`` or ``until``.
     outcomes : list of SelectionOutcome
         What became of each selection.
     lock : Lock or None
@@ -101,6 +104,7 @@ class Report(msgspec.Struct, kw_only=True):
     interrupted: bool = False
     outcomes: list[SelectionOutcome] = msgspec.field(default_factory=list)
     lock: Lock | None = None
+    ended_by: Limit | None = None
     refresh: Refresh | None = None
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
@@ -146,12 +150,13 @@ class Report(msgspec.Struct, kw_only=True):
         sums = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__struct_fields__
-            if name not in {"location", "interrupted", "refresh", "lock"}
+            if name not in {"location", "interrupted", "ended_by", "refresh", "lock"}
         }
         return Report(
             **sums,
             location=self.location,
             interrupted=self.interrupted or other.interrupted,
+            ended_by=self.ended_by or other.ended_by,
             refresh=self.refresh or other.refresh,
         )
 

@@ -9,6 +9,7 @@ import typer
 from asyncfetch.cli.cataloguing import open_catalogue
 from asyncfetch.cli.choices import read_lock, write_choices
 from asyncfetch.cli.configuration import Given
+from asyncfetch.cli.limiting import MaxBytes, MaxTime, Until, read_limits
 from asyncfetch.cli.narrowing import NARROWING, Narrowed
 from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
@@ -30,6 +31,7 @@ from asyncfetch.cli.options import (
     takes,
 )
 from asyncfetch.cli.reports import conclude
+from asyncfetch.cli.retrying import Failures, FailuresFile
 from asyncfetch.cli.running import run_to_report
 from asyncfetch.cli.selections import Listed, expand_files
 
@@ -68,6 +70,10 @@ def mirror(
             help="Follow the API where it says something else of stored sections now, and say what is new.",
         ),
     ] = False,
+    failures: Failures = None,
+    max_bytes: MaxBytes = None,
+    max_time: MaxTime = None,
+    until: Until = None,
     wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -78,9 +84,11 @@ def mirror(
     """
     settings = given.settings()
     filters = narrowed.filters()
+    limits = read_limits(max_bytes, max_time, until)
     locked = read_lock(frozen, selection or [], report_file, filters)
     wanted = expand_files(selection or [], narrowed.bare, narrowed.column) if locked is None else Listed()
     refuse_if_busy(out, wait=wait)
+    failed = FailuresFile(failures)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
@@ -90,6 +98,7 @@ def mirror(
             settings=settings,
             on_event=on_event,
             drain=drain,
+            limits=limits,
             wait=wait,
             filters=filters,
             catalogue=catalogue,
@@ -100,6 +109,7 @@ def mirror(
     with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
         report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
     write_choices(report, lock, report_file, wanted.places)
+    failed.write(report.failures, report.location)
     # an address is asked again only where it is named again; one with a password is not printed
     base_url = given["base_url"]
     named = f" --base-url {base_url}" if base_url and "@" not in base_url else ""
@@ -112,6 +122,10 @@ def resume(
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
+    failures: Failures = None,
+    max_bytes: MaxBytes = None,
+    max_time: MaxTime = None,
+    until: Until = None,
     wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -121,12 +135,22 @@ def resume(
     Only sections without a commit are fetched. What is fetched and stored is what the runs were asked for.
     """
     settings = given.settings()
+    limits = read_limits(max_bytes, max_time, until)
     refuse_if_busy(out, wait=wait)
+    failed = FailuresFile(failures)
     from asyncfetch import mirroring
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
         return await mirroring.resume(
-            out, settings=settings, base_url=given["base_url"], on_event=on_event, drain=drain, wait=wait
+            out,
+            settings=settings,
+            base_url=given["base_url"],
+            on_event=on_event,
+            drain=drain,
+            limits=limits,
+            wait=wait,
         )
 
-    conclude(run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics), as_json=as_json)
+    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+    failed.write(report.failures, report.location)
+    conclude(report, as_json=as_json)

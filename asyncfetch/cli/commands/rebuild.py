@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncfetch.cli.configuration import Given
+from asyncfetch.cli.limiting import MaxTime, Until, read_limits
 from asyncfetch.cli.machines import cluster_at
 from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
@@ -67,6 +68,8 @@ def rebuild(
     cluster: Cluster = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
+    max_time: MaxTime = None,
+    until: Until = None,
     wait: Wait = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -81,6 +84,7 @@ def rebuild(
         name: getattr(settings, name) for name in _AS_STORED if given[name] is not None
     }
     machines = cluster_at(cluster, quiet=quiet)
+    limits = read_limits(None, max_time, until)
     refuse_if_busy(out, wait=wait)
     from asyncfetch import mirroring
 
@@ -92,6 +96,7 @@ def rebuild(
             image_ids=image_ids or None,
             on_event=on_event,
             drain=drain,
+            limits=limits,
             wait=wait,
             memory_bytes=settings.memory_bytes,
             workers=settings.workers,

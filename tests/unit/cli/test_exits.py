@@ -45,6 +45,11 @@ def report(**fields):
         ({"failures": [REFUSED, MISSING]}, ExitCode.SOME_FAILED),
         ({"failures": [BROKEN]}, ExitCode.SOME_FAILED),
         ({"n_data_sets": 1, "interrupted": True}, ExitCode.INTERRUPTED),
+        ({"interrupted": True, "ended_by": "max_time"}, ExitCode.DONE),
+        (
+            {"n_data_sets": 1, "interrupted": True, "ended_by": "until", "failures": [MISSING]},
+            ExitCode.SOME_FAILED,
+        ),
     ],
 )
 def test_a_report_ends_in_the_code_of_its_worst(fields, code):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.testing
@@ -30,6 +31,7 @@ from asyncfetch.cli.options import (
 from asyncfetch.client.queries import data_sets_query
 from asyncfetch.errors import SettingsError
 from asyncfetch.layout.recipe import CHOSEN
+from asyncfetch.limits import Limit
 from asyncfetch.mirroring import structures
 from asyncfetch.replica.options import ServerOptions
 from asyncfetch.selecting import Filters
@@ -218,6 +220,7 @@ RENAMED = {
     "n_threads": "threads",
     "allow_hosts": "allow_host",
     "log_path": "log",
+    "limits": "max_time",
 }
 #: Of the replica: each is a difference that ``--break`` plays, or what bounds its own records.
 OF_THE_REPLICA = {"rounding", "has_last_tier", "ignored_parameters", "max_records", "record_bytes"}
@@ -266,6 +269,19 @@ def test_each_filter_has_one_option():
     read = {"bare": None, "column": None, "with_failed": None, "seed": None, "catalogue": None}
     assert {row.name for row in FILTER_OPTIONS} - read.keys() == set(Filters.__struct_fields__)
     assert {row.flag for row in FILTER_OPTIONS} >= {flag_of_trait(trait.name) for trait in TRAITS}
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("mirror", {"--max-bytes", "--max-time", "--until"}),
+        ("resume", {"--max-bytes", "--max-time", "--until"}),
+        ("rebuild", {"--max-time", "--until"}),
+    ],
+)
+def test_every_limit_has_an_option_where_it_can_be_reached(command, flags):
+    assert flags <= flags_of(command)
+    assert {flag_of(each) for each in get_args(Limit.__value__)} >= flags
 
 
 def test_the_page_has_every_filter():

@@ -1,0 +1,116 @@
+"""What ends a run before its work is done: whoever asks it to, or the first of its limits that is reached."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asyncfetch.engine.clock import now
+from asyncfetch.engine.groups import failing_alone
+from asyncfetch.events import LimitReached, RequestFinished
+from asyncfetch.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from asyncfetch.events import Event, Listener
+    from asyncfetch.limits import Limit
+    from asyncfetch.mirroring.report import Report
+
+__all__ = ["Ending", "ending_at"]
+
+#: How often the clock of the wall is looked at: it may be set, and goes on while a machine sleeps.
+_LOOK_EVERY_S = 30.0
+
+
+class Ending:
+    """The end that a run may come to before its work is done; made by `ending_at`.
+
+    Attributes
+    ----------
+    drain : Event
+        Once set, the run begins nothing more.
+    limit : str or None
+        The limit that was reached first, None while there is none.
+    """
+
+    def __init__(self, limits: Limits, drain: anyio.Event, on_event: Listener) -> None:
+        self.drain = drain
+        self.limit: Limit | None = None
+        self._limits = limits
+        self._on_event = on_event
+        self._began = now()
+        self._n_bytes = 0
+
+    def listen(self, event: Event) -> None:
+        """Hand an event on, and count the bytes that came."""
+        self._on_event(event)
+        if isinstance(event, RequestFinished) and self._limits.max_bytes is not None:
+            self._n_bytes += event.size_bytes
+            if self._n_bytes >= self._limits.max_bytes:
+                self._reach("max_bytes")
+
+    def sign(self, report: Report) -> Report:
+        """Note in a report which limit ended the run, where one did and something was left."""
+        if report.interrupted:
+            report.ended_by = self.limit
+        return report
+
+    def _reach(self, limit: Limit) -> None:
+        if self.drain.is_set():
+            return
+        self.limit = limit
+        self.drain.set()
+        self._on_event(LimitReached(limit=limit, elapsed_s=now() - self._began))
+
+    async def end_in_time(self) -> None:
+        """Return when a limit of time is reached, or at once where there is none."""
+        while left := self._limits.left_s(now() - self._began, datetime.now(UTC)):
+            left_s, limit = left
+            if left_s <= 0:
+                self._reach(limit)
+                return
+            await anyio.sleep(min(left_s, _LOOK_EVERY_S))
+
+    async def follow(self, drain: anyio.Event) -> None:
+        """Drain when another event says so."""
+        await drain.wait()
+        self.drain.set()
+
+
+@asynccontextmanager
+async def ending_at(
+    limits: Limits | None, drain: anyio.Event | None, on_event: Listener
+) -> AsyncGenerator[Ending]:
+    """Watch the limits of a run while the block runs.
+
+    Parameters
+    ----------
+    limits : Limits or None
+        When the run is to end.
+    drain : Event or None
+        What else may ask it to; it is never set here, because it is the caller's.
+    on_event : callable
+        Who listens to the run; `Ending.listen` hands on to it.
+
+    Yields
+    ------
+    Ending
+        What the run heeds.
+    """
+    asked = drain or anyio.Event()
+    if not limits:
+        yield Ending(Limits(), asked, on_event)
+        return
+    ending = Ending(limits, anyio.Event(), on_event)
+    if asked.is_set():
+        ending.drain.set()
+    with failing_alone():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ending.end_in_time)
+            tasks.start_soon(ending.follow, asked)
+            yield ending
+            tasks.cancel_scope.cancel()
