@@ -140,6 +140,15 @@ class CatalogueFile:
             cursor = self._connection.execute(sql, parameters)
             return [each[0] for each in cursor.description], cursor.fetchall()
 
+    def names_beginning(self, kind: str, begun: str) -> list[str]:
+        """Return some hundred names of genes, products or structures that begin so, whatever their capitals."""
+        if kind not in _NAMED:
+            return []
+        table, column = _NAMED[kind]
+        sql = f"SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE ? ESCAPE '!' ORDER BY 1 LIMIT 200"  # noqa: S608 - ours
+        pattern = begun.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        return [name for (name,) in self.rows(sql, [f"{pattern}%"])]
+
     def fact(self, name: str) -> str | None:
         """Return what is noted under a name."""
         found = self.rows("SELECT value FROM facts WHERE name = ?", [name])
@@ -219,4 +228,9 @@ class CatalogueFile:
             ) from error
 
 
+_NAMED = {
+    "gene": ("genes", "acronym"),
+    "product": ("products", "abbreviation"),
+    "structure": ("structures", "acronym"),
+}
 _KINDS = {"Product": "product", "Gene": "gene", "Structure": "structure", "Atlas": "atlas"}

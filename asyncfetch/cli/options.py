@@ -6,6 +6,8 @@ row of ``docs/reference/settings.md``: the commands that take its panel take it,
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -347,9 +349,28 @@ def default_of(row: SettingOption) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _complete_selection(incomplete: str) -> list[str]:
+    """Return the selections that may be meant: kinds, and the names of the catalogue where there is one."""
+    from asyncfetch.catalogue import CatalogueFile, catalogue_path
+    from asyncfetch.errors import AsyncFetchError
+    from asyncfetch.selecting.selection import KINDS
+    from asyncfetch.settings import Settings
+
+    kind, colon, begun = incomplete.partition(":")
+    if not colon:
+        return [f"{each}:" for each in KINDS if each.startswith(kind.lower())]
+    path = catalogue_path(os.environ.get("ASYNCFETCH_BASE_URL") or Settings().base_url)
+    with contextlib.suppress(AsyncFetchError):
+        if path.is_file():
+            with CatalogueFile(path) as file:
+                return [f"{kind}:{name}" for name in file.names_beginning(kind.lower(), begun)]
+    return []
+
+
 Selection = Annotated[
     list[str] | None,
     typer.Argument(
+        autocompletion=_complete_selection,
         metavar="SELECTION",
         help="dataset:ID, gene:ACRONYM, product:ID, specimen:ID, structure:ACRONYM, atlas:ID, image:ID, or @FILE with "
         "one of these per line (@- reads stdin). Several are allowed.",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from asyncfetch import mirroring
 from asyncfetch.catalogue import CatalogueFile, catalogue_path, update_catalogue
-from asyncfetch.cli import app
+from asyncfetch.cli import app, options
 from asyncfetch.cli.app import register_commands
 from asyncfetch.client import Client
 from asyncfetch.engine.transport import AiohttpTransport
@@ -239,4 +239,12 @@ def test_the_commands_update_show_and_use_it(replica, tmp_path, monkeypatch):
     assert "gene gad67 is another name of Gad1" in used.output
     assert "chosen from the catalogue of" in used.output
     assert "chosen from" not in run("plan", "gene:Gad1", *address, "--catalogue", "none").output
+    complete = options._complete_selection
+    monkeypatch.setenv("ASYNCFETCH_BASE_URL", replica.base_url)
+    assert complete("ge") == ["gene:"]
+    assert complete("gene:pv") == ["gene:Pvalb"]
+    assert complete("structure:ss") == ["structure:SSp"]
+    assert complete("gene:%") == complete("dataset:4") == []
+    monkeypatch.setenv("ASYNCFETCH_BASE_URL", "http://localhost:1")
+    assert complete("gene:pv") == []
     assert "did you mean update?" in run("catalogue", "updates", code=2).output

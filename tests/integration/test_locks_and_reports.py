@@ -127,6 +127,14 @@ def test_a_store_says_what_its_selections_were(replica, tmp_path):
     assert [each["id"] for each in kept["data_sets"]] == [SMALL]
     assert len(kept["data_sets"][0]["images"]) == 3
     run("verify", out)
+    told = json.loads(run("info", out, "--json").stdout)["data_sets"][0]["origin"]
+    assert (told["genes"], told["age"], told["treatment"], told["specimen_id"]) == (
+        "Gad1",
+        "P14",
+        "ISH",
+        900000504,
+    )
+    assert "Gad1, coronal, P14, ISH, antisense, C57BL/6J, F, specimen 900000504" in run("info", out).stdout
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])

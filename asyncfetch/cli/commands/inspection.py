@@ -103,6 +103,8 @@ def info(
         return
     for each in described:
         echo(f"data set {each['id']}: {', '.join(each['views']) or 'no views'}")
+        if origin := _origin_told(each["origin"]):
+            echo(f"  {shown(origin, _MAX_CELL)}")
         for view, grid in each["registered"].items():
             n_z, n_y, n_x = grid["shape"]
             echo(
@@ -148,8 +150,26 @@ def _describe(opened: OpenStore, data_set_id: int) -> dict[str, Any]:
         "views": list(data_set.read_views()),
         "registered": registered,
         "volumes": volumes,
+        "origin": _origin(data_set.record),
         "citation": citation_of(parse_data_set(data_set.record)),
     }
+
+
+def _origin(record: dict[str, Any]) -> dict[str, Any]:
+    """Return where a data set comes from, as far as its record tells: what it is chosen by."""
+    from asyncfetch.client.searching import found_row
+    from asyncfetch.selecting.traits import TRAITS
+
+    row = found_row("datasets", record)
+    names = ("genes", *(trait.name for trait in TRAITS), "specimen_id", "products")
+    return {name: row[name] for name in names}
+
+
+def _origin_told(origin: dict[str, Any]) -> str:
+    """Return the same for people: what is not known is left out."""
+    specimen = origin["specimen_id"]
+    told = [value for name, value in origin.items() if value and name not in {"specimen_id", "products"}]
+    return ", ".join([*map(str, told), *([f"specimen {specimen}"] if specimen else [])])
 
 
 def _print_sections(opened: OpenStore, data_set_id: int, *, as_json: bool) -> None:
