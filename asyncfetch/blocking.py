@@ -105,6 +105,7 @@ def mirror(
     catalogue: CatalogueFile | None = None,
     lock: Lock | None = None,
     refresh: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -127,6 +128,7 @@ def mirror(
             catalogue=catalogue,
             lock=lock,
             refresh=refresh,
+            cluster=cluster,
             **options,
         )
     )
@@ -141,6 +143,7 @@ def resume(
     limits: Limits | None = None,
     transport: Transport | None = None,
     wait: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[RequestOptions],
 ) -> Report:
     """Continue the runs of a store that did not come to their end.
@@ -157,6 +160,7 @@ def resume(
             limits=limits,
             transport=transport,
             wait=wait,
+            cluster=cluster,
             **options,
         )
     )

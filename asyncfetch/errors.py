@@ -397,7 +397,17 @@ class ClosedError(AsyncFetchError):
 
 
 class ClusterError(AsyncFetchError):
-    """A cluster whose scheduler or workers cannot be reached, are of another version, or were lost."""
+    """A cluster whose scheduler or workers cannot be reached, are of another version, or were lost.
+
+    Parameters
+    ----------
+    data_set_id : int, optional
+        The data set that cannot be done, where others can.
+    """
+
+    def __init__(self, message: str, *, data_set_id: int | None = None) -> None:
+        super().__init__(message)
+        self.data_set_id = data_set_id
 
 
 class StoreError(AsyncFetchError):

@@ -24,10 +24,17 @@ if TYPE_CHECKING:
 
     from asyncfetch.events import Event, Listener
 
-__all__ = ["LastResort", "run_interruptible", "run_to_report", "run_until_interrupted", "stop_signals"]
+__all__ = [
+    "DRAINED_S",
+    "LastResort",
+    "run_interruptible",
+    "run_to_report",
+    "run_until_interrupted",
+    "stop_signals",
+]
 
 # A run drains for eight seconds, so that its report comes before these are over.
-_DRAINED_S = 9.5
+DRAINED_S = 9.5
 _STOPPED_S = 1.0
 # For the last words, which a reader that has stopped reading may hold up.
 _SAID_S = 0.5
@@ -91,11 +98,16 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 def run_until_interrupted[T](
-    run: Callable[[anyio.Event], Awaitable[T]], *, on_first: str, on_second: str
+    run: Callable[[anyio.Event], Awaitable[T]],
+    *,
+    on_first: str,
+    on_second: str,
+    drained_s: float | None = None,
 ) -> T:
     """Run something that can be drained.
 
-    The process ends within ten seconds of the first interrupt and within one of the second, whatever its threads do.
+    The process ends within `drained_s` of the first interrupt and within one second of the second, whatever its threads
+    do.
 
     Parameters
     ----------
@@ -103,6 +115,8 @@ def run_until_interrupted[T](
         Takes an event which, once set, lets it begin nothing more.
     on_first, on_second : str
         What is told of an interrupt: that it drains, and that it has stopped.
+    drained_s : float, optional
+        Seconds after the first one; 9.5 by default.
 
     Raises
     ------
@@ -125,7 +139,7 @@ def run_until_interrupted[T](
             with anyio.open_signal_receiver(*stop_signals()) as signals:
                 async for number in signals:
                     if not drain.is_set():
-                        last_resort.comes_after(_DRAINED_S)
+                        last_resort.comes_after(DRAINED_S if drained_s is None else drained_s)
                         drain.set()
                         tell(on_first)
                     elif number in {signal.SIGINT, signal.SIGTERM}:
@@ -213,6 +227,7 @@ def run_to_report[T](
     metrics: str | None = None,
     go_on: str = "`asyncfetch resume`",
     items: str = "sections",
+    drained_s: float | None = None,
 ) -> T:
     """Run with progress; the first interrupt drains, the second stops.
 
@@ -228,6 +243,8 @@ def run_to_report[T](
         What continues a run that was stopped.
     items : str
         What it works on.
+    drained_s : float, optional
+        The process ends so many seconds after the first interrupt, whatever its threads do; 9.5 by default.
 
     Raises
     ------
@@ -250,4 +267,5 @@ def run_to_report[T](
             lambda drain: run(listener, drain),
             on_first=f"stopping when the {items} in flight are done; interrupt again to stop at once",
             on_second=f"stopped; what is {done} stays, and {go_on} continues from there",
+            drained_s=drained_s,
         )

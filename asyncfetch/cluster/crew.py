@@ -88,6 +88,10 @@ class DaskCrew:
     @asynccontextmanager
     async def at_work(self) -> AsyncGenerator[None]:
         """Be there for the length of a block."""
+        if self._duty.n_jobs:
+            # few data sets get more threads each
+            n_threads = max(1, self._link.n_threads // self._duty.n_jobs)
+            self._duty = msgspec.structs.replace(self._duty, n_threads=n_threads)
         await self._link.begin(self._run, self._duty, self._terms, 0.0)
         try:
             async with anyio.create_task_group() as tasks:
@@ -135,11 +139,13 @@ class DaskCrew:
                 return await self._link.do(self._run, job, self._n_given)
             except SchedulerLostError:
                 await self._mend(n_links)
-            except ClusterError:
+            except ClusterError as error:
+                if error.data_set_id is not None:
+                    raise
                 # the worker was cut off, or closed, and has stopped
                 n_times += 1
                 if n_times == _MAX_TIMES:
-                    raise
+                    raise ClusterError(error.message, data_set_id=job.data_set_id) from error
 
     async def _mend(self, n_links: int) -> None:
         """Connect to the scheduler again, unless another job has done so since."""

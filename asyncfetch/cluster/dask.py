@@ -342,7 +342,8 @@ class Link:
         except distributed.KilledWorker as error:
             raise ClusterError(
                 f"data set {job.data_set_id}: {_words(error)}; look into the logs of the workers, which perhaps ran "
-                "out of memory: --memory lowers what each takes"
+                "out of memory: --memory lowers what each takes",
+                data_set_id=job.data_set_id,
             ) from error
         except CommClosedError as error:
             raise SchedulerLostError from error
@@ -367,7 +368,8 @@ async def _local_cluster(n_workers: int | None) -> Any:
     n_workers = n_workers or n_cores
     return await distributed.LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=n_workers,
-        threads_per_worker=max(1, n_cores // n_workers),
+        # while one data set begins or ends, another is at work
+        threads_per_worker=max(2, n_cores // n_workers),
         processes=True,
         asynchronous=True,
         # memory is kept by our own budget

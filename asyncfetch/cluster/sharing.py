@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedAsking", "SharedRate"]
 
+#: How much more time for a start is asked for after one has lapsed, and how much less after none has.
+_MORE, _LESS, _MAX_LATENESS_S = 2.0, 0.97, 0.25
 #: How much longer a pause has to be than the known one to be news.
 _MUCH_LONGER_S = 0.1
 
@@ -53,6 +55,7 @@ class SharedRate:
         self.lateness_s = LATENESS_S
         self._ask = ask
         self._held = HeldStarts()
+        self._n_lapsed = 0
         self._came = anyio.Event()
 
     def __repr__(self) -> str:
@@ -87,11 +90,7 @@ class SharedRate:
 
     def add(self, stretch: Stretch, sent: float, received: float) -> None:
         """Hold what was asked for at `sent` and came at `received`."""
-        # what messages take is not there for a late start any more
-        took_s = received - sent
-        self.lateness_s = (
-            max(LATENESS_S + took_s, 0.98 * self.lateness_s) if took_s > LATENESS_S / 4 else LATENESS_S
-        )
+        self._learn_lateness(received - sent)
         self._held.add(stretch, sent, received)
         came, self._came = self._came, anyio.Event()
         came.set()
@@ -99,6 +98,13 @@ class SharedRate:
     def clear(self) -> None:
         """Let all that is held lapse."""
         self._held.clear()
+
+    def _learn_lateness(self, took_s: float) -> None:
+        """Ask for more time where messages take some of it, or starts have lapsed because the machine is busy."""
+        n_lapsed, self._n_lapsed = self._held.n_lapsed - self._n_lapsed, self._held.n_lapsed
+        least_s = LATENESS_S + (took_s if took_s > LATENESS_S / 4 else 0.0)
+        learnt_s = _MORE * self.lateness_s if n_lapsed else _LESS * self.lateness_s
+        self.lateness_s = min(max(least_s, learnt_s), _MAX_LATENESS_S)
 
 
 class SharedAsking:

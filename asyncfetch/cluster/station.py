@@ -97,7 +97,8 @@ async def open_station(
     settings = duty.settings
     member = Member(send, lease_s=terms.lease_s, address=address, settings=settings if duty.asks else None)
     memory_bytes = settings.memory_bytes // n_at_once
-    per_job = max(1, (settings.workers or n_threads) // n_at_once)
+    n_here = settings.workers or n_threads
+    per_job = min(n_here, max(1, n_here // n_at_once, duty.n_threads))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(member.run)
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import anyio
 import msgspec
 
+from asyncfetch.errors import ClusterError
 from asyncfetch.settings import Settings  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
         Whether the API is asked for anything.
     n_jobs : int or None
         How many data sets there are, as far as that is known.
+    n_threads : int
+        For each data set, where there are so few that more are free.
     """
 
     verb: str
@@ -53,6 +56,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     asks: bool = False
     n_jobs: int | None = None
+    n_threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +140,13 @@ class Cluster(Protocol):
 
 
 async def work_off[Result](
-    crew: Crew, jobs: Iterable[Job[Result]], done: Callable[[int, Result], None], drain: anyio.Event
+    crew: Crew,
+    jobs: Iterable[Job[Result]],
+    done: Callable[[int, Result], None],
+    drain: anyio.Event,
+    lost: Callable[[int, ClusterError], None] | None = None,
 ) -> bool:
-    """Have jobs done by a crew, and tell of each that is done, by its number.
+    """Have jobs done by a crew, and tell of each that is done, by its number; `lost` is told of one that cannot be.
 
     Returns
     -------
@@ -152,7 +160,14 @@ async def work_off[Result](
     """
 
     async def one(number: int, job: Job[Result]) -> None:
-        done(number, await crew.do(job))
+        try:
+            result = await crew.do(job)
+        except ClusterError as error:
+            if lost is None or error.data_set_id is None:
+                raise
+            lost(number, error)
+        else:
+            done(number, result)
 
     async with anyio.create_task_group() as tasks:
         for number, job in enumerate(jobs):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Unpack
 
 import anyio
 import anyio.lowlevel
@@ -24,6 +25,7 @@ from asyncfetch.engine import sharing
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import (
     AsyncFetchError,
+    ClusterError,
     NotFoundError,
     OutageError,
     SelectionError,
@@ -40,12 +42,13 @@ from asyncfetch.events import (
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.catalogue import complete_catalogue
 from asyncfetch.mirroring.choices import Choices
+from asyncfetch.mirroring.crew import Cluster, Crew, Duty, Here
 from asyncfetch.mirroring.ending import ending_at
 from asyncfetch.mirroring.fetching import mirror_section
 from asyncfetch.mirroring.finishing import Finishing
 from asyncfetch.mirroring.outcomes import SectionOutcomes
 from asyncfetch.mirroring.refreshing import Refresh, drop_planes, find_gone, follow_upstream, lies_otherwise
-from asyncfetch.mirroring.report import Report
+from asyncfetch.mirroring.report import Report, ReportPart
 from asyncfetch.mirroring.runner import Runner, costs_one_item, reported
 from asyncfetch.mirroring.runs import begin_run, continue_run, read_lock, records_of
 from asyncfetch.mirroring.sizes import SizeLog
@@ -54,6 +57,7 @@ from asyncfetch.mirroring.turns import open_writer, teller
 from asyncfetch.mirroring.unfinished import OpenView, Unfinished
 from asyncfetch.options import RequestOptions, refuse_other_content, settings_of
 from asyncfetch.planning import plan_view, view_layout
+from asyncfetch.planning.region_of_space import RegionOfSpace  # noqa: TC001 - msgspec reads annotations
 from asyncfetch.selecting import Filters, Selection, parse_selection
 from asyncfetch.settings import Settings
 from asyncfetch.store import AtlasRecord, prepare_documents
@@ -74,7 +78,6 @@ if TYPE_CHECKING:
     from asyncfetch.mirroring.runner import Executor
     from asyncfetch.options import MirrorOptions
     from asyncfetch.planning import SectionPlan, ViewPlan
-    from asyncfetch.planning.region_of_space import RegionOfSpace
     from asyncfetch.runs import UnfinishedRun
     from asyncfetch.selecting.lock import Lock
     from asyncfetch.settings import View
@@ -87,6 +90,8 @@ _LOOK_AHEAD = 1
 
 #: How long a drained run waits for the sections in flight.
 _DRAIN_S = 8.0
+#: The same in processes elsewhere, whose reports have to be here by then.
+_DRAIN_ELSEWHERE_S = 6.0
 
 #: Selections that say by themselves what they are.
 _OWN_IDS = {"dataset", "image", "atlas"}
@@ -110,6 +115,7 @@ async def mirror(
     catalogue: CatalogueFile | None = None,
     lock: Lock | None = None,
     refresh: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[MirrorOptions],
 ) -> Report:
     """Mirror data sets, whole products, atlases or single section images into a store.
@@ -152,6 +158,9 @@ async def mirror(
         Follow the API where it says something else of a stored section now: fetch it again where it is another image,
         make its plane again where it lies elsewhere. The report tells what is new, changed and gone. Without, such
         sections stay as they are stored, and a note names them.
+    cluster : Cluster, optional
+        Machines that mirror whole data sets, under one rate and one window; see `asyncfetch.cluster.DaskCluster`. This
+        process asks for metadata and writes the report.
     **options
         Single settings, such as ``um=10``; see `Settings`.
 
@@ -210,6 +219,7 @@ async def mirror(
                 catalogue,
                 Refresh() if refresh else None,
                 lock,
+                cluster,
             )
         except (SettingsError, SelectionError):
             # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
@@ -229,6 +239,7 @@ async def resume(
     limits: Limits | None = None,
     transport: Transport | None = None,
     wait: bool = False,
+    cluster: Cluster | None = None,
     **options: Unpack[RequestOptions],
 ) -> Report:
     """Go on with the runs of a store that did not come to their end.
@@ -241,7 +252,7 @@ async def resume(
         The store.
     settings : Settings, optional
         How fast to continue; options change single ones. What is fetched and stored is taken from the runs themselves.
-    on_event, drain, transport, wait
+    on_event, drain, transport, wait, cluster
         As for `mirror`.
     limits : Limits, optional
         As for `mirror`; they hold for all runs together.
@@ -293,6 +304,7 @@ async def resume(
                     transport,
                     filters=filters,
                     lock=lock,
+                    cluster=cluster,
                 )
             except (SettingsError, SelectionError) as error:
                 total.failures.append(_failure_of(run, error, writer.location))
@@ -333,35 +345,49 @@ async def _run(
     catalogue: CatalogueFile | None = None,
     refresh: Refresh | None = None,
     lock: Lock | None = None,
+    cluster: Cluster | None = None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location, refresh=refresh)
-    choices = Choices(selections, lock)
+    choices, ending = Choices(selections, lock), drain or anyio.Event()
 
     def tell(event: Event) -> None:
         choices(event)
         on_event(event)
 
     with reported(report, tell) as listen:
-        async with Client(settings=settings, on_event=listen, transport=transport) as client:
-            run = _Run(
-                client,
-                writer,
-                settings,
-                report,
-                listen,
-                selections,
-                drain or anyio.Event(),
-                executor,
-                filters,
-                catalogue,
-                choices,
-                lock,
+        async with AsyncExitStack() as stack:
+            crew = None
+            if cluster is not None:
+                duty = _duty_of(writer, settings, transport)
+                crew = await stack.enter_async_context(cluster.open_crew(duty, listen, ending))
+            gate = None if crew is None else crew.gate
+            client = await stack.enter_async_context(
+                Client(settings=settings, on_event=listen, transport=transport, gate=gate)
             )
+            run = _Run(client, writer, settings, report, listen, selections, ending, executor, crew)
+            chooser = None if catalogue is None else CatalogueChooser(catalogue)
             with failing_alone():
-                await run.go(selections)
+                await run.go(_Source(client, selections, filters, chooser, lock, choices))
+            run.raise_where_all_contradict()
         report.outcomes = choices.outcomes()
         report.notes.extend(each for each in writer.damage if each not in report.notes)
     return report
+
+
+def _duty_of(writer: StoreWriter, settings: Settings, transport: Transport | None) -> Duty:
+    if transport is not None:
+        raise SettingsError(
+            "transport stays in this process, and a cluster asks from many; leave one of them out",
+            setting="transport",
+        )
+    return Duty(
+        verb="mirror",
+        location=writer.location,
+        token=writer.token,
+        # it is this process that packs, which holds the store
+        settings=settings.replace(pack=False),
+        asks=True,
+    )
 
 
 class _Item(NamedTuple):
@@ -384,16 +410,12 @@ class _Run:
         selections: Iterable[Selection],
         drain: anyio.Event,
         executor: Executor[SectionPlan, Commit] | None = None,
-        filters: Filters | None = None,
-        catalogue: CatalogueFile | None = None,
-        choices: Choices | None = None,
-        lock: Lock | None = None,
+        crew: Crew | None = None,
+        drain_s: float = _DRAIN_S,
     ) -> None:
-        self._filters = filters
-        self._choices = choices or Choices(selections)
-        self._lock = lock
-        self._chooser = None if catalogue is None else CatalogueChooser(catalogue)
         self._executor = executor
+        self._crew = crew
+        self._drain_s = drain_s
         self._client = client
         self._writer = writer
         self._settings = settings
@@ -411,6 +433,7 @@ class _Run:
         )
         self._outage: Failure | None = None
         self._contradictions: list[SettingsError] = []
+        self._source: _Source | MirrorJob
         self._region: RegionOfSpace | None = None
         self._sizes = SizeLog()
         self._table_turn = anyio.Semaphore(1)
@@ -418,12 +441,19 @@ class _Run:
         self._planning = anyio.CancelScope()
         self._everything = anyio.CancelScope()
 
-    async def go(self, selections: tuple[Selection, ...]) -> None:
-        """Plan and mirror at the same time: metadata of later data sets come while images of earlier ones do."""
+    async def go(self, source: _Source | MirrorJob) -> list[SettingsError]:
+        """Plan and mirror at the same time: metadata of later data sets come while images of earlier ones do.
+
+        Returns
+        -------
+        list of SettingsError
+            What contradicts the store.
+        """
+        self._source = source
         async with anyio.create_task_group() as watch:
             watch.start_soon(self._end_soon)
             with self._everything:
-                await self._plan_and_mirror(selections)
+                await self._plan_and_mirror()
                 await self._finishing.end_all()
             watch.cancel_scope.cancel()
         self._report.notes.extend(self._sizes.notes())
@@ -432,9 +462,9 @@ class _Run:
         else:
             was_stopped = self._planning.cancelled_caught or self._everything.cancelled_caught
             self._report.interrupted |= was_stopped or self._runner.is_interrupted
-        self._raise_where_all_contradict()
+        return self._contradictions
 
-    def _raise_where_all_contradict(self) -> None:
+    def raise_where_all_contradict(self) -> None:
         """Raise what contradicts the store where nothing else was asked for: the request has to be changed."""
         settings = {error.setting for error in self._contradictions}
         n_all = len(self._contradictions)
@@ -452,54 +482,44 @@ class _Run:
         await self._drain.wait()
         self._planning.cancel()
         self._runner.drain()
-        await anyio.sleep(_DRAIN_S)
+        await anyio.sleep(self._drain_s)
         self._everything.cancel()
 
-    async def _plan_and_mirror(self, selections: tuple[Selection, ...]) -> None:
+    async def _plan_and_mirror(self) -> None:
         send, receive = anyio.create_memory_object_stream[_Item](0)
         async with receive, anyio.create_task_group() as tasks:
-            tasks.start_soon(self._plan_all, selections, send, tasks)
+            tasks.start_soon(self._plan_all, send, tasks)
             self._runner.start(tasks, receive)
 
-    async def _plan_all(
-        self,
-        selections: tuple[Selection, ...],
-        send: MemoryObjectSendStream[_Item],
-        beside: TaskGroup,
-    ) -> None:
+    async def _plan_all(self, send: MemoryObjectSendStream[_Item], beside: TaskGroup) -> None:
+        source = self._source
         async with send:
             with self._planning:
                 try:
-                    self._region = await find_region(self._client, self._settings)
+                    self._region = await source.find_region(self._settings)
                 except OutageError as error:
-                    self._end_for_outage(Failure.of(str(selections[0]), error))
+                    self._end_for_outage(Failure.of(source.first, error))
                     await anyio.lowlevel.checkpoint()
                 to_plan, found = anyio.create_memory_object_stream[Resolved](_LOOK_AHEAD)
                 spaces: set[int] = set()
                 ids: set[int] = set()
                 async with found, anyio.create_task_group() as tasks:
-                    tasks.start_soon(
-                        resolve_selections,
-                        self._client,
-                        selections,
-                        to_plan,
-                        self._filters,
-                        self._chooser,
-                        self._lock,
-                    )
+                    tasks.start_soon(source.find, to_plan)
                     tasks.start_soon(self._prepare)
                     async for each in found:
                         if isinstance(each, ResolvedDataSet):
                             spaces.add(each.data_set.reference_space_id or 0)
                             ids.add(each.data_set.id)
-                        self._choices.take(each)
+                        source.note(each)
                         await self._take(each, send, beside)
-                self._unfinished.plan_all()
-                await self._keep_choices()
+                if self._crew is None:
+                    self._unfinished.plan_all()
+                else:
+                    self._unfinished.find_all()
+                await source.keep(self._writer, self._settings, self._report)
                 if self._report.refresh is not None:
-                    await find_gone(self._client, self._writer, selections, ids, self._report.refresh)
-                notes = await complete_catalogue(self._client, self._writer, spaces - {0})
-                self._report.notes.extend(notes)
+                    await source.find_gone(self._writer, ids, self._report.refresh)
+                self._report.notes.extend(await source.complete(self._writer, spaces - {0}))
 
     async def _take(
         self,
@@ -523,6 +543,11 @@ class _Run:
                 await self._client.pool.run(self._writer.write_atlas, atlas)
             except StoreItemError as error:
                 self._report.failures.append(Failure.of(f"atlas:{found.record['id']}", error))
+        elif self._crew is not None:
+            await self._crew.admit()
+            self._unfinished.begin(found.items)
+            self._finishing.begin(found.data_set.id)
+            beside.start_soon(self._have_done, self._crew, found)
         else:
             self._report.n_data_sets += 1
             self._finishing.begin(found.data_set.id)
@@ -540,6 +565,37 @@ class _Run:
                     self._report.failures.append(Failure.of(found.item, error, view))
             self._unfinished.plan(found.items)
             beside.start_soon(self._finishing.end, found.data_set.id)
+
+    async def _have_done(self, crew: Crew, found: ResolvedDataSet) -> None:
+        """Have a data set mirrored elsewhere, and take down what became of it."""
+        data_set_id, packing = found.data_set.id, self._writer.packing
+        await self._client.pool.run(packing.lend, [data_set_id])
+        job = MirrorJob(
+            found=found,
+            settings=self._settings.replace(pack=False),
+            region=self._region,
+            is_refresh=self._report.refresh is not None,
+        )
+        try:
+            outcome = await crew.do(job)
+        except ClusterError as error:
+            if error.data_set_id is None:
+                raise
+            failure = Failure.of(found.item, error)
+            outcome = MirrorOutcome(part=ReportPart(n_data_sets=1, failures=[failure]), contradictions=[])
+        await self._client.pool.run(packing.take_back, [data_set_id])
+        self._report.add(outcome.part)
+        self._contradictions += outcome.contradictions
+        if self._report.refresh is not None and outcome.refresh is not None:
+            self._report.refresh.join(outcome.refresh)
+        if outcome.part.failures or outcome.part.interrupted:
+            self._finishing.fail(data_set_id)
+        if not outcome.part.interrupted:
+            self._unfinished.plan(found.items)
+        for failure in outcome.part.failures:
+            if failure.error == OutageError.__name__:
+                self._end_for_outage(failure)
+        await self._finishing.end(data_set_id)
 
     async def _plan_view(
         self,
@@ -581,15 +637,6 @@ class _Run:
             await self._complete(opened)
         for section in plan.to_fetch:
             await send.send(_Item(opened, section))
-
-    async def _keep_choices(self) -> None:
-        """Note what was chosen, in the report, and in the store where that is more than ids."""
-        lock = self._choices.lock(self._filters, self._settings.base_url)
-        self._report.lock = lock
-        has_filters = self._filters is not None and bool(str(self._filters))
-        if has_filters or any(each.partition(":")[0] not in _OWN_IDS for each in lock.selection):
-            content = msgspec.to_builtins(msgspec.structs.replace(lock, base_url=""))
-            await self._client.pool.run(self._writer.write_selection, lock.key, content)
 
     async def _prepare(self) -> None:
         await self._client.pool.run(prepare_documents, self._settings.codec)
@@ -673,3 +720,141 @@ class _Run:
         await self._client.pool.run(opened.writer.finish)
         self._listen(DataSetCompleted(data_set_id=opened.plan.data_set.id))
         await self._finishing.end(opened.plan.data_set.id)
+
+
+class _Source(NamedTuple):
+    """Where the data sets of a run come from: what the API, or a catalogue, knows of selections."""
+
+    client: Client
+    selections: tuple[Selection, ...]
+    filters: Filters | None
+    chooser: CatalogueChooser | None
+    lock: Lock | None
+    choices: Choices
+
+    @property
+    def first(self) -> str:
+        """What a failure of all is named after."""
+        return str(self.selections[0])
+
+    async def find_region(self, settings: Settings) -> RegionOfSpace | None:
+        """Return the region of space that is wanted, if only one is."""
+        return await find_region(self.client, settings)
+
+    async def find(self, send: MemoryObjectSendStream[Resolved]) -> None:
+        """Send all data sets."""
+        await resolve_selections(self.client, self.selections, send, self.filters, self.chooser, self.lock)
+
+    def note(self, found: Resolved) -> None:
+        """Note what was found."""
+        self.choices.take(found)
+
+    async def keep(self, writer: StoreWriter, settings: Settings, report: Report) -> None:
+        """Note what was chosen, in the report, and in the store where that is more than ids."""
+        lock = report.lock = self.choices.lock(self.filters, settings.base_url)
+        has_filters = self.filters is not None and bool(str(self.filters))
+        if has_filters or any(each.partition(":")[0] not in _OWN_IDS for each in lock.selection):
+            content = msgspec.to_builtins(msgspec.structs.replace(lock, base_url=""))
+            await self.client.pool.run(writer.write_selection, lock.key, content)
+
+    async def find_gone(self, writer: StoreWriter, ids: set[int], refresh: Refresh) -> None:
+        """Tell which stored data sets are not among those that came."""
+        await find_gone(self.client, writer, self.selections, ids, refresh)
+
+    async def complete(self, writer: StoreWriter, spaces: set[int]) -> list[str]:
+        """Bring what the services need besides images; return what is unavailable."""
+        return await complete_catalogue(self.client, writer, spaces)
+
+
+class MirrorOutcome(msgspec.Struct, kw_only=True):
+    """What became of a data set that was mirrored elsewhere, beside what events tell.
+
+    Attributes
+    ----------
+    part : ReportPart
+        What the report says of it.
+    contradictions : list of SettingsError
+        What contradicts the store.
+    refresh : Refresh or None
+        What is new at the API, where that was followed.
+    """
+
+    part: ReportPart
+    contradictions: list[SettingsError]
+    refresh: Refresh | None = None
+
+
+class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A data set that is to be mirrored.
+
+    Attributes
+    ----------
+    found : ResolvedDataSet
+        The data set, and what of it is wanted.
+    settings : Settings
+        What is fetched and stored.
+    region : RegionOfSpace or None
+        The region of space that is wanted, if only one is.
+    is_refresh : bool
+        Whether the API is followed where it says something else now.
+    """
+
+    verb: ClassVar[str] = "mirror"
+
+    found: ResolvedDataSet
+    settings: Settings
+    region: RegionOfSpace | None = None
+    is_refresh: bool = False
+
+    @property
+    def data_set_id(self) -> int:
+        """The data set."""
+        return self.found.data_set.id
+
+    @property
+    def first(self) -> str:
+        """What a failure of all is named after."""
+        return self.found.item
+
+    async def find_region(self, _settings: Settings) -> RegionOfSpace | None:
+        """Return the region of space that is wanted, if only one is."""
+        return self.region
+
+    async def find(self, send: MemoryObjectSendStream[Resolved]) -> None:
+        """Send the data set."""
+        async with send:
+            await send.send(self.found)
+
+    def note(self, _found: Resolved) -> None:
+        """Do nothing: whoever chose knows."""
+
+    async def keep(self, _writer: StoreWriter, _settings: Settings, _report: Report) -> None:
+        """Do nothing: whoever chose keeps what was chosen."""
+
+    async def find_gone(self, _writer: StoreWriter, _ids: set[int], _refresh: Refresh) -> None:
+        """Do nothing: whoever knows all data sets sees to that."""
+
+    async def complete(self, _writer: StoreWriter, _spaces: set[int]) -> list[str]:
+        """Do nothing: whoever holds the store sees to that."""
+        return []
+
+    async def do(self, here: Here) -> MirrorOutcome:
+        """Mirror it where this is."""
+        assert here.client is not None, "a mirror asks the API"
+        assert here.writer is not None, "a mirror writes"
+        report = Report(selection=(self.found.item,), location=here.location)
+        report.refresh = Refresh() if self.is_refresh else None
+        run = _Run(
+            here.client,
+            here.writer,
+            self.settings,
+            report,
+            here.listen,
+            (),
+            here.drain,
+            drain_s=_DRAIN_ELSEWHERE_S,
+        )
+        with failing_alone():
+            contradictions = await run.go(self)
+        report.notes.extend(each for each in here.writer.damage if each not in report.notes)
+        return MirrorOutcome(part=report.part(), contradictions=contradictions, refresh=report.refresh)

@@ -17,6 +17,7 @@ from asyncfetch.deprecation import once_positional
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.errors import (
     AsyncFetchError,
+    ClusterError,
     CorruptImageError,
     ImageError,
     ImageSizeError,
@@ -182,9 +183,14 @@ async def _do_elsewhere(
     drain: anyio.Event,
 ) -> None:
     parts: dict[int, ReportPart] = {}
+
+    def lost(number: int, error: ClusterError) -> None:
+        failure = Failure.of(f"dataset:{jobs[number].data_set_id}", error)
+        parts[number] = ReportPart(n_data_sets=1, failures=[failure])
+
     with failing_alone():
         async with cluster.open_crew(duty, listen, drain) as crew:
-            is_whole = await work_off(crew, jobs, parts.__setitem__, drain)
+            is_whole = await work_off(crew, jobs, parts.__setitem__, drain, lost)
     # in the order of the data sets, whoever was first
     for number in sorted(parts):
         report.add(parts[number])

@@ -74,6 +74,11 @@ class Refresh(msgspec.Struct, kw_only=True):
         self.other_facts += changes.facts
         self.removed += changes.removed
 
+    def join(self, other: Refresh) -> None:
+        """Add what was found of other data sets."""
+        for name in self.__struct_fields__:
+            getattr(self, name).extend(getattr(other, name))
+
     def sentences(self) -> list[str]:
         """Return what was found, a line for each kind; one line where nothing was."""
         kinds = (

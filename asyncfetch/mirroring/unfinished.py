@@ -51,12 +51,24 @@ class Unfinished:
 
     def __init__(self, selections: Iterable[Selection]) -> None:
         self._selections = dict.fromkeys(map(str, selections))
+        self._begun: set[str] = set()
         self._views: dict[int, OpenView] = {}
 
     def plan(self, items: Iterable[str]) -> None:
         """Note that all of some selections was found, or failed; a product is found when all data sets are."""
         for item in items:
             self._selections.pop(item, None)
+            self._begun.discard(item)
+
+    def begin(self, items: Iterable[str]) -> None:
+        """Note that some selections were found, and are done elsewhere; `plan` follows."""
+        self._selections.update(dict.fromkeys(items))
+        self._begun.update(items)
+
+    def find_all(self) -> None:
+        """Note that everything was found; what has been begun elsewhere is still to be done."""
+        for item in self._selections.keys() - self._begun:
+            del self._selections[item]
 
     def plan_all(self) -> None:
         """Note that everything was found."""

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from asyncfetch.engine.groups import failing_alone
-from asyncfetch.errors import AsyncFetchError, SelectionError, StoreError
+from asyncfetch.errors import AsyncFetchError, ClusterError, SelectionError, StoreError
 from asyncfetch.events import ignore
 from asyncfetch.failures import Failure
 from asyncfetch.imaging import Pool
@@ -211,6 +211,9 @@ async def volumes(
                 if on_volume is not None:
                     on_volume(result)
 
+        def lost(number: int, error: ClusterError) -> None:
+            done(number, Failure.of(f"dataset:{jobs[number].data_set_id}", error, view))
+
         if writer is not None and cluster is None:
             async with Pool(machine.workers) as pool:
                 for number, job in enumerate(jobs):
@@ -230,7 +233,7 @@ async def volumes(
             await anyio.to_thread.run_sync(writer.packing.lend, ids)
             with failing_alone():
                 async with cluster.open_crew(duty, on_event, drain) as crew:
-                    report.interrupted |= not await work_off(crew, jobs, done, drain)
+                    report.interrupted |= not await work_off(crew, jobs, done, drain, lost)
             await anyio.to_thread.run_sync(writer.packing.take_back, ids)
         for number in sorted(made):
             report.add(made[number])

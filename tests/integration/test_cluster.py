@@ -109,6 +109,42 @@ def damage(store):
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def test_a_mirror_has_the_bytes_and_the_report_of_one_process(product, tmp_path, stored_objects):
+    options = {"base_url": product.base_url, "layers": ("source", "registered"), "jobs": 4, **SETTINGS}
+    n_before = len(product.image_ids)
+
+    async def on_a_cluster():
+        async with DaskCluster("local:2") as cluster:
+            made = await mirror("product:1", tmp_path / "shared.zarr", cluster=cluster, **options)
+            again = await mirror("product:1", tmp_path / "shared.zarr", cluster=cluster, **options)
+            return made, again
+
+    made, again = anyio.run(on_a_cluster)
+    fetched = product.image_ids[n_before:]
+    assert len(fetched) == len(set(fetched)) == made.n_committed
+    alone = partial(mirror, "product:1", tmp_path / "alone.zarr", **options)
+    assert without_times(made) == without_times(anyio.run(alone))
+    assert without_times(again) == without_times(anyio.run(alone))
+    assert (made.n_data_sets, made.n_completed, again.n_committed) == (N_DATA_SETS, N_DATA_SETS, 0)
+    assert stored_objects(tmp_path / "shared.zarr") == stored_objects(tmp_path / "alone.zarr")
+
+
+def test_items_that_fail_elsewhere_are_in_the_report(start_replica, tmp_path):
+    replica = start_replica(generated=3)
+    report = anyio.run(
+        partial(
+            mirror,
+            ["dataset:700000000", "dataset:1", "image:5"],
+            tmp_path / "out.zarr",
+            base_url=replica.base_url,
+            cluster=DaskCluster("local:1"),
+            **SETTINGS,
+        )
+    )
+    assert sorted(failure.item for failure in report.failures) == ["dataset:1", "image:5"]
+    assert (report.n_data_sets, report.n_committed) == (1, 12)
+
+
 def test_a_command_prints_what_it_prints_without_a_cluster(copied, command):
     copied("out.zarr")
     made = command("rebuild", "out.zarr", "--um", "100", "--cluster", "local:2", "--json")

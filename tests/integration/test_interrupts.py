@@ -240,7 +240,7 @@ def decode_jpeg(*args, **kwargs):
 
 simplejpeg.decode_jpeg = decode_jpeg
 from asyncfetch.cli import main, running
-running._DRAINED_S = {drained_s}
+running.DRAINED_S = {drained_s}
 main()
 """
 
@@ -290,7 +290,7 @@ def test_one_interrupt_ends_a_command_whose_decoder_never_returns(command, repli
 
 
 def test_a_drained_run_tells_its_report_before_the_process_is_ended():
-    assert MIRROR._DRAIN_S + 1 < running._DRAINED_S < 10
+    assert MIRROR._DRAIN_S + 1 < running.DRAINED_S < 10
 
 
 def test_a_run_without_a_server_ends_at_the_first_interrupt(command):

@@ -10,6 +10,7 @@ from asyncfetch.cli.cataloguing import open_catalogue
 from asyncfetch.cli.choices import read_lock, write_choices
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.limiting import MaxBytes, MaxTime, Until, read_limits
+from asyncfetch.cli.machines import cluster_at, drained_s
 from asyncfetch.cli.narrowing import NARROWING, Narrowed
 from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
@@ -19,6 +20,7 @@ from asyncfetch.cli.options import (
     SERVER,
     WRITING,
     AsJson,
+    Cluster,
     Frozen,
     LockFile,
     LogJson,
@@ -60,6 +62,7 @@ def mirror(
     lock: LockFile = None,
     frozen: Frozen = None,
     report_file: ReportFile = None,
+    cluster: Cluster = None,
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
@@ -87,6 +90,7 @@ def mirror(
     limits = read_limits(max_bytes, max_time, until)
     locked = read_lock(frozen, selection or [], report_file, filters)
     wanted = expand_files(selection or [], narrowed.bare, narrowed.column) if locked is None else Listed()
+    machines = cluster_at(cluster, record=record, quiet=quiet)
     refuse_if_busy(out, wait=wait)
     failed = FailuresFile(failures)
     from asyncfetch import mirroring
@@ -104,10 +108,13 @@ def mirror(
             catalogue=catalogue,
             lock=locked,
             refresh=refresh,
+            cluster=machines,
         )
 
     with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
-        report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+        report = run_to_report(
+            run, quiet=quiet, log_json=log_json, metrics=metrics, drained_s=drained_s(cluster)
+        )
     write_choices(report, lock, report_file, wanted.places)
     failed.write(report.failures, report.location)
     # an address is asked again only where it is named again; one with a password is not printed
@@ -119,6 +126,7 @@ def mirror(
 def resume(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The store of an interrupted run.")],
     given: Annotated[Given, takes(SERVER, MACHINE, WRITING)],
+    cluster: Cluster = None,
     record: Record = None,
     log_json: LogJson = None,
     metrics: Metrics = None,
@@ -136,6 +144,7 @@ def resume(
     """
     settings = given.settings()
     limits = read_limits(max_bytes, max_time, until)
+    machines = cluster_at(cluster, record=record, quiet=quiet)
     refuse_if_busy(out, wait=wait)
     failed = FailuresFile(failures)
     from asyncfetch import mirroring
@@ -149,8 +158,9 @@ def resume(
             drain=drain,
             limits=limits,
             wait=wait,
+            cluster=machines,
         )
 
-    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics, drained_s=drained_s(cluster))
     failed.write(report.failures, report.location)
     conclude(report, as_json=as_json)

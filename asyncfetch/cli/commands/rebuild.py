@@ -8,7 +8,7 @@ import typer
 
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.limiting import MaxTime, Until, read_limits
-from asyncfetch.cli.machines import cluster_at
+from asyncfetch.cli.machines import cluster_at, drained_s
 from asyncfetch.cli.opening import refuse_if_busy
 from asyncfetch.cli.options import (
     MACHINE,
@@ -105,5 +105,12 @@ def rebuild(
             **choices,
         )
 
-    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics, go_on="the same command")
+    report = run_to_report(
+        run,
+        quiet=quiet,
+        log_json=log_json,
+        metrics=metrics,
+        drained_s=drained_s(cluster),
+        go_on="the same command",
+    )
     conclude(report, as_json=as_json, go_on="the same command")

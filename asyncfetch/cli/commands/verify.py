@@ -9,7 +9,7 @@ import typer
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.machines import cluster_at
+from asyncfetch.cli.machines import cluster_at, drained_s
 from asyncfetch.cli.options import (
     MACHINE,
     SERVER,
@@ -110,7 +110,7 @@ def verify(
             cluster=machines,
         )
 
-    found = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics)
+    found = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics, drained_s=drained_s(cluster))
     if as_json:
         print_json(found.as_dict())
     tell(_describe(found, out, report))

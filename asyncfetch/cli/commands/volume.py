@@ -10,7 +10,7 @@ import typer
 from asyncfetch.cli.configuration import Given
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode
-from asyncfetch.cli.machines import cluster_at
+from asyncfetch.cli.machines import cluster_at, drained_s
 from asyncfetch.cli.opening import tell_damage
 from asyncfetch.cli.options import AsJson, Cluster, Quiet, Wait, takes
 from asyncfetch.cli.running import run_until_interrupted
@@ -150,7 +150,12 @@ def _make_many(
             **options,
         )
 
-    report = run_until_interrupted(run, on_first=_ON_FIRST, on_second=_ON_SECOND)
+    report = run_until_interrupted(
+        run,
+        on_first=_ON_FIRST,
+        on_second=_ON_SECOND,
+        drained_s=drained_s(cluster),
+    )
     if as_json:
         print_json(report.as_dict())
     n_volumes, took = counted(len(report.volumes), "volume"), lasting(report.elapsed_s)
