@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = ["with_format_options"]
+
+#: Characters per line of the list of formats, which is printed as it stands.
+_WIDTH = 76
 
 
 def with_format_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,8 +56,14 @@ def with_format_options(command: Callable[..., None]) -> Callable[..., None]:
         [*(each.replace(kind=keyword) for each in own), *theirs]
     )
     spread.__annotations__ = {}
-    width = max(map(len, FORMATS))
-    lines = [f"{name:<{width}}  {entry.one_liner}" for name, entry in FORMATS.items()]
+    width = max(map(len, FORMATS)) + 2
+    lines = [
+        line
+        for name, entry in FORMATS.items()
+        for line in textwrap.wrap(
+            f"{name:<{width}}{entry.one_liner}", _WIDTH, subsequent_indent=" " * width, break_on_hyphens=False
+        )
+    ]
     spread.__doc__ = "\n".join([inspect.cleandoc(command.__doc__ or ""), "", "\b", *lines])
     return spread
 

@@ -30,7 +30,7 @@ from asyncfetch.client.queries import atlas_query, plates_query
 from asyncfetch.client.resolved import ResolvedAtlas, ResolvedDataSet, ResolvedSelection, ResolvingNote
 from asyncfetch.client.spelling import NAMED_KINDS
 from asyncfetch.engine.groups import failing_alone
-from asyncfetch.errors import AsyncFetchError, NotFoundError, RecordError
+from asyncfetch.errors import AsyncFetchError, NotFoundError, OutageError, RecordError
 from asyncfetch.failures import Failure
 from asyncfetch.selecting import Filters, Selection
 from asyncfetch.selecting.traits import TRAITS
@@ -471,14 +471,11 @@ class _Resolver:
 
     async def _give_batch(self, batch: Batch) -> None:
         data_set_ids, item, refusal = batch.ids, batch.item, batch.error
+        if isinstance(refusal, OutageError):
+            await self._fail((f"dataset:{data_set_id}" for data_set_id in data_set_ids), refusal)
+            return
         if refusal is not None:
-            if refusal.is_transient:
-                await self._fail((f"dataset:{data_set_id}" for data_set_id in data_set_ids), refusal)
-                return
-            # one of them may be what the API cannot answer
-            self._sought.difference_update(data_set_ids)
-            for data_set_id in data_set_ids:
-                await self.resolve_data_set(data_set_id, (f"dataset:{data_set_id}",))
+            await self._give_halves(batch)
             return
         rows, images = batch.rows, batch.images
         for data_set_id in data_set_ids:
@@ -500,6 +497,16 @@ class _Resolver:
         for image in itertools.chain.from_iterable(images.values()):
             what = f"is of data set {shown_value(image.get('data_set_id'))}, which was not asked for"
             await self._fail_row(item, "section images", image.get("id"), what)
+
+    async def _give_halves(self, batch: Batch) -> None:
+        """Ask for either half of a batch that failed: one of its data sets may be what the API cannot answer."""
+        middle = len(batch.ids) // 2
+        for ids in (batch.ids[:middle], batch.ids[middle:]):
+            if len(ids) > 1:
+                await self._give_batch(await self._batches.ask_at_once(ids, batch.item))
+            elif ids:
+                self._sought.discard(ids[0])
+                await self.resolve_data_set(ids[0], (f"dataset:{ids[0]}",))
 
     async def _fail_row(self, item: str, of: str, row: Any, what: str) -> None:
         """Name a row that came for an item and belongs to nothing that was asked for: itself, or its id."""

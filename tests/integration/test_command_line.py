@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -268,8 +269,6 @@ def test_a_place_that_is_no_store_of_ours_is_left_as_it_is(invoke, tmp_path, pla
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("s3://bucket/brains.zarr", "object storage can only be used from Python"),
-        ("gs://bucket/brains.zarr", "GCSStore"),
         ("memory", "use ./memory"),
         ("memory://", "cannot be opened"),
         ("hdfs://host/a.zarr", "not a kind of address"),
@@ -288,6 +287,26 @@ def test_a_place_that_is_no_store_of_ours_is_left_as_it_is(invoke, tmp_path, pla
 def test_a_place_that_is_no_directory_is_refused_by_every_command(invoke, tmp_path, command, place, words):
     outcome = invoke(*command, place)
     assert (outcome.code, words in outcome.err) == (2, True), outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("s3://bucket/brains.zarr", "there are no credentials; set AWS_ACCESS_KEY_ID"),
+        ("gs://bucket/brains.zarr", "there are no credentials; set GOOGLE_APPLICATION_CREDENTIALS"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [("mirror", SMALL, "--base-url", "http://127.0.0.1:9", "--out"), ("status",)]
+)
+def test_object_storage_without_credentials_is_named_with_what_to_set(
+    invoke, tmp_path, monkeypatch, command, place, words
+):
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
+        monkeypatch.delenv(name)
+    outcome = invoke(*command, place)
+    assert (outcome.code, words in outcome.err) == (1, True), outcome.err
     assert list(tmp_path.iterdir()) == []
 
 

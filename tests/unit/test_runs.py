@@ -23,6 +23,7 @@ OF_THE_USER = {
     "requests_per_s",
     "retry_base_s",
     "stall_timeout_s",
+    "sync",
     "trusted_hosts",
     "workers",
 }

@@ -160,6 +160,6 @@ def test_words_of_others_cannot_move_the_cursor(capsys):
 def test_the_live_line_leaves_no_thread_that_could_write_when_the_interpreter_ends():
     before = set(threading.enumerate())
     for _ in range(20):
-        with _LiveLine(Console(file=io.StringIO(), force_terminal=True)):
+        with _LiveLine(Console(file=io.StringIO(), force_terminal=True), "sections"):
             pass
         assert set(threading.enumerate()) == before

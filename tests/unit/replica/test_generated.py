@@ -6,7 +6,7 @@ import pytest
 
 from asyncfetch.allen import parse_data_set
 from asyncfetch.allen.rma import parse_criteria
-from asyncfetch.client.queries import data_set_ids_query, section_images_where
+from asyncfetch.client.queries import data_sets_query, section_images_where
 from asyncfetch.errors import NotFoundError, QueryError, SettingsError
 from asyncfetch.imaging import decode, jpeg
 from asyncfetch.replica import GeneratedAtlas
@@ -64,7 +64,7 @@ def test_queries_over_generated_rows_answer_as_over_the_same_rows_held(atlas, cr
 
 def test_pages_of_a_query_follow_each_other_without_gaps(atlas):
     evaluator = Evaluator(atlas)
-    query = data_set_ids_query(product=1)
+    query = data_sets_query(product=1)
     pages = [evaluator.evaluate(query.page(start, 10)) for start in (0, 10, 20, 30)]
     assert [len(page.rows) for page in pages] == [10, 10, 5, 0]
     assert [page.total_rows for page in pages] == [25] * 4
