@@ -263,3 +263,36 @@ def test_two_hundred_genes_are_chosen_in_ten_requests(many_genes):
     assert f"did you mean {symbol(185)}" in told[f"gene:{symbol(185)}x"]
     assert "check the spelling" in told["gene:Zzz195qq"]
     assert f"gene Old175 is another name of {symbol(175)}" in found.notes
+
+
+def test_two_hundred_genes_become_one_store_and_a_table_with_a_row_for_each(many_genes, tmp_path):
+    address = ("--base-url", many_genes.base_url, "--rate", 2000)
+    symbols_file, catalogue = tmp_path / "genes.txt", tmp_path / "all.sqlite"
+    symbols_file.write_text("\n".join(symbols()))
+    arguments = ("mirror", f"@{symbols_file}", "--as", "gene", "--out", tmp_path / "out.zarr", "--um", 200)
+    arguments = (*arguments, "--layers", "source", "--downsample", 0, *address, "--quiet")
+    n_before = len(many_genes.requests)
+    told = run(*arguments, "--report", tmp_path / "told.json", "--catalogue", "none", code=3)
+    asked = [
+        path for path in choosing_requests(many_genes, n_before) if "SectionDataSet" in path or "Gene" in path
+    ]
+    assert len(asked) <= 10
+    rows = json.loads((tmp_path / "told.json").read_text())
+    assert [row["selection"] for row in rows] == [f"gene:{name}" for name in symbols()]
+    assert [row["status"] for row in rows] == ["mirrored"] * 180 + ["not found"] * 20
+    assert {row["n_sections_written"] for row in rows[:180]} == {N_SETS_A_GENE}
+    assert rows[175]["name"] == symbol(175)
+    assert all("did you mean" in row["message"] for row in rows[180:190])
+    assert "20 of 200 selections came to nothing" in told.stderr
+    assert len(asyncfetch.open(tmp_path / "out.zarr").read_data_set_ids()) == 180 * N_SETS_A_GENE
+    # the catalogue knows the same, and is not asked over the network
+    run("catalogue", "update", "--catalogue", catalogue, *address)
+    n_before = len(many_genes.requests)
+    run(*arguments, "--report", tmp_path / "again.json", "--catalogue", catalogue, code=3)
+    asked = [
+        path for path in choosing_requests(many_genes, n_before) if "SectionDataSet" in path or "Gene" in path
+    ]
+    assert asked == []
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert [row["status"] for row in again] == ["stored already"] * 180 + ["not found"] * 20
+    assert [row["name"] for row in again] == [row["name"] for row in rows]
