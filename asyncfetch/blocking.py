@@ -337,6 +337,7 @@ def estimate(
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
     lock: Lock | None = None,
+    offline: bool = False,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what a mirror would cost; the API is asked for records alone, and nothing is written.
@@ -354,6 +355,7 @@ def estimate(
             filters=filters,
             catalogue=catalogue,
             lock=lock,
+            offline=offline,
             **options,
         )
     )

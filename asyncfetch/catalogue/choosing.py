@@ -116,6 +116,10 @@ class CatalogueChooser:
         """Return how each of several names of a kind is spelled."""
         return await anyio.to_thread.run_sync(self._spellings, kind, asked)
 
+    def spelled(self, kind: str, asked: str) -> Spelling:
+        """Return how a name of a kind is spelled."""
+        return self._spellings(kind, [asked])[asked]
+
     def _find(self, selection: Selection, filters: Filters) -> list[int]:
         conditions, parameters = sql_conditions(filters, failed="without")
         condition, value = data_set_condition(selection)

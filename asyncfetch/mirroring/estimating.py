@@ -8,11 +8,12 @@ import anyio
 import msgspec
 
 from asyncfetch.catalogue import CatalogueChooser
+from asyncfetch.catalogue.records import known_data_sets
 from asyncfetch.client import Client
 from asyncfetch.client.resolved import Resolved, ResolvedDataSet, ResolvingNote
 from asyncfetch.client.resolving import resolve_selections
 from asyncfetch.engine.groups import failing_alone
-from asyncfetch.errors import AsyncFetchError, StoreError, StoreItemError
+from asyncfetch.errors import AsyncFetchError, SelectionError, StoreError, StoreItemError
 from asyncfetch.events import RequestStarted, ignore
 from asyncfetch.failures import Failure
 from asyncfetch.mirroring.choices import Choices, SelectionOutcome
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from asyncfetch.options import MirrorOptions
     from asyncfetch.planning import ViewPlan
     from asyncfetch.planning.region_of_space import RegionOfSpace
-    from asyncfetch.selecting import Filters
+    from asyncfetch.selecting import Filters, Selection
     from asyncfetch.settings import Settings, View
     from asyncfetch.store import Location, Store
 
@@ -172,6 +173,7 @@ async def estimate(
     filters: Filters | None = None,
     catalogue: CatalogueFile | None = None,
     lock: Lock | None = None,
+    offline: bool = False,
     **options: Unpack[MirrorOptions],
 ) -> Estimate:
     """Tell what `asyncfetch.mirror` would fetch; the API is asked for records alone, and nothing is written.
@@ -180,6 +182,8 @@ async def estimate(
     ----------
     selection, settings, on_event, transport, filters, catalogue, lock, **options
         As for `asyncfetch.mirror`.
+    offline : bool
+        Estimate from `catalogue` alone, which knows the sizes of sections and not where they lie.
     location : str, Path or zarr Store, optional
         The store that would be written; what it holds is not counted. Without one everything is to be fetched.
 
@@ -209,6 +213,13 @@ async def estimate(
         add_listing_note(total.notes, event)
         on_event(event)
 
+    if offline:
+        if catalogue is None:
+            raise SelectionError("an estimate without the API requires a catalogue")
+        await anyio.to_thread.run_sync(
+            _count_offline, total, catalogue, selections, filters, chosen, choices, store
+        )
+        return total
     chooser = None if catalogue is None else CatalogueChooser(catalogue)
     async with Client(settings=chosen, on_event=listen, transport=transport) as client:
         region = await find_region(client, chosen)
@@ -224,6 +235,32 @@ async def estimate(
     total.outcomes = choices.outcomes(is_planned=True)
     total.lock = choices.lock(filters, chosen.base_url)
     return total
+
+
+def _count_offline(
+    total: Estimate,
+    catalogue: CatalogueFile,
+    selections: Iterable[Selection],
+    filters: Filters | None,
+    settings: Settings,
+    choices: Choices,
+    store: Store | None,
+) -> None:
+    """Count what the catalogue knows; whether a section can be registered is not known there."""
+    plain = settings.replace(layers=("source",))
+    total.notes.append(CatalogueChooser(catalogue).note)
+    total.notes.append(
+        "whether sections can be registered is not known offline, and regions are not considered"
+    )
+    for found in known_data_sets(catalogue, selections, filters):
+        choices.take(found)
+        if isinstance(found, Failure):
+            total.failures.append(found)
+        elif isinstance(found, ResolvedDataSet):
+            total.n_data_sets += 1
+            total.views += [_summed(_planned(found, view, plain, store, None)) for view in settings.views]
+    total.outcomes = choices.outcomes(is_planned=True)
+    total.lock = choices.lock(filters, settings.base_url)
 
 
 async def _count(

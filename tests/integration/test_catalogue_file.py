@@ -129,6 +129,19 @@ def test_it_chooses_what_the_api_chooses(replica, catalogue, selection, filters)
     assert any("chosen from the catalogue of" in note for note in chosen.notes)
 
 
+@pytest.mark.parametrize("selection", ["gene:gad67", "dataset:479", "image:900003005", "product:Mouse"])
+def test_an_estimate_offline_counts_what_the_api_would_give(replica, catalogue, selection):
+    options = {"base_url": replica.base_url, "layers": ("source",), "filters": Filters.of(every=2), **FAST}
+    asked = anyio.run(partial(mirroring.estimate, selection, **options))
+    n_before = len(replica.requests)
+    known = anyio.run(partial(mirroring.estimate, selection, catalogue=catalogue, offline=True, **options))
+    assert len(replica.requests) == n_before
+    assert known.n_to_fetch > 0 or selection.startswith("image")
+    assert [(view.data_set_id, view.n_to_fetch, view.pixels) for view in known.views] == [
+        (view.data_set_id, view.n_to_fetch, view.pixels) for view in asked.views
+    ]
+
+
 class _Ending(AiohttpTransport):
     """A transport that refuses everything behind a number of requests."""
 

@@ -28,6 +28,7 @@ from asyncfetch.cli.options import (
 from asyncfetch.cli.reports import megapixels
 from asyncfetch.cli.running import run_interruptible
 from asyncfetch.cli.selections import Listed, expand_files
+from asyncfetch.errors import SelectionError
 from asyncfetch.text import counted, lasting, listed, sized
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def plan(
     lock: LockFile = None,
     frozen: Frozen = None,
     report_file: ReportFile = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Estimate from the catalogue alone, without the API.")
+    ] = False,
     record: Record = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +62,8 @@ def plan(
     """
     settings = given.settings()
     filters = narrowed.filters()
+    if offline and frozen is not None:
+        raise SelectionError("--frozen asks the API for its data sets; leave --offline out")
     locked = read_lock(frozen, selection or [], report_file, filters)
     wanted = expand_files(selection or [], narrowed.bare, narrowed.column) if locked is None else Listed()
     from asyncfetch import mirroring
@@ -67,7 +73,7 @@ def plan(
             wanted, out, settings=settings, filters=filters, catalogue=catalogue, lock=locked
         )
 
-    with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
+    with open_catalogue(narrowed.catalogue, settings.base_url, is_needed=offline) as catalogue:
         found = run_interruptible(body)
     write_choices(found, lock, report_file, wanted.places)
     if as_json:
