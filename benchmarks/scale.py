@@ -127,7 +127,7 @@ async def _large(n: int, work: Path) -> dict[str, float]:
         "plan, s of CPU": plain["cpu_s"],
         "plan, MB": plain["peak_mb"],
         "plan, requests": n_requests,
-        "plan, minutes at 10 requests a second": n_requests / 600,
+        "plan, minutes at 10 requests per second": n_requests / 600,
         "plan with a half-full store, s of CPU": half["cpu_s"],
         "plan with a half-full store, MB": half["peak_mb"],
         "plan with a store, times that without": half["cpu_s"] / plain["cpu_s"],
