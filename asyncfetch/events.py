@@ -35,6 +35,7 @@ __all__ = [
     "RequestStarted",
     "RowsContradicted",
     "RunFinished",
+    "RunPlanned",
     "RunStarted",
     "SectionCommitted",
     "SectionFailed",
@@ -83,6 +84,12 @@ class DataSetPlanned(Event, frozen=True, tag="data_set_planned"):
     n_to_fetch: int
     n_committed: int
     estimated_pixels: int
+
+
+class RunPlanned(Event, frozen=True, tag="run_planned"):
+    """The end of planning: everything that was selected has been compared with the store."""
+
+    n_data_sets: int
 
 
 class RequestStarted(Event, frozen=True, tag="request_started"):

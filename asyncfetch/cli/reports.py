@@ -9,13 +9,17 @@ import typer
 from asyncfetch.cli.console import print_json, tell
 from asyncfetch.cli.exits import ExitCode, exit_code_of_report
 from asyncfetch.cli.options import flag_of
-from asyncfetch.text import counted, lasting, listed, sized
+from asyncfetch.text import counted, lasting, listed, shown, sized
 
 if TYPE_CHECKING:
+    from asyncfetch.layout.live import LiveFigures
     from asyncfetch.mirroring import Report
     from asyncfetch.runs import UnfinishedRun
 
-__all__ = ["as_plain", "conclude", "describe", "megapixels"]
+__all__ = ["as_plain", "conclude", "describe", "describe_figures", "megapixels"]
+
+#: What a store says may be anything.
+_MAX_FIGURES = 500
 
 _HOLDERS = {
     "budget": "memory (--memory)",
@@ -84,6 +88,26 @@ def describe(report: Report, go_on: str | None = None) -> str:
 def _n_sections_failed(report: Report) -> int:
     """Return how many sections failed: they are not added up with selections and data sets."""
     return sum(failure.item.startswith("image:") for failure in report.failures)
+
+
+def describe_figures(figures: LiveFigures) -> str:
+    """Return how far a run is that is at work, in one line for people."""
+    n_failed = sum(figures.n_failed.values())
+    causes = ", ".join(f"{n} {error}" for error, n in sorted(figures.n_failed.items()))
+    planned = f"{figures.n_committed} of {counted(figures.n_sections, 'section')} written"
+    if not figures.is_plan_whole:
+        planned += f" of the {counted(figures.n_data_sets, 'data set')} planned so far"
+    left = (
+        "" if figures.left_s is None or not figures.n_sections else f", about {lasting(figures.left_s)} left"
+    )
+    if left and not figures.is_plan_whole:
+        left += " for these"
+    return shown(
+        f"{figures.state}, {lasting(figures.elapsed_s)} so far: {planned}, {figures.n_skipped} already stored, "
+        f"{n_failed} failed{f' ({causes})' if causes else ''}; {sized(figures.received_bytes)} received, "
+        f"{figures.goodput_bytes_per_s / 1e6:.2f} MB/s lately{left}",
+        _MAX_FIGURES,
+    )
 
 
 def _end_of(report: Report) -> str:

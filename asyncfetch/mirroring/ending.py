@@ -1,4 +1,4 @@
-"""What ends a run before its work is done: whoever asks it to, or the first of its limits that is reached."""
+"""What goes on beside a run: its limits are watched, and how far it is is shown to others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from asyncfetch.engine.clock import now
 from asyncfetch.engine.groups import failing_alone
 from asyncfetch.events import LimitReached, RequestFinished
 from asyncfetch.limits import Limits
+from asyncfetch.mirroring.live import LiveTally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from asyncfetch.events import Event, Listener
+    from asyncfetch.layout.live import LiveFigures
     from asyncfetch.limits import Limit
     from asyncfetch.mirroring.report import Report
+    from asyncfetch.store import StoreWriter
 
 __all__ = ["Ending", "ending_at"]
 
@@ -44,14 +47,23 @@ class Ending:
         self._on_event = on_event
         self._began = now()
         self._n_bytes = 0
+        self._tally = LiveTally()
 
     def listen(self, event: Event) -> None:
-        """Hand an event on, and count the bytes that came."""
+        """Hand an event on, and count it."""
         self._on_event(event)
+        self._tally(event)
         if isinstance(event, RequestFinished) and self._limits.max_bytes is not None:
             self._n_bytes += event.size_bytes
             if self._n_bytes >= self._limits.max_bytes:
                 self._reach("max_bytes")
+
+    def show_in(self, writer: StoreWriter) -> None:
+        """Show how far the run is beside the lock of its store, until that is given back."""
+        writer.show(self._figures)
+
+    def _figures(self) -> LiveFigures:
+        return self._tally.figures("ending" if self.drain.is_set() else "working")
 
     def sign(self, report: Report) -> Report:
         """Note in a report which limit ended the run, where one did and something was left."""

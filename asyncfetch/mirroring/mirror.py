@@ -36,6 +36,7 @@ from asyncfetch.errors import (
 from asyncfetch.events import (
     DataSetCompleted,
     DataSetPlanned,
+    RunPlanned,
     SectionSkipped,
     ignore,
 )
@@ -205,6 +206,7 @@ async def mirror(
         if lock is not None:
             # before the run is noted, which names it
             await anyio.to_thread.run_sync(writer.write_selection, lock.key, msgspec.to_builtins(lock))
+        ending.show_in(writer)
         record = await anyio.to_thread.run_sync(begin_run, writer, selections, chosen, filters, lock)
         try:
             report = await _run(
@@ -288,6 +290,7 @@ async def resume(
     ):
         if writer is None:
             return ending.sign(Report(selection=(), location=str(location), interrupted=True))
+        ending.show_in(writer)
         total = Report(selection=(), location=writer.location)
         for raw, run in await anyio.to_thread.run_sync(records_of, writer):
             try:
@@ -514,6 +517,7 @@ class _Run:
                         await self._take(each, send, beside)
                 if self._crew is None:
                     self._unfinished.plan_all()
+                    self._listen(RunPlanned(n_data_sets=self._report.n_data_sets))
                 else:
                     self._unfinished.find_all()
                 await source.keep(self._writer, self._settings, self._report)

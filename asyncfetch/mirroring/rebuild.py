@@ -143,6 +143,7 @@ async def rebuild(
     ):
         if writer is None:
             return ending.sign(Report(selection=(), location=str(location), interrupted=True))
+        ending.show_in(writer)
         store = await anyio.to_thread.run_sync(open_store, location)
         ids = await anyio.to_thread.run_sync(_checked_ids, store, data_set_ids)
         report = Report(selection=tuple(f"dataset:{each}" for each in ids), location=store.location)

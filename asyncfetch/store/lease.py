@@ -104,6 +104,11 @@ class Lease:
         if self._lost is not None:
             raise StoreBusyError(self._lost.message, location=self._bucket.name)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether nothing is known of another run that has taken it over, and it was renewed lately."""
+        return self._lost is None and self._clock() - self._renewed <= LEASE_S
+
     def release(self) -> None:
         """Give the lease back."""
         with self._turn:

@@ -25,6 +25,7 @@ from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from asyncfetch.errors import StoreError
+from asyncfetch.layout.live import LIVE_KEY, LIVE_PATH, figures_in, live_document
 from asyncfetch.layout.paths import LOCK_PATH
 from asyncfetch.store.holder import SILENT_AFTER_S, Holder
 from asyncfetch.store.lease import LEASE_S, Lease
@@ -39,13 +40,17 @@ from asyncfetch.store.lock_file import (
 from asyncfetch.store.object_storage import ObjectStorageBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from asyncfetch.layout.live import LiveFigures
     from asyncfetch.store.objects import Place
 
-__all__ = ["StoreLock", "read_holder"]
+__all__ = ["StoreLock", "read_figures", "read_holder"]
 
 _SHOWN_EVERY_S = 20.0
+#: How often figures are written to a directory; elsewhere, where a put takes time and money, as often as the lock.
+_FIGURES_EVERY_S = 2.0
 #: How often the lock is tried where others come and go at the same moment.
 _MAX_TRIES = 50
 #: What is waited for whoever has just made the lock and has not yet said who they are.
@@ -76,6 +81,7 @@ class StoreLock:
         )
         self._pid = os.getpid()
         self._done = threading.Event()
+        self._figures: Callable[[], LiveFigures] | None = None
         self._showing = threading.Thread(target=self._show, daemon=True, name="asyncfetch-lock")
 
     @classmethod
@@ -115,6 +121,10 @@ class StoreLock:
         """Whether it is this process that has it, and not the one that it was forked from."""
         return self._pid == os.getpid() and not self._done.is_set()
 
+    def show(self, figures: Callable[[], LiveFigures]) -> None:
+        """Show how far the run is from now on; `figures` is called from a thread."""
+        self._figures = figures
+
     def release(self) -> None:
         """Give the lock back; a process that was forked from the holder's leaves it alone."""
         if not self.is_held:
@@ -122,6 +132,9 @@ class StoreLock:
         self._done.set()
         self._showing.join()
         _held.discard(self)
+        with contextlib.suppress(OSError, StoreError):
+            # also those of a run that was killed
+            self._place.backend.delete_below(LIVE_PATH)
         with contextlib.suppress(OSError, StoreError):
             if self._lease is not None:
                 self._place.guard = None
@@ -154,8 +167,15 @@ class StoreLock:
         self._close()
 
     def _show(self) -> None:
-        """Show from time to time that the run is alive, to those who cannot see its process."""
-        while not self._done.wait(_SHOWN_EVERY_S):
+        """Show from time to time that the run is alive, to those who cannot see its process, and how far it is."""
+        every_s = _SHOWN_EVERY_S if self._place.folder is None else _FIGURES_EVERY_S
+        shown_s = time.monotonic()
+        while not self._done.wait(every_s):
+            with contextlib.suppress(Exception):  # figures are worth less than the run
+                self._write_figures()
+            if time.monotonic() - shown_s < _SHOWN_EVERY_S:
+                continue
+            shown_s = time.monotonic()
             with contextlib.suppress(Exception):  # a store that fails is noticed by the run itself
                 if self._lease is not None:
                     self._lease.renew()
@@ -164,6 +184,12 @@ class StoreLock:
                 else:
                     now = datetime.now(UTC).isoformat(timespec="seconds")
                     self._place.set(LOCK_KEY, document_of(msgspec.structs.replace(self.holder, seen=now)))
+
+    def _write_figures(self) -> None:
+        """Write how far the run is, unless another one has the store by now."""
+        if self._figures is not None and (self._lease is None or self._lease.is_ours):
+            figures = msgspec.structs.replace(self._figures(), token=self.holder.token)
+            self._place.backend.set(LIVE_KEY, live_document(figures))
 
     def _try_file(self) -> bool:
         """Try to get the file; return whether it is ours, or has to be tried again."""
@@ -261,6 +287,12 @@ def read_holder(place: Place) -> tuple[Holder | None, bool | None]:
     if alive is None and isinstance(place.backend, ObjectStorageBackend):
         return holder, silent_s <= LEASE_S
     return holder, (None if silent_s > SILENT_AFTER_S else True) if alive is None else alive
+
+
+def read_figures(place: Place, holder: Holder | None) -> LiveFigures | None:
+    """Return how far the run that holds a store is, as it said lately; None where it has not said so."""
+    figures = None if holder is None else figures_in(place.get(LIVE_KEY))
+    return figures if figures is not None and holder is not None and figures.token == holder.token else None
 
 
 def _is(one: Holder | None, other: Holder | None) -> bool:

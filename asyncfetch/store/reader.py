@@ -49,7 +49,7 @@ from asyncfetch.store.checking import (
 )
 from asyncfetch.store.differences import PLAIN_GROUP, difference
 from asyncfetch.store.expected import Expected
-from asyncfetch.store.lock import read_holder
+from asyncfetch.store.lock import read_figures, read_holder
 from asyncfetch.store.objects import Location, Place, metadata_key
 from asyncfetch.store.packed import packed_id_of
 from asyncfetch.store.packing import archive_problem, is_packed, lies_beside
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from asyncfetch.geometry import SectionGeometry
     from asyncfetch.layout.atlas import AtlasRecord
     from asyncfetch.layout.commit import Commit, SectionSummary
+    from asyncfetch.layout.live import LiveFigures
     from asyncfetch.layout.registered import RegisteredLayout
     from asyncfetch.layout.table import Column
     from asyncfetch.layout.volume import VolumeLayout
@@ -197,6 +198,14 @@ class Store:
         writes; a run that was killed is there until the next one begins.
         """
         return read_holder(self._place)
+
+    def read_figures(self) -> LiveFigures | None:
+        """Return how far the run is that writes to the store, as it has said in the last seconds.
+
+        None where nobody writes, or where the run does not say. What a killed run said last is there until the next
+        one ends; `read_writer` tells whether it is alive.
+        """
+        return read_figures(self._place, read_holder(self._place)[0])
 
     def own_problems(self) -> list[tuple[str, str]]:
         """Return what is wrong with the root and the catalogue: paths, and phrases that follow them."""

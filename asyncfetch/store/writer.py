@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.layout.atlas import AtlasRecord
     from asyncfetch.layout.commit import Commit
+    from asyncfetch.layout.live import LiveFigures
     from asyncfetch.layout.registered import ViewLayout
     from asyncfetch.layout.table import Column
     from asyncfetch.layout.volume import VolumeLayout
@@ -201,6 +202,17 @@ class StoreWriter:
         check_root(place, create=False)
         place.guard = guard
         return cls(place, is_lent=True)
+
+    def show(self, figures: Callable[[], LiveFigures]) -> None:
+        """Show how far the run is to other processes from now on, until the store is given back.
+
+        Parameters
+        ----------
+        figures : callable
+            Returns how far it is; called from a thread, every few seconds.
+        """
+        if self._held is not None:
+            self._held.show(figures)
 
     def close(self) -> None:
         """Give the store back, so that another run can write to it; a new one in which nothing is goes away."""

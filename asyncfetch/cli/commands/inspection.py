@@ -9,13 +9,14 @@ import typer
 from asyncfetch.cli.console import echo, print_json
 from asyncfetch.cli.opening import open_store
 from asyncfetch.cli.options import AsJson, Store
-from asyncfetch.cli.reports import as_plain
+from asyncfetch.cli.reports import as_plain, describe_figures
 from asyncfetch.errors import NotFoundError
 from asyncfetch.text import counted, shown, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asyncfetch.layout.live import LiveFigures
     from asyncfetch.runs import UnfinishedRun
     from asyncfetch.store import Store as OpenStore
     from asyncfetch.store.holder import Holder
@@ -37,9 +38,11 @@ def status(out: Store, as_json: AsJson = False) -> None:
     opened = open_store(out)
     rows = [msgspec.structs.asdict(progress) for progress in opened.read_progress()]
     holder, is_alive = opened.read_writer()
+    figures = opened.read_figures()
     unfinished = unfinished_runs(opened)
     if as_json:
-        writer = None if holder is None else {**msgspec.structs.asdict(holder), "is_alive": is_alive}
+        said = {"is_alive": is_alive, "figures": msgspec.to_builtins(figures)}
+        writer = None if holder is None else {**msgspec.structs.asdict(holder), **said}
         runs = [as_plain(run) for run in unfinished]
         print_json({"store": opened.location, "writer": writer, "unfinished_runs": runs, "views": rows})
         return
@@ -47,7 +50,7 @@ def status(out: Store, as_json: AsJson = False) -> None:
         echo("\n".join(map(_told, rows)))
     if not rows:
         echo(f"{opened.location} holds no data sets yet")
-    for line in _run_lines(out, unfinished, holder, is_alive=is_alive):
+    for line in _run_lines(out, unfinished, holder, figures, is_alive=is_alive):
         echo(line)
 
 
@@ -60,13 +63,21 @@ def _told(row: dict[str, Any]) -> str:
 
 
 def _run_lines(
-    out: str, unfinished: list[UnfinishedRun], holder: Holder | None, *, is_alive: bool | None
+    out: str,
+    unfinished: list[UnfinishedRun],
+    holder: Holder | None,
+    figures: LiveFigures | None,
+    *,
+    is_alive: bool | None,
 ) -> Iterator[str]:
     """Yield what is in progress, what is unfinished, and how to continue."""
     if is_alive:
         yield f"a run is in progress: {shown(holder, _MAX_CELL)}"
     elif is_alive is None:
         yield f"a run may be in progress: {holder or 'it does not say which'}"
+    if figures is not None:
+        who = "a killed run said last, " if is_alive is False else ""
+        yield f"  {who}as of {shown(figures.time, _MAX_CELL)}: {describe_figures(figures)}"
     left = [run for run in unfinished if run.is_alive is False]
     for run in left:
         asked = f", which asked {run.address}" if run.address else ""
