@@ -26,6 +26,8 @@ def main(job: Job) -> None:
         "codec": job.codec,
         "requests_per_s": 10_000.0,
         "jobs": "auto" if job.jobs is None else job.jobs,
+        # no other contender waits until the disk has what it was given
+        "sync": "none",
     }
 
     async def run() -> int:
