@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asyncfetch import blocking
     from asyncfetch.allen import ImageRequest, Query
     from asyncfetch.client import Client
+    from asyncfetch.engine import Pause
     from asyncfetch.exporting import ExportReport, export
     from asyncfetch.limits import Limits
     from asyncfetch.mirroring import (
@@ -49,6 +50,7 @@ __all__ = [
     "ImageRequest",
     "Limits",
     "PackReport",
+    "Pause",
     "Query",
     "Report",
     "Settings",
@@ -74,6 +76,7 @@ _HOMES = {
     "Client": "asyncfetch.client",
     "ImageRequest": "asyncfetch.allen",
     "Limits": "asyncfetch.limits",
+    "Pause": "asyncfetch.engine",
     "Query": "asyncfetch.allen",
     "Settings": "asyncfetch.settings",
     "Store": "asyncfetch.store",

@@ -23,6 +23,7 @@ from asyncfetch import exporting, mirroring, upgrading
 from asyncfetch.allen import ImageRequest, Query
 from asyncfetch.client import BlockingClient as Client
 from asyncfetch.deprecation import once_positional
+from asyncfetch.engine import Pause
 from asyncfetch.errors import AsyncFetchError
 from asyncfetch.events import ignore
 from asyncfetch.exporting import ExportReport
@@ -65,6 +66,7 @@ __all__ = [
     "ImageRequest",
     "Limits",
     "PackReport",
+    "Pause",
     "Query",
     "Report",
     "Settings",
@@ -98,6 +100,7 @@ def mirror(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     limits: Limits | None = None,
+    pause: Pause | None = None,
     transport: Transport | None = None,
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
@@ -121,6 +124,7 @@ def mirror(
             on_event=on_event,
             drain=drain,
             limits=limits,
+            pause=pause,
             transport=transport,
             executor=executor,
             wait=wait,
@@ -141,6 +145,7 @@ def resume(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     limits: Limits | None = None,
+    pause: Pause | None = None,
     transport: Transport | None = None,
     wait: bool = False,
     cluster: Cluster | None = None,
@@ -158,6 +163,7 @@ def resume(
             on_event=on_event,
             drain=drain,
             limits=limits,
+            pause=pause,
             transport=transport,
             wait=wait,
             cluster=cluster,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import anyio
 
+    from asyncfetch.engine import Pause
     from asyncfetch.events import Event, Listener
 
 __all__ = [
@@ -103,6 +104,7 @@ def run_until_interrupted[T](
     on_first: str,
     on_second: str,
     drained_s: float | None = None,
+    pause: Pause | None = None,
 ) -> T:
     """Run something that can be drained.
 
@@ -117,6 +119,8 @@ def run_until_interrupted[T](
         What is told of an interrupt: that it drains, and that it has stopped.
     drained_s : float, optional
         Seconds after the first one; 9.5 by default.
+    pause : Pause, optional
+        What SIGUSR1 switches on and off, and SIGUSR2 off, where the system has these signals.
 
     Raises
     ------
@@ -152,6 +156,8 @@ def run_until_interrupted[T](
         async with anyio.create_task_group() as tasks:
             scope = tasks.cancel_scope
             tasks.start_soon(wait_for_interrupts)
+            if pause is not None:
+                tasks.start_soon(_switch, pause)
             try:
                 outcome = await run(drain)
             except AsyncFetchError as error:
@@ -170,6 +176,23 @@ def run_until_interrupted[T](
     if isinstance(outcome, AsyncFetchError):
         raise outcome
     return outcome
+
+
+async def _switch(pause: Pause) -> None:
+    """Switch a pause by signals, and say so."""
+    import anyio
+
+    toggle, go_on = getattr(signal, "SIGUSR1", None), getattr(signal, "SIGUSR2", None)
+    if toggle is None or go_on is None:
+        return
+    with anyio.open_signal_receiver(toggle, go_on) as signals:
+        async for number in signals:
+            if number == toggle and not pause.is_on:
+                pause.begin()
+                tell(f"paused: nothing new is sent; to continue: kill -USR2 {os.getpid()}")
+            elif pause.is_on:
+                pause.end()
+                tell("continuing after the pause")
 
 
 def run_interruptible[T](run: Callable[[], Awaitable[T]]) -> T:
@@ -228,6 +251,7 @@ def run_to_report[T](
     go_on: str = "`asyncfetch resume`",
     items: str = "sections",
     drained_s: float | None = None,
+    pause: Pause | None = None,
 ) -> T:
     """Run with progress; the first interrupt drains, the second stops.
 
@@ -245,6 +269,8 @@ def run_to_report[T](
         What it works on.
     drained_s : float, optional
         The process ends so many seconds after the first interrupt, whatever its threads do; 9.5 by default.
+    pause : Pause, optional
+        As for `run_until_interrupted`.
 
     Raises
     ------
@@ -268,4 +294,5 @@ def run_to_report[T](
             on_first=f"stopping when the {items} in flight are done; interrupt again to stop at once",
             on_second=f"stopped; what is {done} stays, and {go_on} continues from there",
             drained_s=drained_s,
+            pause=pause,
         )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from asyncfetch.allen import SectionDataSet, SectionImage
     from asyncfetch.client.pages import OddRow
     from asyncfetch.client.stream import SectionStream
-    from asyncfetch.engine import Gate, Transport
+    from asyncfetch.engine import Gate, Pause, Transport
     from asyncfetch.events import Listener
 
 __all__ = ["Client"]
@@ -52,6 +52,8 @@ class Client(RowQueries, CatalogueQueries, ImageQueries):
         What sends requests, instead of HTTP; closed with the client.
     gate : Gate, optional
         Where requests start, for one that shares its rate and its window with others; by default its own.
+    pause : Pause, optional
+        Whether nothing is sent for now, where the gate is its own.
 
     Attributes
     ----------
@@ -76,12 +78,13 @@ class Client(RowQueries, CatalogueQueries, ImageQueries):
         on_event: Listener = ignore,
         transport: Transport | None = None,
         gate: Gate | None = None,
+        pause: Pause | None = None,
     ) -> None:
         settings = settings or Settings()
         self.settings = settings if base_url is None else settings.replace(base_url=base_url)
         budget = self.settings.memory_bytes
         self.pool = Pool(self.settings.workers, idle_bytes=budget // 8, total_bytes=budget // 2)
-        self._engine = Engine(self.settings, transport, on_event, gate=gate)
+        self._engine = Engine(self.settings, transport, on_event, gate=gate, pause=pause)
         self._emit = on_event
         self._known = Known()
         self.sync = SyncServices(self._engine, self.settings)

@@ -11,6 +11,7 @@ from asyncfetch.engine.gate import Gate, Reservation
 from asyncfetch.engine.health import HealthState, HostHealth
 from asyncfetch.engine.hedge import HedgePolicy
 from asyncfetch.engine.limiter import LimiterRate
+from asyncfetch.engine.pausing import Pause
 from asyncfetch.engine.queues import Kind
 from asyncfetch.engine.rate import ByteRate, RequestRate, Turn
 from asyncfetch.engine.recording import recording
@@ -33,6 +34,7 @@ __all__ = [
     "HostHealth",
     "Kind",
     "LimiterRate",
+    "Pause",
     "Reply",
     "Request",
     "RequestRate",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from asyncfetch.engine.companion import Companion
+    from asyncfetch.engine.pausing import Pause
     from asyncfetch.engine.queues import Kind
     from asyncfetch.engine.transport import Reply, Transport
     from asyncfetch.events import Listener
@@ -133,6 +134,8 @@ class Engine:
         Gives numbers uniform in [0, 1) for the jitter of retries.
     gate : Gate, optional
         Where requests start; by default one of its own, as the settings say.
+    pause : Pause, optional
+        Whether nothing starts for now, where the gate is its own.
     """
 
     def __init__(
@@ -142,8 +145,9 @@ class Engine:
         on_event: Listener = ignore,
         random: Callable[[], float] | None = None,
         gate: Gate | None = None,
+        pause: Pause | None = None,
     ) -> None:
-        self._gate = gate or Gate(settings, on_event=on_event)
+        self._gate = gate or Gate(settings, on_event=on_event, pause=pause)
         self._transport: Transport = transport or AiohttpTransport(
             settings, before_another=self._gate.count_another
         )

@@ -25,6 +25,7 @@ from asyncfetch.engine.budget import ByteBudget
 from asyncfetch.engine.clock import now
 from asyncfetch.engine.health import HostHealth
 from asyncfetch.engine.limiter import LimiterRate
+from asyncfetch.engine.pausing import Pause
 from asyncfetch.engine.queues import Kind, Queue
 from asyncfetch.engine.rate import ByteRate
 from asyncfetch.engine.window import FixedWindow, Window
@@ -156,9 +157,13 @@ class Gate:
         What counts starts; by default aiolimiter at ``requests_per_s``.
     on_event : callable, optional
         Called with ``WindowChanged`` and ``BudgetGranted``.
+    pause : Pause, optional
+        Whether nothing starts for now.
 
     Attributes
     ----------
+    pause : Pause
+        Whether nothing starts for now.
     health : HostHealth
         Whether the host answers.
     window : FixedWindow or Window
@@ -172,8 +177,13 @@ class Gate:
     """
 
     def __init__(
-        self, settings: Settings, request_rate: RequestRate | None = None, on_event: Listener = ignore
+        self,
+        settings: Settings,
+        request_rate: RequestRate | None = None,
+        on_event: Listener = ignore,
+        pause: Pause | None = None,
     ) -> None:
+        self.pause = pause or Pause()
         self.health = HostHealth(settings.retry_base_s, settings.outage_patience_s)
         self.window: FixedWindow = (
             Window(settings.max_jobs) if settings.jobs == "auto" else FixedWindow(settings.jobs)
@@ -253,7 +263,8 @@ class Gate:
     def is_free(self, kind: Kind) -> bool:
         """Tell whether a request of this kind would find nothing to wait for, if it came now."""
         return (
-            self.permits.is_free(kind)
+            not self.pause.is_on
+            and self.permits.is_free(kind)
             and self._starts.is_free(kind)
             and self.health.is_open()
             and self.request_rate.is_free()
@@ -290,10 +301,11 @@ class Gate:
             await self._starts.enter(kind, flow)
         try:
             while True:
+                await self.pause.wait()
                 is_probe = not self.health.is_open() and await self._wait_for_the_host(kind, probe)
                 await self.request_rate.start()
-                # the host may have closed while the turn at the rate was waited for
-                if is_probe or self.health.is_open():
+                # the host may have closed, or a pause begun, while the turn at the rate was waited for
+                if (is_probe or self.health.is_open()) and not self.pause.is_on:
                     break
         finally:
             self._starts.leave(kind)

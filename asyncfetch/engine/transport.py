@@ -149,6 +149,10 @@ class Transport(Protocol):
         ...
 
 
+#: A timer that is as late as this: the process was stopped, or the machine asleep, and the server cannot be blamed.
+_STOPPED_S = 2.0
+
+
 class SpeedWatch:
     """The watch over the speed of a body. Pure: the time is an argument.
 
@@ -196,11 +200,12 @@ class _Watchdog:
         self._tick_s = tick_s
         self._exchanges: set[_Exchange] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     def add(self, exchange: _Exchange) -> None:
         self._exchanges.add(exchange)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._look)
+            self._look_later(asyncio.get_running_loop())
 
     def remove(self, exchange: _Exchange) -> None:
         self._exchanges.discard(exchange)
@@ -217,11 +222,18 @@ class _Watchdog:
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
+        stopped_s = now - self._due
         for exchange in self._exchanges:
-            if now >= exchange.deadline:
+            if stopped_s > _STOPPED_S:
+                exchange.was_stopped(stopped_s)
+            elif now >= exchange.deadline:
                 exchange.end()
         if self._exchanges:
-            self._timer = loop.call_later(self._tick_s, self._look)
+            self._look_later(loop)
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._due = loop.time() + self._tick_s
+        self._timer = loop.call_at(self._due, self._look)
 
 
 class AiohttpTransport:
@@ -527,6 +539,7 @@ class _Exchange:
         # What the watchdog reads: after which time nothing is waited for.
         self.deadline = self._clock() + self._connect_timeout_s + self._stall_timeout_s
         self.is_closed = False
+        self._stopped_s = 0.0
         self._task: asyncio.Task[Any] | None = asyncio.current_task()
         self._n_cancelled = 0
 
@@ -578,6 +591,11 @@ class _Exchange:
             self._stall_timeout_s if self._has_headers else self._connect_timeout_s + self._stall_timeout_s
         )
         raise self._stalled(f"no byte for {waited_s:g} s", waited_s)
+
+    def was_stopped(self, seconds: float) -> None:
+        """Leave out a time in which this process could read nothing."""
+        self.deadline += seconds
+        self._stopped_s += seconds
 
     def end(self) -> None:
         """Cancel the wait, as `asyncio.timeout` does: a cancel scope would cost a tenth of a small request."""
@@ -639,6 +657,7 @@ class _Exchange:
             self._announces_too_much = True
         clock, content, on_bytes = self._clock, response.content, self._on_bytes
         now = clock()
+        self._stopped_s = 0.0
         watch = SpeedWatch(self._min_speed, self._stall_timeout_s, now)
         pieces: list[bytes] = []
         n_body = 0
@@ -651,6 +670,9 @@ class _Exchange:
                 break
             now = clock()
             n_piece = len(piece)
+            if self._stopped_s:
+                watch.paused(self._stopped_s)
+                self._stopped_s = 0.0
             self._n_received += n_piece
             if watch.received(n_piece, now):
                 raise self._stalled(f"less than {self._min_speed:g} bytes/s", self._stall_timeout_s)

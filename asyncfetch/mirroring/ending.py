@@ -17,6 +17,7 @@ from asyncfetch.mirroring.live import LiveTally
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from asyncfetch.engine import Pause
     from asyncfetch.events import Event, Listener
     from asyncfetch.layout.live import LiveFigures
     from asyncfetch.limits import Limit
@@ -40,7 +41,10 @@ class Ending:
         The limit that was reached first, None while there is none.
     """
 
-    def __init__(self, limits: Limits, drain: anyio.Event, on_event: Listener) -> None:
+    def __init__(
+        self, limits: Limits, drain: anyio.Event, on_event: Listener, pause: Pause | None = None
+    ) -> None:
+        self._pause = pause
         self.drain = drain
         self.limit: Limit | None = None
         self._limits = limits
@@ -63,7 +67,8 @@ class Ending:
         writer.show(self._figures)
 
     def _figures(self) -> LiveFigures:
-        return self._tally.figures("ending" if self.drain.is_set() else "working")
+        is_paused = self._pause is not None and self._pause.is_on
+        return self._tally.figures("ending" if self.drain.is_set() else "paused" if is_paused else "working")
 
     def sign(self, report: Report) -> Report:
         """Note in a report which limit ended the run, where one did and something was left."""
@@ -95,7 +100,10 @@ class Ending:
 
 @asynccontextmanager
 async def ending_at(
-    limits: Limits | None, drain: anyio.Event | None, on_event: Listener
+    limits: Limits | None,
+    drain: anyio.Event | None,
+    on_event: Listener,
+    pause: Pause | None = None,
 ) -> AsyncGenerator[Ending]:
     """Watch the limits of a run while the block runs.
 
@@ -107,6 +115,8 @@ async def ending_at(
         What else may ask it to; it is never set here, because it is the caller's.
     on_event : callable
         Who listens to the run; `Ending.listen` hands on to it.
+    pause : Pause, optional
+        Whether the run sends nothing for now, which is only shown here.
 
     Yields
     ------
@@ -115,9 +125,9 @@ async def ending_at(
     """
     asked = drain or anyio.Event()
     if not limits:
-        yield Ending(Limits(), asked, on_event)
+        yield Ending(Limits(), asked, on_event, pause)
         return
-    ending = Ending(limits, anyio.Event(), on_event)
+    ending = Ending(limits, anyio.Event(), on_event, pause)
     if asked.is_set():
         ending.drain.set()
     with failing_alone():

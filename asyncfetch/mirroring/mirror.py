@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 
     from asyncfetch.allen import SectionDataSet
     from asyncfetch.catalogue import CatalogueFile
-    from asyncfetch.engine import Companion, Transport
+    from asyncfetch.engine import Companion, Pause, Transport
     from asyncfetch.events import Event, Listener
     from asyncfetch.limits import Limits
     from asyncfetch.mirroring.flights import Flight
@@ -109,6 +109,7 @@ async def mirror(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     limits: Limits | None = None,
+    pause: Pause | None = None,
     transport: Transport | None = None,
     executor: Executor[SectionPlan, Commit] | None = None,
     wait: bool = False,
@@ -141,6 +142,9 @@ async def mirror(
     limits : Limits, optional
         How many bytes or how much time the run may take; the first limit that is reached drains it, and the report
         names it as ``ended_by``.
+    pause : Pause, optional
+        A switch that may be turned on and off while the run works: nothing new is sent while it is on, and what is on
+        its way comes to its end. Machines of a cluster do not heed it.
     transport : Transport, optional
         What moves the bytes instead of HTTP.
     executor : callable, optional
@@ -185,7 +189,7 @@ async def mirror(
     filters = (filters if lock is None else lock.filters) or Filters()
     command = f"mirror {' '.join(map(str, selections))} {filters}".rstrip()
     async with (
-        ending_at(limits, drain, on_event) as ending,
+        ending_at(limits, drain, on_event, pause) as ending,
         open_writer(
             location,
             command,
@@ -222,6 +226,7 @@ async def mirror(
                 Refresh() if refresh else None,
                 lock,
                 cluster,
+                pause,
             )
         except (SettingsError, SelectionError):
             # what contradicts the store or does not exist never succeeds, so there is nothing that could be resumed
@@ -239,6 +244,7 @@ async def resume(
     on_event: Listener = ignore,
     drain: anyio.Event | None = None,
     limits: Limits | None = None,
+    pause: Pause | None = None,
     transport: Transport | None = None,
     wait: bool = False,
     cluster: Cluster | None = None,
@@ -258,6 +264,8 @@ async def resume(
         As for `mirror`.
     limits : Limits, optional
         As for `mirror`; they hold for all runs together.
+    pause : Pause, optional
+        As for `mirror`.
     **options
         Settings of how fast to ask, and where, such as ``jobs=4``. A run that asked another address than the default
         is continued only where ``base_url`` names one, here or in `settings`: a store that comes from elsewhere must
@@ -283,7 +291,7 @@ async def resume(
     if base_url is None and (speed.base_url != Settings().base_url or credentials_of(speed.base_url)):
         base_url = speed.base_url
     async with (
-        ending_at(limits, drain, on_event) as ending,
+        ending_at(limits, drain, on_event, pause) as ending,
         open_writer(
             location, "resume", wait=wait, drain=ending.drain, on_wait=teller(on_event), sync=speed.sync
         ) as writer,
@@ -308,6 +316,7 @@ async def resume(
                     filters=filters,
                     lock=lock,
                     cluster=cluster,
+                    pause=pause,
                 )
             except (SettingsError, SelectionError) as error:
                 total.failures.append(_failure_of(run, error, writer.location))
@@ -349,6 +358,7 @@ async def _run(
     refresh: Refresh | None = None,
     lock: Lock | None = None,
     cluster: Cluster | None = None,
+    pause: Pause | None = None,
 ) -> Report:
     report = Report(selection=tuple(map(str, selections)), location=writer.location, refresh=refresh)
     choices, ending = Choices(selections, lock), drain or anyio.Event()
@@ -365,7 +375,7 @@ async def _run(
                 crew = await stack.enter_async_context(cluster.open_crew(duty, listen, ending))
             gate = None if crew is None else crew.gate
             client = await stack.enter_async_context(
-                Client(settings=settings, on_event=listen, transport=transport, gate=gate)
+                Client(settings=settings, on_event=listen, transport=transport, gate=gate, pause=pause)
             )
             run = _Run(client, writer, settings, report, listen, selections, ending, executor, crew)
             chooser = None if catalogue is None else CatalogueChooser(catalogue)

@@ -94,6 +94,10 @@ def mirror(
     refuse_if_busy(out, wait=wait)
     failed = FailuresFile(failures)
     from asyncfetch import mirroring
+    from asyncfetch.engine import Pause
+
+    # machines of a cluster ask by themselves
+    pause = Pause() if cluster is None else None
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
         return await mirroring.mirror(
@@ -103,6 +107,7 @@ def mirror(
             on_event=on_event,
             drain=drain,
             limits=limits,
+            pause=pause,
             wait=wait,
             filters=filters,
             catalogue=catalogue,
@@ -113,7 +118,7 @@ def mirror(
 
     with open_catalogue(narrowed.catalogue, settings.base_url) as catalogue:
         report = run_to_report(
-            run, quiet=quiet, log_json=log_json, metrics=metrics, drained_s=drained_s(cluster)
+            run, quiet=quiet, log_json=log_json, metrics=metrics, drained_s=drained_s(cluster), pause=pause
         )
     write_choices(report, lock, report_file, wanted.places)
     failed.write(report.failures, report.location)
@@ -148,6 +153,10 @@ def resume(
     refuse_if_busy(out, wait=wait)
     failed = FailuresFile(failures)
     from asyncfetch import mirroring
+    from asyncfetch.engine import Pause
+
+    # machines of a cluster ask by themselves
+    pause = Pause() if cluster is None else None
 
     async def run(on_event: Listener, drain: anyio.Event) -> Report:
         return await mirroring.resume(
@@ -157,10 +166,13 @@ def resume(
             on_event=on_event,
             drain=drain,
             limits=limits,
+            pause=pause,
             wait=wait,
             cluster=machines,
         )
 
-    report = run_to_report(run, quiet=quiet, log_json=log_json, metrics=metrics, drained_s=drained_s(cluster))
+    report = run_to_report(
+        run, quiet=quiet, log_json=log_json, metrics=metrics, drained_s=drained_s(cluster), pause=pause
+    )
     failed.write(report.failures, report.location)
     conclude(report, as_json=as_json)

@@ -194,6 +194,8 @@ NOT_OPTIONS = {
     "on_event",
     "on_progress",
     "on_wait",
+    # which is switched by signals
+    "pause",
     "options",
     "settings",
     "transport",
