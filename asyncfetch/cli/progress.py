@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -64,7 +65,7 @@ def show_progress(*, quiet: bool = False, items: str = "sections") -> Iterator[L
         with _LiveLine(console, items) as listener:
             yield listener
     else:
-        yield _PlainLines(tell, items)
+        yield _PlainLines(lambda line: tell(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}"), items)
 
 
 class _Tally:
@@ -141,7 +142,7 @@ def _story(event: Event) -> str | None:
 
 
 class _PlainLines:
-    """Plain lines: what is worth one, and every few seconds how far the run is."""
+    """Plain lines with local times: what is worth one, and every few seconds how far the run is."""
 
     def __init__(self, print_line: Callable[[str], None], items: str) -> None:
         self._print = print_line

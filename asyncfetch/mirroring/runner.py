@@ -18,6 +18,7 @@ from asyncfetch.engine import ByteBudget, Ticket
 from asyncfetch.engine.groups import Shared, failing_alone
 from asyncfetch.errors import AsyncFetchError, OutageError, StoreError, StoreItemError
 from asyncfetch.events import RunStarted
+from asyncfetch.journal import log_event
 from asyncfetch.mirroring.flights import Flight, Flights
 
 if TYPE_CHECKING:
@@ -201,13 +202,14 @@ class Counted(Protocol):
 
 @contextmanager
 def reported(report: Counted, on_event: Listener) -> Iterator[Listener]:
-    """Give the listener of a run: it counts each event in the report, and hands it on.
+    """Give the listener of a run: it counts each event in the report, logs it, and hands it on.
 
     The report's time is set when the block ends.
     """
 
     def listen(event: Event) -> None:
         report.count(event)
+        log_event(event)
         on_event(event)
 
     started_s = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -29,12 +30,15 @@ def test_lines_tell_of_plans_retries_and_failures(capsys):
     with progress.show_progress() as listener:
         for event in EVENTS:
             listener(event)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
+    times, lines = zip(
+        *(line.split(" ", 2)[1:] for line in capsys.readouterr().err.splitlines()), strict=True
+    )
+    assert list(lines) == [
         "data set 7 image: 3 sections, 1 already stored, 2 to fetch",
         "retrying in 2.0 s (attempt 1 failed): image 1: slow",
         "image 2 failed: none",
     ]
+    assert all(re.fullmatch(r"[0-2][0-9]:[0-5][0-9]:[0-5][0-9]", time) for time in times)
 
 
 def test_quiet_tells_nothing(capsys):
