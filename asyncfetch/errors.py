@@ -405,8 +405,8 @@ class ClusterError(AsyncFetchError):
         The data set that cannot be done, where others can.
     """
 
-    def __init__(self, message: str, *, data_set_id: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, data_set_id: int | None = None, url: str | None = None) -> None:
+        super().__init__(message, url=url)
         self.data_set_id = data_set_id
 
 

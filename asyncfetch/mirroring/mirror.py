@@ -766,6 +766,8 @@ class _Source(NamedTuple):
     async def keep(self, writer: StoreWriter, settings: Settings, report: Report) -> None:
         """Note what was chosen, in the report, and in the store where that is more than ids."""
         lock = report.lock = self.choices.lock(self.filters, settings.base_url)
+        if not (lock.images or lock.atlases):
+            return
         has_filters = self.filters is not None and bool(str(self.filters))
         if has_filters or any(each.partition(":")[0] not in _OWN_IDS for each in lock.selection):
             content = msgspec.to_builtins(msgspec.structs.replace(lock, base_url=""))

@@ -203,7 +203,7 @@ class Place:
                 yield False
             return
         with self.mapped_errors():
-            replaces = key.endswith(_GROUP) and self.backend.tail(key, 0, MAX_OBJECT_BYTES) is not None
+            replaces = key.endswith(_GROUP) and self.tail(key, 0) is not None
             if replaces:
                 unsynced.settle([key.rpartition("/")[0]])
             yield is_claim or replaces
