@@ -113,8 +113,8 @@ def test_images_that_fail_harm_no_other(
         assert given_up == {3}
         n_outages = sum(isinstance(each, OutageBegan) for each in outcome.events)
         assert n_sent(outcome, f"/{STAYS}?") <= {3, 3 + n_outages}
-        # where the kept connection died, the image is asked for again without its redirect
-        assert n_sent(outcome, f"/{PASSES}?") >= ({1} if row.kind == "reset-before-headers" else {2})
+        # where the kept connection died, the image is asked for again without its redirect; a probe may ask once more
+        assert min(n_sent(outcome, f"/{PASSES}?")) >= (1 if row.kind == "reset-before-headers" else 2)
     assert outcome.report.n_committed == len(IMAGES) - len(ill)
     planes = [plane_of(image_id) for image_id in ill]
     peace = undisturbed(selection)
