@@ -12,6 +12,7 @@ COMMANDS = {
     "engine": ("benchmarks.engine_overhead", "the engine beside a bare aiohttp loop"),
     "rate": ("benchmarks.rate", "whether a rate is kept, and used, in real time"),
     "scale": ("benchmarks.scale", "products of 10^6 sections: planning, counting and asking again"),
+    "cluster": ("benchmarks.cluster", "many workers under one limit, and what each further one brings"),
     "simulate": ("benchmarks.simulation.command", "the engine against simulated hosts, in virtual time"),
     "plot": ("benchmarks.plots", "draw the figures of whole runs as PNG"),
 }

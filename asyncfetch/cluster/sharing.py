@@ -86,7 +86,7 @@ class SharedRate:
             self.n_waiting -= 1
 
     def sent(self) -> None:
-        """Do nothing: a start counts in its slot, and is sent in it or not at all."""
+        """Do nothing: a start counts in its tick, and is sent in it or not at all."""
 
     def add(self, stretch: Stretch, sent: float, received: float) -> None:
         """Hold what was asked for at `sent` and came at `received`."""
