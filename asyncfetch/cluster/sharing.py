@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SharedAsking", "SharedRate"]
 
 #: How much more time for a start is asked for after one has lapsed, and how much less after none has.
-_MORE, _LESS, _MAX_LATENESS_S = 2.0, 0.97, 0.25
+_MORE, _LESS, _MAX_LEARNT_S = 1.5, 0.9, 0.1
 #: How much longer a pause has to be than the known one to be news.
 _MUCH_LONGER_S = 0.1
 
@@ -104,7 +104,7 @@ class SharedRate:
         n_lapsed, self._n_lapsed = self._held.n_lapsed - self._n_lapsed, self._held.n_lapsed
         least_s = LATENESS_S + (took_s if took_s > LATENESS_S / 4 else 0.0)
         learnt_s = _MORE * self.lateness_s if n_lapsed else _LESS * self.lateness_s
-        self.lateness_s = min(max(least_s, learnt_s), _MAX_LATENESS_S)
+        self.lateness_s = max(least_s, min(learnt_s, _MAX_LEARNT_S))
 
 
 class SharedAsking:

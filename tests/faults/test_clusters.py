@@ -208,7 +208,7 @@ def check(report, location, alone, replica, stored_objects, n_lost=1):
 def assert_limit_is_kept(replica, alone):
     """Look at the server's log; requests come later than they start, by what a busy machine happens to do."""
     requests = replica.requests[alone.n_requests :]
-    times = sorted(each["started_s"] for each in requests if each["kind"] in {"image", "query"})
+    times = sorted(each["started_s"] for each in requests if each["kind"] in {"download", "image", "query"})
     gaps = [later - earlier for earlier, later in zip(times, times[LIMIT:], strict=False)]
     assert min(gaps) > 0.9
 
