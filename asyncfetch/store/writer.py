@@ -383,7 +383,9 @@ class StoreWriter:
 
     def upstream_changes(self, data_set: SectionDataSet) -> UpstreamChanges:
         """Return which sections of a data set are not as the stored table says; all are new where there is none."""
-        return compare_tables(read_table(self._place, data_set.id), table_columns(data_set))
+        is_sound = table_problem(self._place, data_set.id) is None
+        stored = read_table(self._place, data_set.id) if is_sound else {}
+        return compare_tables(stored, table_columns(data_set))
 
     def write_table(self, data_set: SectionDataSet, *, with_changes: bool = True) -> tuple[int, ...]:
         """Write the columns of all sections of a data set, in place of others that were there.
@@ -411,7 +413,9 @@ class StoreWriter:
                     # where the group was lost and made again, or written by an earlier version
                     self._note_n_sections(data_set.id, len(arrays["image_id"]))
                 return ()
-            stored = {} if with_changes else read_table(self._place, data_set.id)
+            # what damage says of a section is no word of the API
+            is_sound = not with_changes and table_problem(self._place, data_set.id) is None
+            stored = read_table(self._place, data_set.id) if is_sound else {}
             if stored:
                 changes = compare_tables(stored, columns)
                 kept = (*changes.pixels, *changes.place)
