@@ -30,7 +30,7 @@ from asyncfetch.layout.paths import (
     table_path,
     view_path,
 )
-from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, stored_arrays, table_columns
+from asyncfetch.layout.table import ARRAYS, NUMBER_COLUMNS, columns_of, stored_arrays, table_columns
 from asyncfetch.layout.titles import title_of
 from asyncfetch.layout.upstream import UpstreamChanges, compare_tables, with_rows_of
 from asyncfetch.store.arrays import mend_source_folder, write_column
@@ -61,7 +61,7 @@ from asyncfetch.store.root import (
     remove_folders,
 )
 from asyncfetch.store.runs import read_runs
-from asyncfetch.store.table import read_table, sound_arrays, table_objects, table_problem
+from asyncfetch.store.table import sound_arrays, table_objects, table_problem
 from asyncfetch.store.view_writer import ViewWriter
 from asyncfetch.store.volume import VolumeWriter
 
@@ -383,9 +383,8 @@ class StoreWriter:
 
     def upstream_changes(self, data_set: SectionDataSet) -> UpstreamChanges:
         """Return which sections of a data set are not as the stored table says; all are new where there is none."""
-        is_sound = table_problem(self._place, data_set.id) is None
-        stored = read_table(self._place, data_set.id) if is_sound else {}
-        return compare_tables(stored, table_columns(data_set))
+        before = sound_arrays(self._place, data_set.id)
+        return compare_tables(_columns(before), table_columns(data_set))
 
     def write_table(self, data_set: SectionDataSet, *, with_changes: bool = True) -> tuple[int, ...]:
         """Write the columns of all sections of a data set, in place of others that were there.
@@ -408,21 +407,20 @@ class StoreWriter:
         arrays = stored_arrays(columns)
         kept: tuple[int, ...] = ()
         with self._lock:
-            if self._holds_table(data_set.id, arrays):
+            before = self._sound_arrays(data_set.id)
+            if _are_same(arrays, before):
                 if not is_packed(self._place, data_set.id):
                     # where the group was lost and made again, or written by an earlier version
                     self._note_n_sections(data_set.id, len(arrays["image_id"]))
                 return ()
-            # what damage says of a section is no word of the API
-            is_sound = not with_changes and table_problem(self._place, data_set.id) is None
-            stored = read_table(self._place, data_set.id) if is_sound else {}
-            if stored:
+            if before is not None and not with_changes:
+                stored = _columns(before)
                 changes = compare_tables(stored, columns)
                 kept = (*changes.pixels, *changes.place)
-            if kept:
-                arrays = stored_arrays(with_rows_of(stored, columns, kept))
-                if self._holds_table(data_set.id, arrays):
-                    return kept
+                if kept:
+                    arrays = stored_arrays(with_rows_of(stored, columns, kept))
+                    if _are_same(arrays, before):
+                        return kept
             self._note_n_sections(data_set.id, len(arrays["image_id"]))
             self._place.withdraw_group(table)
             self._place.delete_parts(table, ARRAYS)
@@ -440,17 +438,12 @@ class StoreWriter:
         if ours and ours.get("n_sections") != n_sections:
             self._place.write_group(path, {"asyncfetch": ordered(ours | {"n_sections": n_sections})})
 
-    def _holds_table(self, data_set_id: int, arrays: dict[str, Column]) -> bool:
-        """Tell whether a table stands there, whole."""
-        before = sound_arrays(self._place, data_set_id)
-        if before is None:
-            # what is wrong with it is told
+    def _sound_arrays(self, data_set_id: int) -> dict[str, Column] | None:
+        """Return the arrays of a table that stands there, whole; what is wrong with another one is told."""
+        arrays = sound_arrays(self._place, data_set_id)
+        if arrays is None:
             table_problem(self._place, data_set_id)
-            return False
-        return all(
-            np.array_equal(values, before[name], equal_nan=values.dtype.kind == "f")
-            for name, values in arrays.items()
-        )
+        return arrays
 
     @property
     def damage(self) -> list[str]:
@@ -516,3 +509,18 @@ class StoreWriter:
 def _by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     # ids can be texts, or none at all; neither costs the rows beside them
     return sorted(rows, key=lambda row: row_id(row) or 0)
+
+
+def _are_same(arrays: Mapping[str, Column], stored: Mapping[str, Column] | None) -> bool:
+    """Tell whether the arrays of a table are those that are stored."""
+    return stored is not None and all(
+        np.array_equal(values, stored[name], equal_nan=values.dtype.kind == "f")
+        for name, values in arrays.items()
+    )
+
+
+def _columns(arrays: Mapping[str, Column] | None) -> dict[str, Column]:
+    """Return the columns of sound arrays; none of a table that is not there."""
+    columns = {} if arrays is None else columns_of(arrays)
+    assert not isinstance(columns, str), "sound arrays have columns"
+    return columns
